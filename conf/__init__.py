@@ -1,0 +1,1 @@
+"""Hydra configuration files of treereason, found as pkg://treereason.conf."""

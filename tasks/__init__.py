@@ -1,0 +1,1 @@
+"""Tasks: what a problem is, how it is put to a model, and how an answer is scored."""

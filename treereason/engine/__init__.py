@@ -1,0 +1,1 @@
+"""The engine: a transformers model decoding all branches of all problems over one token forest."""

@@ -1,0 +1,1 @@
+"""What a run leaves behind: the event journal and the summary."""

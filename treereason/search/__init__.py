@@ -1,0 +1,1 @@
+"""Search algorithms: coroutines over five primitives (expand, score, keep, join, probe)."""
