@@ -1,0 +1,185 @@
+"""The shared nouns: what a task, a search, the engine and the record all speak of. Standard library only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol, TypeVar
+
+
+class UserError(ValueError):
+    """A mistake in what the user gave; its text is one line: what, where, what to do."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One item of a task. `input` and `target` are JSON-like values that the task understands."""
+
+    id: str
+    input: Any
+    target: Any = None
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What is put to the model to obtain the next thought.
+
+    text: appended to the parent's tokens when `appended`, otherwise a prompt of its own.
+    shared: leading text of a fresh prompt that every problem of the run has in common (few-shot
+        examples, instructions); its KV is computed once and kept for the whole run.
+    stop: decoding ends as soon as one of these strings appears; it is not part of the thought's text.
+    max_tokens: decoding ends after this many tokens.
+    """
+
+    text: str
+    appended: bool = False
+    shared: str = ""
+    stop: tuple[str, ...] = ()
+    max_tokens: int = 256
+
+
+@dataclass
+class Cost:
+    """Tokens spent: prefilled (prompt tokens computed), decoded (sampled), reused (prompt tokens found in KV)."""
+
+    tokens_prefilled: int = 0
+    tokens_decoded: int = 0
+    tokens_reused: int = 0
+
+    def add(self, other: Cost) -> None:
+        self.tokens_prefilled += other.tokens_prefilled
+        self.tokens_decoded += other.tokens_decoded
+        self.tokens_reused += other.tokens_reused
+
+
+class Status(StrEnum):
+    """Where a thought stands: being decoded, decoded, in the frontier, given up, or broken."""
+
+    DECODING = "decoding"
+    DECODED = "decoded"
+    KEPT = "kept"
+    PRUNED = "pruned"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Score:
+    """A scorer's verdict. Higher is better; `final` says that nothing can beat it, so a search may stop."""
+
+    value: float
+    final: bool = False
+
+
+@dataclass(eq=False)
+class Thought:
+    """One node of the search: a text that the model wrote (or, for the root, nothing yet).
+
+    path: child ranks from the root, the thought's name inside its problem; the root's is ().
+    parents: one, except for a join (several) and the root (none).
+    answer: what the task reads out of the thought, None when it holds no answer (yet).
+    logprob: sum of the log-probabilities of its tokens under the model at temperature 1.
+    """
+
+    problem: Problem
+    path: tuple[int, ...] = ()
+    parents: tuple[Thought, ...] = ()
+    text: str = ""
+    answer: Any = None
+    score: Score | None = None
+    status: Status = Status.DECODING
+    error: str | None = None
+    logprob: float = 0.0
+    num_children: int = 0
+    cost: Cost = field(default_factory=Cost)
+
+    @property
+    def depth(self) -> int:
+        return len(self.path)
+
+    @property
+    def parent(self) -> Thought | None:
+        return self.parents[0] if self.parents else None
+
+    def transcript(self) -> str:
+        """Text of all thoughts from the root to this one, through first parents."""
+        texts: list[str] = []
+        thought: Thought | None = self
+        while thought is not None:
+            texts.append(thought.text)
+            thought = thought.parent
+        return "".join(reversed(texts))
+
+
+class Task(Protocol):
+    """A kind of problem. `tasks/base.py` holds defaults for most of it."""
+
+    scorer: str
+
+    def problems(self, seed: int) -> Sequence[Problem]:
+        """The problems of a run, in order. Raises UserError on bad files or settings."""
+        ...
+
+    def prompt(self, thought: Thought, style: str) -> Prompt | None:
+        """The prompt for the thoughts below `thought`, or None when it needs no further thought."""
+        ...
+
+    def parse(self, thought: Thought) -> Any:
+        """The answer in a decoded thought, or None."""
+        ...
+
+    def solved(self, problem: Problem, answer: Any) -> bool:
+        """Whether the answer is right, by the problem's target."""
+        ...
+
+
+Scorer = Callable[[Thought], "float | Score"]
+_S = TypeVar("_S", bound=Scorer)
+
+
+def oracle(scorer: _S) -> _S:
+    """Mark a scorer that knows or recomputes the truth; results guided by it are reported as such."""
+    scorer.oracle = True  # type: ignore[attr-defined]
+    return scorer
+
+
+class Tree(Protocol):
+    """What a search holds in its hands: five primitives over one problem's thoughts.
+
+    No primitive raises for a thought that fails: such a thought comes back with status FAILED and its error.
+    """
+
+    @property
+    def root(self) -> Thought: ...
+
+    async def expand(self, thoughts: Sequence[Thought], k: int) -> list[Thought]:
+        """Decode k children of each thought at once; a thought that needs no further one is returned itself."""
+        ...
+
+    async def score(self, thoughts: Sequence[Thought]) -> None:
+        """Give every thought that has none yet a score."""
+        ...
+
+    def keep(self, thoughts: Sequence[Thought], b: int) -> list[Thought]:
+        """The b best scored thoughts, best first; all others are pruned and their KV returned now."""
+        ...
+
+    async def join(self, parents: Sequence[Thought], prompt: Prompt, k: int = 1) -> list[Thought]:
+        """Decode k thoughts that have several parents, from a fresh prompt."""
+        ...
+
+    async def probe(self, thought: Thought, prompt: Prompt) -> str:
+        """Text of a temporary child of `thought`, decoded on its KV and dropped."""
+        ...
+
+    def best(self) -> Thought | None:
+        """The best scored thought so far that holds an answer; the earliest of equals."""
+        ...
+
+
+class Search(Protocol):
+    """An algorithm over a tree. One coroutine a problem; the engine decodes when all of them wait."""
+
+    async def run(self, tree: Tree) -> Thought | None:
+        """The thought to answer with, or None when nothing was found."""
+        ...

@@ -1,0 +1,143 @@
+"""Typed events: all that the record and the display know of a run. Standard library only.
+
+`thought` fields are paths: child ranks from the problem's root.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+Path = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Event:
+    @property
+    def kind(self) -> str:
+        """Snake-case name of the event's class, as written to the journal."""
+        return "".join("_" + c.lower() if c.isupper() else c for c in type(self).__name__).lstrip("_")
+
+    def fields(self) -> dict[str, Any]:
+        """JSON-like fields."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class RunStarted(Event):
+    """`config` is the whole validated configuration; `pass_name` is "search", or "greedy" for the baseline."""
+
+    task: str
+    search: str
+    model: str
+    scorer: str
+    seed: int
+    num_problems: int
+    pass_name: str = "search"
+    config: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ProblemStarted(Event):
+    problem: str
+    input: Any
+
+
+@dataclass(frozen=True)
+class ThoughtCreated(Event):
+    """A branch is queued for decoding. `parents` are paths; a probe is a temporary child."""
+
+    problem: str
+    thought: Path
+    parents: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class ThoughtDecoded(Event):
+    problem: str
+    thought: Path
+    text: str
+    answer: Any
+    logprob: float
+    tokens_prefilled: int
+    tokens_decoded: int
+    tokens_reused: int
+
+
+@dataclass(frozen=True)
+class ThoughtScored(Event):
+    problem: str
+    thought: Path
+    score: float
+    final: bool
+
+
+@dataclass(frozen=True)
+class ThoughtKept(Event):
+    problem: str
+    thought: Path
+
+
+@dataclass(frozen=True)
+class ThoughtPruned(Event):
+    problem: str
+    thought: Path
+
+
+@dataclass(frozen=True)
+class ThoughtFailed(Event):
+    problem: str
+    thought: Path
+    error: str
+
+
+@dataclass(frozen=True)
+class StepDone(Event):
+    """One engine step. Counts of this step, except `kv_tokens_used` and `kv_tokens_peak` (state after it).
+
+    kv_tokens_read_tree: KV tokens read when each node is read once for all rows below it.
+    kv_tokens_read_sequence: KV tokens read when every row reads its own path.
+    """
+
+    step: int
+    num_branches: int
+    num_waiting: int
+    tokens_prefilled: int
+    tokens_decoded: int
+    kv_tokens_used: int
+    kv_tokens_peak: int
+    kv_tokens_capacity: int
+    kv_tokens_read_tree: int
+    kv_tokens_read_sequence: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class ProblemDone(Event):
+    """`status` is "done" or "failed"; the fields are those of one line of results.jsonl."""
+
+    problem: str
+    status: str
+    solved: bool
+    score: float | None
+    answer: Any
+    best: Path | None
+    error: str | None
+    tokens_decoded: int
+    tokens_prefilled: int
+    tokens_reused: int
+    kv_tokens_peak: int
+    single_sample_scores: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class RunDone(Event):
+    """`status` is "done" or "interrupted"; `summary` is what summary.json holds."""
+
+    status: str
+    summary: dict[str, Any]
+    folder: str
+
+
+Sink = Callable[[Event], None]
