@@ -1,7 +1,7 @@
 """Integer expressions: generation, worked solutions, few-shot prompts, and a check of every solution line.
 
-An expression is a string of decimal numbers 0..999 joined by `+`, `-` and `*`, without spaces or parentheses:
-`2+4*5`. A question is `Q2+4*5`, a worked solution rewrites one sub-expression a line, and the answer closes it:
+An expression is a string of decimal numbers 0..999 joined by `+`, `-` and `*`, without spaces or parentheses.
+A question is `Q` and an expression, a worked solution rewrites one sub-expression a line, the answer ends it:
 
     Q2+4*5
     =2+20
@@ -44,7 +44,7 @@ def _apply(left: int, operator: str, right: int) -> int:
 
 
 def evaluate(expression: str) -> int:
-    """Value of an expression, products first, then left to right; raises ValueError as split_expression does."""
+    """Value of an expression, products before sums; raises ValueError as split_expression does."""
     numbers, operators = split_expression(expression)
     total, sign, term = 0, 1, numbers[0]
     for operator, number in zip(operators, numbers[1:], strict=True):
@@ -95,13 +95,13 @@ def reductions(expression: str) -> list[str]:
         binds = before != "*" if operator == "*" else before == "+" and after != "*"
         result = _apply(numbers[i], operator, numbers[i + 1])
         if binds and 0 <= result <= LARGEST:
-            reduced = numbers[:i] + [result] + numbers[i + 2 :]
+            reduced = [*numbers[:i], result, *numbers[i + 2 :]]
             found.append(_join(reduced, operators[:i] + operators[i + 1 :]))
     return found
 
 
 def solve(expression: str, rng: random.Random) -> list[str]:
-    """The lines of a worked solution without their `=`: each reduces one random sub-expression, the last is a number.
+    """Lines of a worked solution without `=`: each reduces a random sub-expression, the last is a number.
 
     Raises ValueError when some partial sum leaves 0..999, so that no line can follow.
     """
@@ -121,7 +121,7 @@ def render_question(expression: str) -> str:
 
 
 def render_solution(lines: Sequence[str], answer: int) -> str:
-    """A solution as text: one `=` line per element of `lines` (none for a direct answer), then `A` and the answer."""
+    """Solution text: an `=` line per element of `lines` (none: a direct answer), then `A` and the answer."""
     return "".join(f"={line}\n" for line in lines) + f"A{answer}"
 
 
@@ -134,10 +134,8 @@ def few_shot_prompt(examples: Sequence[tuple[str, str]], expression: str) -> str
     return solved + render_question(expression)
 
 
-def solved_examples(
-    rng: random.Random, count: int, operations: int, *, steps: bool
-) -> list[tuple[str, str]]:
-    """`count` (expression, solution text) pairs of `operations` operations, with their steps or the answer alone."""
+def solved_examples(rng: random.Random, count: int, operations: int, *, steps: bool) -> list[tuple[str, str]]:
+    """`count` pairs (expression, solution text) of `operations` operations, with steps or the answer only."""
     pairs = []
     for _ in range(count):
         expression = generate_expression(rng, operations)
@@ -153,9 +151,9 @@ def parse_answer(text: str) -> int | None:
 
 
 def check_steps(expression: str, text: str) -> list[bool]:
-    """For each `=` line of a solution before its answer: does it keep the value of the line before (first: the question)?
+    """Whether each leading `=` line of a solution keeps the value of the line before it, or of the question.
 
-    A line that is no expression is False, and so is the line after it. The correct answer is not needed.
+    A line that is no expression gives False, and so does the line after it. The correct answer is not needed.
     Raises ValueError when `expression` itself is none.
     """
     previous: int | None = evaluate(expression)

@@ -1,4 +1,4 @@
-"""Small contracts: generation of overlapping documents, their text form, and how well a merged document covers them.
+"""Small contracts: overlapping documents, their text form, and how well a merged document covers them.
 
 A clause is a sentence such as `Alice pays Bob 40 dollars`; a document is a list of clauses. A problem reads
 
@@ -6,7 +6,7 @@ A clause is a sentence such as `Alice pays Bob 40 dollars`; a document is a list
     doc Carol audits Dan; Alice pays Bob 45 dollars;
     merge=
 
-and its answer holds every distinct clause once, in the order of first appearance, in the form of a document body.
+and its answer holds every distinct clause once, in order of first appearance, as the body of a document.
 """
 
 import random
@@ -57,8 +57,8 @@ def generate_documents(
 ) -> list[list[str]]:
     """Overlapping documents, each with a number of clauses drawn from the inclusive range `clauses`.
 
-    A clause is taken from an earlier document with probability `shared`; else it is new, and a near duplicate of
-    an earlier clause with probability NEAR_DUPLICATES. No document holds a clause twice.
+    A clause comes from an earlier document with probability `shared`; else it is new, and with probability
+    NEAR_DUPLICATES a near duplicate of an earlier clause. No document holds a clause twice.
     Raises ValueError when documents < 1 or the range is empty or below 1.
     """
     if documents < 1 or not 1 <= clauses[0] <= clauses[1]:
@@ -70,16 +70,15 @@ def generate_documents(
         body: list[str] = []
         size = rng.randint(*clauses)
         while len(body) < size:
-            if earlier and rng.random() < shared:
-                clause = rng.choice(earlier)
+            repeatable = [clause for clause in earlier if clause not in body]
+            if repeatable and rng.random() < shared:
+                clause = rng.choice(repeatable)
             elif pool and rng.random() < NEAR_DUPLICATES:
                 clause = vary_clause(rng, rng.choice(pool))
             else:
                 clause = generate_clause(rng)
             if clause not in body:
                 body.append(clause)
-            elif earlier:
-                earlier.remove(clause) if clause in earlier else None
             if clause not in pool:
                 pool.append(clause)
         made.append(body)
@@ -92,7 +91,7 @@ def merge_documents(documents: Iterable[Sequence[str]]) -> list[str]:
 
 
 def render_body(clauses: Iterable[str]) -> str:
-    """Clauses as the text of a document after `doc`, or of a merged answer after `merge=`: ` <clause>; <clause>;`."""
+    """Clauses as the text after `doc` in a problem or after `merge=` in an answer: ` <clause>; <clause>;`."""
     return "".join(f" {clause};" for clause in clauses)
 
 
@@ -111,13 +110,13 @@ def parse_clauses(text: str) -> list[str]:
 
 
 def retention(documents: Iterable[Sequence[str]], answer: Sequence[str]) -> float:
-    """Share in [0, 1] of the distinct clauses of all documents that occur in the answer; 1 when there are none."""
+    """Share in [0, 1] of the distinct input clauses that occur in the answer; 1 when there are none."""
     wanted = set(merge_documents(documents))
     return len(wanted & set(answer)) / len(wanted) if wanted else 1.0
 
 
 def non_redundancy(documents: Iterable[Sequence[str]], answer: Sequence[str]) -> float:
-    """1 - the share in [0, 1] of answer clauses that repeat an earlier one or occur in no document; 0 when empty."""
+    """Share in [0, 1] of answer clauses that occur in a document and repeat no earlier one; 0 when empty."""
     known = set(merge_documents(documents))
     return len(known & set(answer)) / len(answer) if answer else 0.0
 
