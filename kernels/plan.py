@@ -59,7 +59,7 @@ class Plan:
     def slots(self, node: int) -> Int32:
         """[n_v] KV slots of a node's readable tokens, in order."""
         pages = self.pages[self.node_page[node] : self.node_page[node + 1]]
-        slots = (pages[:, None] * self.page_size + np.arange(self.page_size, dtype=np.int32)).reshape(-1)
+        slots: Int32 = (pages[:, None] * self.page_size + np.arange(self.page_size, dtype=np.int32)).reshape(-1)
         return slots[: self.node_tokens[node]]
 
 
@@ -101,5 +101,5 @@ def make_plan(
 def kv_pool(
     num_slots: int, num_kv_heads: int, head_dim: int, *, dtype: torch.dtype, device: torch.device | str = "cpu"
 ) -> torch.Tensor:
-    """Uninitialised keys or values of one layer, [num_slots, Hkv, D], laid out so that a head's slots are contiguous."""
+    """Uninitialised keys or values of one layer, [num_slots, Hkv, D]; the slots of one head lie contiguous."""
     return torch.empty(num_kv_heads, num_slots, head_dim, dtype=dtype, device=device).transpose(0, 1)

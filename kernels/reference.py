@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from .plan import Plan
+from treereason.kernels.plan import Plan
 
 
 def reference_attention(

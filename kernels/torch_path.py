@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from .plan import Int32, Plan
+from treereason.kernels.plan import Int32, Plan
 
 
 @dataclass(frozen=True)
