@@ -1,1 +1,7 @@
-"""What a run leaves behind: the event journal and the summary."""
+"""What a run leaves behind: the event journal, the results and the summary."""
+
+from treereason.record.journal import Journal, read, read_timed
+from treereason.record.results import Results
+from treereason.record.summary import Summary
+
+__all__ = ["Journal", "Results", "Summary", "read", "read_timed"]

@@ -1,0 +1,139 @@
+"""The journal: every event of a run, appended to one SQLite file that survives a kill at any moment."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from types import NoneType, TracebackType, UnionType
+from typing import Any, Self, Union, get_args, get_origin, get_type_hints
+
+from treereason import events
+from treereason.core import UserError
+from treereason.events import Event
+from treereason.jsonable import jsonable
+
+VERSION = 1
+_CREATE = """
+CREATE TABLE IF NOT EXISTS events (
+    id INTEGER PRIMARY KEY,
+    time REAL NOT NULL,
+    kind TEXT NOT NULL,
+    problem TEXT,
+    data TEXT NOT NULL
+)
+"""
+_log = logging.getLogger(__name__)
+
+
+class Journal:
+    """A sink that appends each event to the SQLite file at `path`; an existing journal is continued.
+
+    An event is committed before the call returns: killing the process loses nothing that was acknowledged (a
+    power cut may lose the last moments, never the file's integrity). Use as a context manager, in one thread.
+
+    Raises UserError when the file is not a journal, or one of a newer version.
+    """
+
+    def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
+        """`clock` gives seconds since 1970."""
+        self._clock = clock
+        self._db = sqlite3.connect(path, isolation_level=None)
+        try:
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=NORMAL")
+            _check_version(self._db, path)
+            self._db.execute(_CREATE)
+            self._db.execute(f"PRAGMA user_version={VERSION}")
+        except sqlite3.DatabaseError as error:
+            self._db.close()
+            raise UserError(f"{path} cannot be used as a journal ({error}): choose another file") from error
+        except UserError:
+            self._db.close()
+            raise
+
+    def __call__(self, event: Event) -> None:
+        """Append the event. Raises sqlite3.OperationalError when the disk is full."""
+        data = {f.name: jsonable(getattr(event, f.name)) for f in dataclasses.fields(event)}
+        problem = str(data.get("problem", "")).encode("utf-8", "replace").decode() or None
+        row = (self._clock(), event.kind, problem, json.dumps(data, separators=(",", ":")))
+        self._db.execute("INSERT INTO events (time, kind, problem, data) VALUES (?, ?, ?, ?)", row)
+
+    def close(self) -> None:
+        self._db.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def read(path: Path) -> Iterator[Event]:
+    """The events of a journal in order; also while it is being written. See `read_timed`."""
+    return (event for _, event in read_timed(path))
+
+
+def read_timed(path: Path) -> Iterator[tuple[float, Event]]:
+    """(seconds since 1970, event) in order.
+
+    Events and fields that only a newer treereason knows are left out, and the number of events left out is
+    logged as a warning. Values that JSON cannot hold come back in the form that `jsonable` gave them.
+
+    Raises UserError when there is no journal at `path`, or when an event lacks a field.
+    """
+    if not path.is_file():
+        raise UserError(f"{path} does not exist: give the journal of a run folder")
+    try:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as db:
+            yield from _rows(db, path)
+    except sqlite3.DatabaseError as error:
+        raise UserError(f"{path} cannot be read as a journal: {error}") from error
+
+
+def _rows(db: sqlite3.Connection, path: Path) -> Iterator[tuple[float, Event]]:
+    _check_version(db, path)
+    kinds = {_kind(cls): (cls, get_type_hints(cls, vars(events))) for cls in Event.__subclasses__()}
+    unknown = 0
+    for row, moment, name, data in db.execute("SELECT id, time, kind, data FROM events ORDER BY id"):
+        if name not in kinds:
+            unknown += 1
+            continue
+        cls, hints = kinds[name]
+        fields = json.loads(data)
+        try:
+            yield moment, cls(**{key: _rebuild(hints[key], fields[key]) for key in hints if key in fields})
+        except (TypeError, ValueError) as error:
+            raise UserError(f"{path}: event {row} ({name}) cannot be read: {error}") from error
+    if unknown:
+        _log.warning("%s: left out %d events of kinds that only a newer treereason knows", path, unknown)
+
+
+def _check_version(db: sqlite3.Connection, path: Path) -> None:
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    if version > VERSION:
+        raise UserError(f"{path} was written by a newer treereason (journal {version}): update treereason")
+
+
+def _kind(cls: type[Event]) -> str:
+    """The event kind of a class, without an instance of it."""
+    return cls.kind.fget(cls.__new__(cls))  # type: ignore[attr-defined, no-any-return]
+
+
+def _rebuild(hint: Any, value: Any) -> Any:
+    """`value` as the type that a field declares: lists back to tuples, "nan" back to a float."""
+    options = get_args(hint)
+    if get_origin(hint) in (Union, UnionType):
+        if value is None:
+            return None
+        return _rebuild(next(option for option in options if option is not NoneType), value)
+    if get_origin(hint) is tuple:
+        return tuple(_rebuild(options[0], item) for item in value)
+    return float(value) if hint is float else value

@@ -1,0 +1,87 @@
+"""results.jsonl: one line a problem, in problem order, the same bytes for the same seed."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from treereason.events import Event, ProblemDone, ProblemStarted, RunStarted
+from treereason.jsonable import jsonable
+
+NAME = "results.jsonl"
+
+
+class Results:
+    """A sink that writes `results.jsonl` into `folder`, replacing an earlier one.
+
+    Lines stand in the order in which problems started, whatever finished first: a line is written and flushed as
+    soon as all earlier problems are done, and what is left when the file is closed. Only the search pass counts.
+    Scores that are not finite numbers are written as null.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._file = (folder / NAME).open("w", encoding="utf-8", newline="\n")
+        self._waiting: dict[str, ProblemDone | None] = {}
+        self._counts = False
+
+    def __call__(self, event: Event) -> None:
+        match event:
+            case RunStarted():
+                self._counts = event.pass_name == "search"
+            case ProblemStarted() if self._counts:
+                self._waiting[event.problem] = None
+            case ProblemDone() if self._counts:
+                self._waiting[event.problem] = event
+                self._write_ready()
+
+    def close(self) -> None:
+        """Write the lines that still wait for an unfinished earlier problem, and close the file."""
+        if self._file.closed:
+            return
+        for done in self._waiting.values():
+            if done is not None:
+                self._file.write(line(done))
+        self._waiting.clear()
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _write_ready(self) -> None:
+        for problem, done in list(self._waiting.items()):
+            if done is None:
+                break
+            self._file.write(line(done))
+            del self._waiting[problem]
+        self._file.flush()
+
+
+def line(done: ProblemDone) -> str:
+    """One line of results.jsonl, with its line end: keys in a fixed order, ASCII only."""
+    fields = {
+        "id": done.problem,
+        "status": done.status,
+        "solved": done.solved,
+        "score": _finite(done.score),
+        "answer": done.answer,
+        "best": done.best,
+        "error": done.error,
+        "tokens_decoded": done.tokens_decoded,
+        "tokens_prefilled": done.tokens_prefilled,
+        "tokens_reused": done.tokens_reused,
+        "kv_tokens_peak": done.kv_tokens_peak,
+        "single_sample_scores": [_finite(score) for score in done.single_sample_scores],
+    }
+    return json.dumps(jsonable(fields)) + "\n"
+
+
+def _finite(score: float | None) -> float | None:
+    return score if score is not None and math.isfinite(score) else None

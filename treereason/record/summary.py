@@ -1,0 +1,160 @@
+"""summary.json: what a run did, in numbers."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from treereason import __version__
+from treereason.events import Event, ProblemDone, RunDone, RunStarted, StepDone
+from treereason.jsonable import jsonable
+
+NAME = "summary.json"
+
+
+@dataclass
+class _Pass:
+    """What one pass over the problems added up to."""
+
+    started: RunStarted
+    start: float
+    end: float
+    done: dict[str, ProblemDone] = field(default_factory=dict)
+    tokens_decoded: int = 0
+    tokens_prefilled: int = 0
+    kv_tokens_peak: int = 0
+    kv_tokens_read_tree: int = 0
+    kv_tokens_read_sequence: int = 0
+
+    def step(self, event: StepDone) -> None:
+        self.tokens_decoded += event.tokens_decoded
+        self.tokens_prefilled += event.tokens_prefilled
+        self.kv_tokens_peak = max(self.kv_tokens_peak, event.kv_tokens_peak)
+        self.kv_tokens_read_tree += event.kv_tokens_read_tree
+        self.kv_tokens_read_sequence += event.kv_tokens_read_sequence
+
+    @property
+    def num_solved(self) -> int:
+        return sum(done.solved for done in self.done.values())
+
+    @property
+    def num_failed(self) -> int:
+        return sum(done.status == "failed" for done in self.done.values())
+
+    @property
+    def complete(self) -> bool:
+        return len(self.done) >= self.started.num_problems
+
+    @property
+    def mean_score(self) -> float | None:
+        return _mean(done.score for done in self.done.values())
+
+    @property
+    def single_sample_mean_score(self) -> float | None:
+        return _mean(_mean(done.single_sample_scores) for done in self.done.values())
+
+
+class Summary:
+    """A sink that adds up a run; `as_dict` may be asked at any moment.
+
+    Token, KV and time figures are those of the search pass; the greedy pass gives `greedy_solved` and
+    `greedy_mean_score` only. Means are over the problems that have a finite score, and null without any.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """`clock` gives seconds; pass another one to add up a journal of the past."""
+        self._clock = clock
+        self._passes: dict[str, _Pass] = {}
+        self._current: _Pass | None = None
+        self._status: str | None = None
+
+    def __call__(self, event: Event) -> None:
+        now = self._clock()
+        if isinstance(event, RunStarted):
+            self._current = self._passes[event.pass_name] = _Pass(event, start=now, end=now)
+        elif isinstance(event, RunDone):
+            self._status = event.status
+        elif self._current is not None:
+            self._current.end = now
+            if isinstance(event, StepDone):
+                self._current.step(event)
+            elif isinstance(event, ProblemDone):
+                self._current.done[event.problem] = event
+
+    @property
+    def status(self) -> str:
+        """What RunDone said; before it, "done" once all problems of every pass that began are done."""
+        if self._status is not None:
+            return self._status
+        complete = bool(self._passes) and all(a_pass.complete for a_pass in self._passes.values())
+        return "done" if complete else "interrupted"
+
+    def as_dict(self, status: str | None = None) -> dict[str, Any]:
+        """What summary.json holds. Seconds are wall time; token figures count tokens, KV figures KV tokens."""
+        search = self._passes.get("search")
+        if search is None:
+            return {"status": status or self.status, "versions": versions()}
+        greedy = self._passes.get("greedy")
+        started = search.started
+        seconds = search.end - search.start
+        return {
+            "status": status or self.status,
+            "task": started.task,
+            "search": started.search,
+            "model": started.model,
+            "scorer": started.scorer,
+            "seed": started.seed,
+            "problems": started.num_problems,
+            "problems_done": len(search.done),
+            "solved": search.num_solved,
+            "failed": search.num_failed,
+            "mean_score": search.mean_score,
+            "single_sample_mean_score": search.single_sample_mean_score,
+            "greedy_solved": greedy.num_solved if greedy else None,
+            "greedy_mean_score": greedy.mean_score if greedy else None,
+            "tokens_decoded": search.tokens_decoded,
+            "tokens_prefilled": search.tokens_prefilled,
+            "tokens_reused": sum(done.tokens_reused for done in search.done.values()),
+            "kv_tokens_peak": search.kv_tokens_peak,
+            "kv_tokens_read_tree": search.kv_tokens_read_tree,
+            "kv_tokens_read_sequence": search.kv_tokens_read_sequence,
+            "kv_read_ratio": _ratio(search.kv_tokens_read_sequence, search.kv_tokens_read_tree),
+            "seconds": seconds,
+            "tokens_per_second": _ratio(search.tokens_decoded, seconds),
+            "versions": versions(),
+        }
+
+    def write(self, folder: Path, status: str | None = None) -> Path:
+        """Write summary.json into `folder` in one step, so that a reader never sees half of it."""
+        path = folder / NAME
+        temporary = folder / f".{NAME}.{os.getpid()}"
+        temporary.write_text(json.dumps(jsonable(self.as_dict(status)), indent=2) + "\n", encoding="utf-8")
+        return temporary.replace(path)
+
+
+def versions() -> dict[str, str | None]:
+    """Versions of what a run rests on; None for what is not installed."""
+    found: dict[str, str | None] = {"python": platform.python_version(), "treereason": __version__}
+    for package in ("torch", "transformers"):
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = None
+    return found
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    finite = [value for value in values if value is not None and math.isfinite(value)]
+    return math.fsum(finite) / len(finite) if finite else None
+
+
+def _ratio(above: float, below: float) -> float | None:
+    return above / below if below else None
