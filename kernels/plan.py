@@ -59,7 +59,8 @@ class Plan:
     def slots(self, node: int) -> Int32:
         """[n_v] KV slots of a node's readable tokens, in order."""
         pages = self.pages[self.node_page[node] : self.node_page[node + 1]]
-        slots: Int32 = (pages[:, None] * self.page_size + np.arange(self.page_size, dtype=np.int32)).reshape(-1)
+        within = np.arange(self.page_size, dtype=np.int32)
+        slots: Int32 = np.add.outer(pages * self.page_size, within).reshape(-1)
         return slots[: self.node_tokens[node]]
 
 
