@@ -1,0 +1,155 @@
+"""What a run came to, in words and a table: the same for every display."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from treereason.display import figures
+from treereason.display.clean import one_line
+from treereason.events import RunDone
+
+WORTH_SAYING = 1.05
+
+
+@dataclass(frozen=True)
+class Report:
+    """`table`: (who, solved, mean score) as text; `figures`: (name, text); `commands`: (command, what it does)."""
+
+    done: bool
+    title: str
+    words: list[str]
+    table: list[tuple[str, str, str]]
+    figures: list[tuple[str, str]]
+    commands: list[tuple[str, str]]
+
+
+def report(event: RunDone) -> Report:
+    """Put a finished or interrupted run into words; figures that the summary lacks are left out."""
+    summary = event.summary
+    task, search = one_line(str(summary.get("task", "?"))), one_line(str(summary.get("search", "?")))
+    total = int(summary.get("problems") or 0)
+    num_done = int(summary.get("problems_done", total) or 0)
+    folder = one_line(event.folder)
+    finished = event.status == "done"
+    if finished:
+        title = f"done: {figures.count(total, 'problem')} in {figures.duration(summary.get('seconds') or 0.0)}"
+    else:
+        title = f"interrupted: {num_done:,} of {figures.count(total, 'problem')} done, kept in {folder}"
+    other = "best_of_n" if search != "best_of_n" else "tree_of_thoughts"
+    return Report(
+        done=finished,
+        title=title,
+        words=_words(summary, task, search, num_done),
+        table=_table(summary, search, num_done),
+        figures=[*_figures(summary), ("results", folder)],
+        commands=[
+            (f"treereason task={task} search={other}", "the same problems, another search"),
+            (f"treereason task={task} search={search} seed={int(summary.get('seed') or 0) + 1}", "other samples"),
+            ("treereason --help", "everything else"),
+        ],
+    )
+
+
+def panel(event: RunDone, width: int) -> RenderableType:
+    """The final panel of the live display."""
+    said = report(event)
+    inner = min(width, 100)
+    table = Table(
+        box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bright_black", border_style="bright_black"
+    )
+    table.add_column("")
+    table.add_column("solved", justify="right")
+    table.add_column("mean score", justify="right")
+    for index, row in enumerate(said.table):
+        table.add_row(*(Text(cell) for cell in row), style="bold green" if index == 0 else "")
+    grid = _grid(said.figures, "bright_black", "default")
+    commands = _grid([(command, what) for command, what in said.commands], "cyan", "bright_black")
+    parts: list[RenderableType] = [Text(line) for line in said.words]
+    parts += [Text(), table, Text(), grid, Text(), Text("next", style="bright_black"), commands]
+    style = "green" if said.done else "yellow"
+    title = Text(f" {said.title} ", style=f"bold {style}")
+    return Panel(
+        Group(*parts), box=box.ROUNDED, title=title, title_align="left", border_style=style, padding=(1, 2), width=inner
+    )
+
+
+def lines(event: RunDone) -> list[str]:
+    """The same report as plain lines."""
+    said = report(event)
+    widths = [max(len(row[i]) for row in [("", "solved", "mean score"), *said.table]) for i in range(3)]
+    rows = [("", "solved", "mean score"), *said.table]
+    name = max(len(name) for name, _ in said.figures)
+    command = max(len(command) for command, _ in said.commands)
+    return [
+        said.title,
+        *said.words,
+        "",
+        *(f"{who:{widths[0]}}  {solved:>{widths[1]}}  {mean:>{widths[2]}}".rstrip() for who, solved, mean in rows),
+        "",
+        *(f"{left:{name}}  {right}" for left, right in said.figures),
+        "",
+        "next:",
+        *(f"  {left:{command}}  {right}" for left, right in said.commands),
+    ]
+
+
+def _words(summary: Mapping[str, Any], task: str, search: str, num_done: int) -> list[str]:
+    solved, failed = int(summary.get("solved") or 0), int(summary.get("failed") or 0)
+    sentence = f"{search} worked on {figures.count(num_done, 'problem')} of {task} and solved {solved:,}"
+    sentence += f"; {failed:,} failed." if failed else "."
+    said = [sentence]
+    mean, single = summary.get("mean_score"), summary.get("single_sample_mean_score")
+    if mean is not None and single is not None:
+        said.append(
+            f"One sample of the same model scores {figures.score(single)} on average; "
+            f"searching over many reached {figures.score(mean)}."
+        )
+    ratio = summary.get("kv_read_ratio")
+    if ratio is not None and ratio >= WORTH_SAYING:
+        said.append(
+            f"Each shared token was read once for all branches: {ratio:.1f}x fewer KV reads than decoding "
+            "every branch on its own."
+        )
+    return said
+
+
+def _table(summary: Mapping[str, Any], search: str, num_done: int) -> list[tuple[str, str, str]]:
+    def row(who: str, solved: int | None, mean: float | None) -> tuple[str, str, str]:
+        return who, "" if solved is None else f"{solved:,} of {num_done:,}", figures.score(mean)
+
+    rows = [row(search, summary.get("solved") or 0, summary.get("mean_score"))]
+    if summary.get("single_sample_mean_score") is not None:
+        rows.append(row("one sample", None, summary["single_sample_mean_score"]))
+    if summary.get("greedy_mean_score") is not None:
+        rows.append(row("greedy", summary.get("greedy_solved"), summary["greedy_mean_score"]))
+    return rows
+
+
+def _figures(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+    decoded, prefilled, reused = (
+        int(summary.get(f"tokens_{name}") or 0) for name in ("decoded", "prefilled", "reused")
+    )
+    text = f"{decoded:,} decoded, {prefilled:,} prefilled, {reused:,} reused"
+    found = [("tokens", text)]
+    if pace := summary.get("tokens_per_second"):
+        found.append(("speed", f"{pace:,.0f} tokens decoded a second"))
+    if peak := summary.get("kv_tokens_peak"):
+        found.append(("KV cache", f"{peak:,} tokens at the peak"))
+    return found
+
+
+def _grid(rows: list[tuple[str, str]], left: str, right: str) -> Table:
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style=left, no_wrap=True)
+    grid.add_column(style=right)
+    for name, text in rows:
+        grid.add_row(Text(name), Text(text))
+    return grid
