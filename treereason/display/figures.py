@@ -20,9 +20,9 @@ def short(number: float) -> str:
 
 
 def score(value: float | None) -> str:
-    """Two decimals, none from 1,000 on; a dash for no score."""
+    """Two decimals, none from 1,000 on; a hyphen for no score."""
     if value is None or math.isnan(value):
-        return "–"
+        return "-"
     return f"{value:.2f}" if abs(value) < 1000 else f"{value:,.0f}"
 
 

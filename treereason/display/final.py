@@ -17,6 +17,8 @@ from treereason.display.clean import one_line
 from treereason.events import RunDone
 
 WORTH_SAYING = 1.05
+MAX_WIDTH = 100
+HEADINGS = ("", "solved", "mean score")
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ def report(event: RunDone) -> Report:
         title = f"done: {figures.count(total, 'problem')} in {figures.duration(summary.get('seconds') or 0.0)}"
     else:
         title = f"interrupted: {num_done:,} of {figures.count(total, 'problem')} done, kept in {folder}"
-    other = "best_of_n" if search != "best_of_n" else "tree_of_thoughts"
+    other = "tree_of_thoughts" if search != "tree_of_thoughts" else "best_of_n"
     return Report(
         done=finished,
         title=title,
@@ -51,41 +53,49 @@ def report(event: RunDone) -> Report:
         table=_table(summary, search, num_done),
         figures=[*_figures(summary), ("results", folder)],
         commands=[
-            (f"treereason task={task} search={other}", "the same problems, another search"),
-            (f"treereason task={task} search={search} seed={int(summary.get('seed') or 0) + 1}", "other samples"),
-            ("treereason --help", "everything else"),
+            (f"treereason task={task} search={other}", "another search"),
+            (f"treereason task={task} search={search} seed={int(summary.get('seed') or 0) + 1}", "another seed"),
+            ("treereason --help", "all options"),
         ],
     )
 
 
 def panel(event: RunDone, width: int) -> RenderableType:
-    """The final panel of the live display."""
+    """The final panel of the live display, at most MAX_WIDTH columns wide."""
     said = report(event)
-    inner = min(width, 100)
-    table = Table(
-        box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bright_black", border_style="bright_black"
-    )
-    table.add_column("")
-    table.add_column("solved", justify="right")
-    table.add_column("mean score", justify="right")
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="dim", border_style="dim")
+    for heading in HEADINGS:
+        table.add_column(heading, justify="right" if heading else "left")
     for index, row in enumerate(said.table):
         table.add_row(*(Text(cell) for cell in row), style="bold green" if index == 0 else "")
-    grid = _grid(said.figures, "bright_black", "default")
-    commands = _grid([(command, what) for command, what in said.commands], "cyan", "bright_black")
-    parts: list[RenderableType] = [Text(line) for line in said.words]
-    parts += [Text(), table, Text(), grid, Text(), Text("next", style="bright_black"), commands]
+    figures_grid = _grid(said.figures, "dim", "")
+    commands = _grid(said.commands, "cyan", "dim")
     style = "green" if said.done else "yellow"
-    title = Text(f" {said.title} ", style=f"bold {style}")
     return Panel(
-        Group(*parts), box=box.ROUNDED, title=title, title_align="left", border_style=style, padding=(1, 2), width=inner
+        Group(
+            *(Text(line) for line in said.words),
+            Text(),
+            table,
+            Text(),
+            figures_grid,
+            Text(),
+            Text("next", style="dim"),
+            commands,
+        ),
+        box=box.ROUNDED,
+        title=Text(said.title, style=f"bold {style}"),
+        title_align="left",
+        border_style=style,
+        padding=(0, 2),
+        width=min(width, MAX_WIDTH),
     )
 
 
 def lines(event: RunDone) -> list[str]:
     """The same report as plain lines."""
     said = report(event)
-    widths = [max(len(row[i]) for row in [("", "solved", "mean score"), *said.table]) for i in range(3)]
-    rows = [("", "solved", "mean score"), *said.table]
+    rows = [HEADINGS, *said.table]
+    widths = [max(len(row[i]) for row in rows) for i in range(3)]
     name = max(len(name) for name, _ in said.figures)
     command = max(len(command) for command, _ in said.commands)
     return [
@@ -103,14 +113,14 @@ def lines(event: RunDone) -> list[str]:
 
 def _words(summary: Mapping[str, Any], task: str, search: str, num_done: int) -> list[str]:
     solved, failed = int(summary.get("solved") or 0), int(summary.get("failed") or 0)
-    sentence = f"{search} worked on {figures.count(num_done, 'problem')} of {task} and solved {solved:,}"
+    sentence = f"{search} solved {solved:,} of {figures.count(num_done, f'{task} problem')}"
     sentence += f"; {failed:,} failed." if failed else "."
     said = [sentence]
     mean, single = summary.get("mean_score"), summary.get("single_sample_mean_score")
     if mean is not None and single is not None:
         said.append(
-            f"One sample of the same model scores {figures.score(single)} on average; "
-            f"searching over many reached {figures.score(mean)}."
+            f"A single sample of the same model scores {figures.score(single)} on average, "
+            f"the search {figures.score(mean)}."
         )
     ratio = summary.get("kv_read_ratio")
     if ratio is not None and ratio >= WORTH_SAYING:
@@ -123,11 +133,11 @@ def _words(summary: Mapping[str, Any], task: str, search: str, num_done: int) ->
 
 def _table(summary: Mapping[str, Any], search: str, num_done: int) -> list[tuple[str, str, str]]:
     def row(who: str, solved: int | None, mean: float | None) -> tuple[str, str, str]:
-        return who, "" if solved is None else f"{solved:,} of {num_done:,}", figures.score(mean)
+        return who, "-" if solved is None else f"{solved:,} of {num_done:,}", figures.score(mean)
 
     rows = [row(search, summary.get("solved") or 0, summary.get("mean_score"))]
     if summary.get("single_sample_mean_score") is not None:
-        rows.append(row("one sample", None, summary["single_sample_mean_score"]))
+        rows.append(row("single sample", None, summary["single_sample_mean_score"]))
     if summary.get("greedy_mean_score") is not None:
         rows.append(row("greedy", summary.get("greedy_solved"), summary["greedy_mean_score"]))
     return rows
@@ -148,8 +158,8 @@ def _figures(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _grid(rows: list[tuple[str, str]], left: str, right: str) -> Table:
     grid = Table.grid(padding=(0, 2))
-    grid.add_column(style=left, no_wrap=True)
-    grid.add_column(style=right)
+    grid.add_column(style=left, overflow="fold")
+    grid.add_column(style=right, overflow="fold")
     for name, text in rows:
         grid.add_row(Text(name), Text(text))
     return grid

@@ -23,7 +23,10 @@ from treereason.jsonable import jsonable
 
 @dataclass(slots=True)
 class Node:
-    """One thought. `text` and `error` are one line and safe to show; `children` counts direct children."""
+    """One thought. `text` and `error` are one line and safe to show.
+
+    children, decoding: how many direct children there are, and how many of them are being decoded.
+    """
 
     path: Path
     text: str = ""
@@ -32,6 +35,7 @@ class Node:
     error: str = ""
     num_parents: int = 1
     children: int = 0
+    decoding: int = 0
 
 
 @dataclass
@@ -82,10 +86,12 @@ class ThoughtTree:
 
     def _set(self, path: Path, status: Status) -> Node:
         node = self._node(path)
-        self.by_status[node.status].pop(path, None)
-        node.status = status
         if path:
+            self.by_status[node.status].pop(path, None)
             self.by_status[status][path] = node
+            parent = self.nodes[path[:-1]]
+            parent.decoding += (status is Status.DECODING) - (node.status is Status.DECODING)
+            node.status = status
         return node
 
     def _node(self, path: Path) -> Node:
@@ -93,7 +99,9 @@ class ThoughtTree:
         if node is None:
             node = self.nodes[path] = Node(path)
             self.by_status[Status.DECODING][path] = node
-            self._node(path[:-1]).children += 1
+            parent = self._node(path[:-1])
+            parent.children += 1
+            parent.decoding += 1
         return node
 
 

@@ -14,16 +14,16 @@ from treereason.display.state import Snapshot
 from treereason.display.viewport import Row, Viewport
 
 CHROME = 9
+FAINT = "dim"
 MIN_WIDTH = 44
 SCORE_WIDTH = 7
 MARKS = {
     Status.DECODING: ("○", "cyan"),
     Status.DECODED: ("●", "cyan"),
     Status.KEPT: ("●", "green"),
-    Status.PRUNED: ("·", "bright_black"),
+    Status.PRUNED: ("·", FAINT),
     Status.FAILED: ("✗", "red"),
 }
-FAINT = "bright_black"
 
 
 def tree_height(height: int) -> int:
@@ -70,24 +70,24 @@ def _progress(snapshot: Snapshot, width: int) -> Text:
     times = f"{figures.clock(snapshot.seconds)}"
     if left is not None and snapshot.done < snapshot.total:
         times += f"   {figures.clock(left)} left"
-    figure = Text.assemble((f"  {snapshot.done:,}", "bold"), f" of {snapshot.total:,}", (f"   {times}", FAINT))
-    figure.pad_right(max(0, 32 - figure.cell_len))
+    figure = Text.assemble((f"{snapshot.done:,}", "bold"), f" of {snapshot.total:,}", (f"   {times}", FAINT))
+    room = 2 * len(f"{snapshot.total:,}") + len("   of    00:00   00:00 left")
+    figure.pad_left(max(2, room - figure.cell_len))
     share = snapshot.done / snapshot.total if snapshot.total else 0.0
-    line = bar(max(4, width - figure.cell_len), share, style="green")
-    return _fit(line.append_text(figure), width)
+    return _fit(Text.assemble(bar(max(4, width - figure.cell_len), share, style="green"), figure), width)
 
 
 def _tree(snapshot: Snapshot, width: int, rows: int) -> Panel:
     inner = width - 4
     lines = list(_tree_lines(snapshot.viewport, inner))[:rows]
     lines += [Text()] * (rows - len(lines))
-    title = Text.assemble(" ", (snapshot.problem or "waiting for the first problem", "bold"), " ")
-    subtitle = Text(f" {figures.count(snapshot.thoughts, 'thought')} ", style=FAINT)
+    title = Text.assemble((snapshot.problem or "waiting for the first problem", "not dim bold"))
+    subtitle = Text(figures.count(snapshot.thoughts, "thought"), style=FAINT)
     done = snapshot.problem_done
     if done is not None:
-        verdict = ("failed", "red") if done.status == "failed" else ("solved", "green")
-        verdict = verdict if done.solved or done.status == "failed" else ("not solved", "yellow")
-        title.append_text(Text.assemble(verdict, " "))
+        verdict = ("failed", "not dim red") if done.status == "failed" else ("solved", "not dim green")
+        verdict = verdict if done.solved or done.status == "failed" else ("not solved", "not dim yellow")
+        title.append_text(Text.assemble("  ", verdict))
     return Panel(
         Group(*lines) if lines else Text(),
         box=box.ROUNDED,
@@ -112,7 +112,7 @@ def _tree_lines(viewport: Viewport, width: int) -> list[Text]:
 
 
 def _row(row: Row) -> tuple[Text, Text]:
-    line = Text(row.guides, style=FAINT)
+    line = Text.assemble((row.guides, FAINT))
     if row.is_root:
         return line.append(row.text or "problem", style="bold"), Text()
     mark, style = MARKS[row.status]
@@ -124,10 +124,10 @@ def _row(row: Row) -> tuple[Text, Text]:
     if row.status is Status.FAILED:
         line.append(row.error or "failed", style="red")
     elif row.status is Status.DECODING and not row.text:
-        line.append("decoding", style=FAINT)
+        line.append(f"{row.together:,} decoding" if row.together > 1 else "decoding", style=FAINT)
     else:
         line.append(row.text or "(empty)", style=_text_style(row))
-    right = Text(f"+{row.hidden:,} " if row.hidden else "", style=FAINT)
+    right = Text.assemble((f"{row.hidden:,} more " if row.hidden else "", FAINT))
     right.append(
         (figures.score(row.score) if row.score is not None else "").rjust(SCORE_WIDTH), style=_score_style(row)
     )
@@ -159,7 +159,7 @@ def _engine(snapshot: Snapshot, width: int) -> list[Text]:
     pace = Text.assemble((f"{snapshot.tokens_per_second:,.0f}", "bold"), " tokens/s")
     shared = Text.assemble(("shared    ", FAINT), f"{snapshot.tokens_reused:,} prompt tokens reused")
     ratio = snapshot.kv_read_ratio
-    saved = Text.assemble((f"{ratio:.1f}×", "bold green"), " fewer KV reads") if ratio else Text()
+    saved = Text.assemble((f"{ratio:.1f}x", "bold green"), " fewer KV reads") if ratio else Text()
     return [_spread(branches, pace, width), _kv(snapshot, width), _spread(shared, saved, width)]
 
 
@@ -174,20 +174,19 @@ def _kv(snapshot: Snapshot, width: int) -> Text:
     if not snapshot.kv_capacity or room < 8:
         return _spread(label, figure, width)
     used, peak = snapshot.kv_used / snapshot.kv_capacity, snapshot.kv_peak / snapshot.kv_capacity
-    return _fit(label.append_text(bar(room, used, "cyan", mark=peak)).append_text(figure), width)
+    return _fit(Text.assemble(label, bar(room, used, "cyan", mark=peak), figure), width)
 
 
 def bar(width: int, share: float, style: str, mark: float | None = None) -> Text:
-    """A bar of `width` cells filled to `share` (0 to 1), with a tick at `mark`."""
+    """A bar of `width` cells, thick up to `share` (0 to 1), with a tick at `mark` when that is further on."""
     halves = round(2 * width * min(1.0, max(0.0, share)))
     full, half = divmod(halves, 2)
-    line = Text("━" * full, style=style)
-    line.append("╸" * half, style=style)
-    line.append("━" * (width - full - half), style="grey23")
-    if mark is not None and (tick := min(width - 1, int(width * mark))) > full:
-        line.stylize(f"dim {style}", full + half, tick)
-        line.stylize(style, tick, tick + 1)
-    return line
+    tick = width if mark is None else min(width - 1, int(width * mark))
+    line = Text.assemble(("━" * full + "╸" * half, style))
+    rest = "─" * (width - full - half)
+    if full + half <= tick < width:
+        rest = rest[: tick - full - half] + "┼" + rest[tick + 1 - full - half :]
+    return line.append(rest, style=FAINT)
 
 
 def _spread(left: Text, right: Text, width: int) -> Text:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -18,7 +19,8 @@ class Row:
     """One shown thought, copied so that it can be drawn while the tree goes on growing.
 
     guides: the lines that tie it to its parent, two cells a level.
-    hidden: direct children that are not shown.
+    together: thoughts that the row stands for: siblings that are being decoded share one.
+    hidden: direct children that no row stands for.
     """
 
     guides: str
@@ -27,6 +29,7 @@ class Row:
     score: float | None
     error: str
     num_parents: int
+    together: int
     hidden: int
     is_root: bool
     on_best_path: bool
@@ -60,20 +63,27 @@ def choose(tree: ThoughtTree, height: int, max_depth: int = 12) -> Viewport:
     budget = height - (len(top) > 0) - (len(tree.nodes) > height)
     shown = _pick(tree, best_path, top, budget, levels)
     rows = tuple(_rows(tree, shown, top, best_path))
-    return Viewport(rows, above=len(top), more=len(tree.nodes) - len(rows) - len(top))
+    standing = sum(row.together for row in rows)
+    return Viewport(rows, above=len(top), more=len(tree.nodes) - standing - len(top))
 
 
 def _pick(tree: ThoughtTree, best_path: Path, top: Path, budget: int, levels: int) -> set[Path]:
     shown: set[Path] = {top}
+    decoding: set[Path] = set()
 
     def add(paths: Iterable[Path], room: int) -> None:
         limit = min(budget, len(shown) + room)
         for path in paths:
-            if len(path) - len(top) > levels or path[: len(top)] != top:
+            if path in shown or len(path) - len(top) > levels or path[: len(top)] != top:
+                continue
+            is_decoding = tree.nodes[path].status is Status.DECODING
+            if is_decoding and path[:-1] in decoding:
                 continue
             missing = [path[:end] for end in range(len(top) + 1, len(path) + 1) if path[:end] not in shown]
             if len(shown) + len(missing) <= limit:
                 shown.update(missing)
+                if is_decoding:
+                    decoding.add(path[:-1])
             if len(shown) >= limit:
                 return
 
@@ -97,12 +107,17 @@ def _siblings(tree: ThoughtTree, best_path: Path, above: int) -> Iterator[Path]:
 
 def _rows(tree: ThoughtTree, shown: set[Path], top: Path, best_path: Path) -> Iterator[Row]:
     last_child: dict[Path, Path] = {}
-    num_shown: dict[Path, int] = {}
+    num_shown: Counter[Path] = Counter()
     order = sorted(shown)
+
+    def together(path: Path) -> int:
+        """Decoding siblings share a row; only a leaf can be decoding."""
+        return tree.nodes[path[:-1]].decoding if tree.nodes[path].status is Status.DECODING else 1
+
     for path in order:
         if path != top:
             last_child[path[:-1]] = path
-            num_shown[path[:-1]] = num_shown.get(path[:-1], 0) + 1
+            num_shown[path[:-1]] += together(path)
     for path in order:
         node: Node = tree.nodes[path]
         levels = [path[:end] for end in range(len(top) + 1, len(path) + 1)]
@@ -116,7 +131,8 @@ def _rows(tree: ThoughtTree, shown: set[Path], top: Path, best_path: Path) -> It
             score=node.score,
             error=node.error,
             num_parents=node.num_parents,
-            hidden=node.children - num_shown.get(path, 0),
+            together=together(path),
+            hidden=node.children - num_shown[path],
             is_root=not path,
             on_best_path=bool(best_path) and path == best_path[: len(path)],
             is_best=bool(path) and path == best_path,
