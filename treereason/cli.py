@@ -22,11 +22,12 @@ from omegaconf.errors import OmegaConfBaseException
 
 from treereason import __version__, plugins, usage
 from treereason.config import Config, nearest, parse
-from treereason.core import Problem, Search, Task, UserError
+from treereason.core import Problem, Search, Task, Thought, UserError
 from treereason.overrides import Overrides
 
 CONFIG = "treereason.conf"
 VERSION_BASE = "1.3"
+INTERRUPTED = 130
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain(error)
     except KeyboardInterrupt:
         print("\ntreereason: interrupted", file=sys.stderr)  # noqa: T201
-        return 130
+        return INTERRUPTED
 
 
 def _main(arguments: list[str]) -> int:
@@ -59,6 +60,8 @@ def _main(arguments: list[str]) -> int:
     if flags.version:
         print(f"treereason {__version__}")  # noqa: T201
         return 0
+    if flags.multirun and _shows(flags):
+        raise UserError("-m runs and cannot be joined with a flag that only shows something")
     start = secrets.token_hex(3)
     OmegaConf.register_new_resolver("treereason_start", lambda: start, replace=True)
     given: list[str] = flags.overrides
@@ -75,7 +78,7 @@ def _main(arguments: list[str]) -> int:
             values = _compose(overrides, job)
             if not _shows(flags):
                 prepare(values)
-    if multirun and not _shows(flags):
+    if multirun:
         print(f"treereason: {len(jobs)} runs", file=sys.stderr)  # noqa: T201
     _hydra(flags, overrides.texts())
     return 0
@@ -95,11 +98,11 @@ def prepare(values: dict[str, Any]) -> Job:
     twice = next((name for name in ids if ids.count(name) > 1), None) if len(set(ids)) < len(ids) else None
     if twice is not None:
         raise UserError(f"task={config.task['name']}: two problems are called {twice}: give each an id of its own")
-    if config.model.name != "embedded":
-        # Reads config.json and the headers of the weights; imports neither torch nor transformers.
-        from treereason.engine.checks import check_checkpoint
+    task.prompt(Thought(problems[0]), config.model.style)  # a task without prompts for this style says so
+    # Reads config.json and the headers of the weights; imports neither torch nor transformers.
+    from treereason.engine.checks import check_checkpoint
 
-        check_checkpoint(config.model)
+    check_checkpoint(config.model)
     return Job(config, task, search, problems, scorer)
 
 
@@ -108,24 +111,24 @@ def _compose(overrides: Overrides, job: list[str]) -> dict[str, Any]:
     try:
         config = hydra.compose("config", job, return_hydra_config=True)
     except (HydraException, OmegaConfBaseException) as error:
-        base = hydra.compose("config", overrides.choices_only(job))
-        overrides.check_keys(job, _plain(base))
+        base = hydra.compose("config", overrides.choices_only(job), return_hydra_config=True)
+        overrides.check_keys(job, _plain(base, resolve=False))
         raise UserError(_one_line(error)) from None
     for key in ("hydra.run.dir", "hydra.sweep.dir"):
         _check_folder(key, config)
     with open_dict(config):
         del config["hydra"]
-    missing = sorted(OmegaConf.missing_keys(config))
-    if missing:
-        raise UserError(f"{missing[0]} is missing: give {missing[0]}=VALUE")
     return _plain(config)
 
 
-def _plain(config: DictConfig) -> dict[str, Any]:
+def _plain(config: DictConfig, resolve: bool = True) -> dict[str, Any]:
     try:
-        return cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
+        missing = sorted(OmegaConf.missing_keys(config)) if resolve else []
+        if missing:
+            raise UserError(f"{missing[0]} is missing: give {missing[0]}=VALUE")
+        return cast(dict[str, Any], OmegaConf.to_container(config, resolve=resolve))
     except OmegaConfBaseException as error:
-        raise UserError(_one_line(error)) from None
+        raise UserError(f"{error.full_key}: {str(error).splitlines()[0]}") from None
 
 
 def _check_folder(key: str, config: DictConfig) -> None:
@@ -163,7 +166,9 @@ def _job(config: DictConfig) -> None:
             print(f"treereason: {folder} holds an earlier run; its results are replaced", file=sys.stderr)  # noqa: T201
         from treereason.experiment import run_experiment
 
-        run_experiment(job.config, job.task, job.search, job.problems, job.scorer, folder)
+        summary = run_experiment(job.config, job.task, job.search, job.problems, job.scorer, folder)
+        if summary.get("status") == "interrupted":  # closed cleanly, and said so
+            raise SystemExit(INTERRUPTED)
     except UserError as error:
         raise SystemExit(_complain(error)) from None
     except Exception:

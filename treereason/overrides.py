@@ -55,20 +55,21 @@ class Overrides:
         return [list(job) for job in itertools.product(*values.values())]
 
     def choices_only(self, job: Sequence[str]) -> list[str]:
-        """Those of a job's overrides that choose a file of a group."""
-        return [text for text in job if self._parse(text).key_or_group in self._groups or text.startswith("hydra.")]
+        """Those of a job's overrides that choose a file of a group, or say where such files lie."""
+        chosen = [text for text in job if self._parse(text).key_or_group in self._groups]
+        return list(dict.fromkeys([*self._search_path, *chosen]))
 
     def check_keys(self, job: Sequence[str], config: Mapping[str, Any]) -> None:
         """Refuse overrides of options that `config`, composed from the job's choices, does not have."""
         known = list(_keys(config))
         for override in map(self._parse, job):
             key = override.key_or_group
-            if override.is_add() or override.is_force_add() or override.is_hydra_override():
+            if override.is_add() or override.is_force_add() or "/" in key:
                 continue
             if key not in known and key not in self._groups:
                 near = nearest(key, [*self._groups, *known])
                 hint = near if near.startswith("did") else "`treereason --help` lists them"
-                raise UserError(f"{key}: no such option for {_chosen(config)}; {hint}")
+                raise UserError(f"{key}: no such option{_chosen(key, config)}; {hint}")
 
     def _parse(self, text: str) -> Override:
         if "=" not in text and not text.startswith("~"):
@@ -86,7 +87,7 @@ class Overrides:
         if not any(plugins.is_file(name) for name in names):
             return override
         kind = override.key_or_group
-        stored = [_store(kind, name) if plugins.is_file(name) else name for name in names]  # type: ignore[arg-type]
+        stored = [_store(kind, name) if plugins.is_file(name) else name for name in names]
         return self._parse(f"{kind}={','.join(stored)}")
 
     def _check_choice(self, override: Override) -> None:
@@ -138,5 +139,7 @@ def _keys(config: Mapping[str, Any], prefix: str = "") -> Iterable[str]:
             yield from _keys(value, f"{prefix}{name}.")
 
 
-def _chosen(config: Mapping[str, Any]) -> str:
-    return ", ".join(f"{group}={config[group].get('name')}" for group in ("task", "search") if group in config)
+def _chosen(key: str, config: Mapping[str, Any]) -> str:
+    group = key.partition(".")[0]
+    chosen = config.get(group)
+    return f" with {group}={chosen['name']}" if "." in key and isinstance(chosen, Mapping) and "name" in chosen else ""

@@ -73,7 +73,10 @@ def scorer_reference(name: str | None, task: Task) -> str:
 def scorer(name: str | None, task: Task) -> Scorer:
     """The scorer itself; UserError when it does not import or cannot be called."""
     reference = scorer_reference(name, task)
-    found = load(reference)
+    try:
+        found = load(reference)
+    except UserError as error:
+        raise UserError(f"scorer={name or task.scorer}: {error}") from None
     if not callable(found) or isinstance(found, type):
         raise UserError(f"scorer={reference}: is no function, but {type(found).__name__}")
     return cast(Scorer, found)
@@ -87,13 +90,13 @@ def load(reference: str) -> Any:
     where, name = _split(reference)
     module = _module(where)
     if not name:
-        raise UserError(f"{where}: say which name in it, as {where}:NAME; {nearest('', _public(module))}")
+        raise UserError(f"say which name in {where}, as {where}:NAME; {nearest('', _public(module))}")
     found: Any = module
     for part in name.split("."):
         try:
             found = found[part] if isinstance(found, Mapping) else getattr(found, part)
         except (AttributeError, KeyError):
-            raise UserError(f"{where}: has no {name}; {nearest(name, _public(module))}") from None
+            raise UserError(f"{where} has no {name}; {nearest(name, _public(module))}") from None
     return found
 
 
@@ -118,7 +121,10 @@ def find(kind: Kind, name: str) -> type:
             raise UserError(f"{kind}={name}: no such {kind}; {nearest(name, BUILTIN[kind])}")
         return cast(type, load(BUILTIN[kind][name]))
     where, attribute = _split(name)
-    found = load(name) if attribute else _only_class(kind, where)
+    try:
+        found = load(name) if attribute else _only_class(kind, where)
+    except UserError as error:
+        raise UserError(f"{kind}={name}: {error}") from None
     if not isinstance(found, type) or not all(hasattr(found, method) for method in METHODS[kind]):
         raise UserError(f"{kind}={name}: is no class with {' and '.join(METHODS[kind])}")
     own = set(vars(found).get("__annotations__", ())) - {"scorer"}
@@ -163,7 +169,7 @@ def _build(kind: Kind, params: Mapping[str, Any]) -> Any:
     for key, value in values.items():
         # pydantic takes true for 1 when a number is asked for.
         if isinstance(value, bool) and not isinstance(getattr(built, key), bool):
-            raise UserError(f"{kind}.{key}={str(value).lower()}: is neither true nor false here")
+            raise UserError(f"{kind}.{key}={str(value).lower()}: should not be true or false")
     return built
 
 
@@ -184,9 +190,9 @@ def _only_class(kind: Kind, where: str) -> type:
         return classes[0]
     wanted = f"class with {' and '.join(METHODS[kind])}"
     if not classes:
-        raise UserError(f"{kind}={where}: the file has no {wanted}")
+        raise UserError(f"the file has no {wanted}")
     names = ", ".join(cls.__name__ for cls in classes)
-    raise UserError(f"{kind}={where}: the file has more than one {wanted} ({names}): say which, as {where}:NAME")
+    raise UserError(f"the file has more than one {wanted} ({names}): say which, as {where}:NAME")
 
 
 def _split(reference: str) -> tuple[str, str]:
@@ -204,12 +210,12 @@ def _module(where: str) -> ModuleType:
     except (Exception, SystemExit) as error:
         if where.startswith("treereason."):
             raise
-        raise UserError(f"{where}: does not import: {_reason(error, where)}") from error
+        raise UserError(f"{where} does not import: {_reason(error, where)}") from error
 
 
 def _file_module(path: Path) -> ModuleType:
     if not path.is_file():
-        raise UserError(f"{path}: no such file")
+        raise UserError(f"no such file: {path}")
     name = f"{_FILE_MODULE}{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
     if name in sys.modules:
         return sys.modules[name]
