@@ -1,0 +1,111 @@
+"""A transformers causal LM and its tokenizer, as the engine uses them: encode, forward over packed rows, decode."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+
+from treereason.core import Prompt, UserError
+from treereason.engine import attention
+from treereason.engine.attention import TreeStep
+
+EMBEDDED = Path(__file__).resolve().parent.parent / "embedded"
+
+
+def resolve(name: str) -> str:
+    """Folder of the shipped model for "embedded", otherwise the path or hub id as given."""
+    return str(EMBEDDED) if name == "embedded" else name
+
+
+class Model:
+    """Wraps a loaded model; its attention becomes the tree's. style: "chat" puts prompts in the chat template."""
+
+    def __init__(self, network: PreTrainedModel, tokenizer: Any, style: str) -> None:
+        self.tokenizer = tokenizer
+        self.style = style
+        network.train(False)
+        network.set_attn_implementation(attention.NAME)
+        self._network = network
+        config = network.config.get_text_config()
+        self.max_positions: int = config.max_position_embeddings
+        eos = network.generation_config.eos_token_id if network.generation_config else None
+        eos = tokenizer.eos_token_id if eos is None else eos
+        self.eos_ids = frozenset(eos if isinstance(eos, list) else [eos])
+        num_kv_heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+        head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        itemsize = next(network.parameters()).element_size()
+        self.kv_bytes_per_token: int = 2 * config.num_hidden_layers * num_kv_heads * head_dim * itemsize
+        self._heads: dict[str, list[int]] = {}
+        self._pieces: dict[int, str] = {}
+
+    @torch.inference_mode()
+    def forward(self, step: TreeStep, rows: list[int]) -> torch.Tensor:
+        """Logits [len(rows), V] of the given rows; KV of all rows is stored on the way."""
+        output = self._network(
+            input_ids=step.token_ids[None],
+            position_ids=step.positions[None],
+            use_cache=False,
+            logits_to_keep=torch.tensor(rows, dtype=torch.long),
+            tree=step,
+        )
+        logits: torch.Tensor = output.logits[0]
+        return logits
+
+    def encode(self, prompt: Prompt) -> tuple[list[int], int]:
+        """Token ids of a fresh prompt, and how many leading ones every problem shares."""
+        tokens = self._encode_fresh(prompt.shared + prompt.text)
+        if not prompt.shared:
+            return tokens, 0
+        if prompt.shared not in self._heads:
+            self._heads[prompt.shared] = self._encode_fresh(prompt.shared)
+        num_shared = 0
+        for mine, theirs in zip(tokens, self._heads[prompt.shared], strict=False):
+            if mine != theirs:
+                break
+            num_shared += 1
+        return tokens, num_shared
+
+    def encode_appended(self, text: str) -> list[int]:
+        """Token ids of text that continues a branch."""
+        tokens: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"] if text else []
+        return tokens
+
+    def decode(self, tokens: list[int]) -> str:
+        text: str = self.tokenizer.decode(tokens, skip_special_tokens=True)
+        return text
+
+    def piece(self, token: int) -> str:
+        """Text of one token alone; a cheap hint whether a stop string can have ended with it."""
+        if token not in self._pieces:
+            self._pieces[token] = self.tokenizer.decode([token])
+        return self._pieces[token]
+
+    def _encode_fresh(self, text: str) -> list[int]:
+        if self.style == "chat":
+            message = [{"role": "user", "content": text}]
+            text = self.tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
+        tokens: list[int] = self.tokenizer(text, add_special_tokens=self.style != "chat")["input_ids"]
+        return tokens
+
+
+def load_model(name: str, *, style: str, dtype: str = "auto", device: str = "auto") -> Model:
+    """Load from a folder or hub id; safetensors only, no remote code. Raises UserError for what cannot be served.
+
+    dtype "auto" is float32 on a CPU, elsewhere the checkpoint's own; device "auto" is the CPU.
+    """
+    location = resolve(name)
+    device = "cpu" if device == "auto" else device
+    dtype = "float32" if dtype == "auto" and device == "cpu" else dtype
+    tokenizer = AutoTokenizer.from_pretrained(location, trust_remote_code=False)
+    if style == "chat" and not getattr(tokenizer, "chat_template", None):
+        raise UserError(f"model.name={name}: its tokenizer has no chat template; use model.style=plain")
+    loaded: Any = AutoModelForCausalLM.from_pretrained(
+        location, dtype=dtype, use_safetensors=True, trust_remote_code=False, output_loading_info=True
+    )
+    network, info = loaded
+    if missing := sorted(info["missing_keys"]):
+        raise UserError(f"model.name={name}: the checkpoint lacks {len(missing)} tensors, among them {missing[0]}")
+    return Model(network.to(device), tokenizer, style)
