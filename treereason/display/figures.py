@@ -11,12 +11,12 @@ def count(number: int, one: str, many: str | None = None) -> str:
 
 
 def short(number: float) -> str:
-    """At most five characters: 999, 12.3k, 4.5M."""
-    for limit, unit in ((1e3, ""), (1e6, "k"), (1e9, "M"), (math.inf, "G")):
-        if number < limit * 0.9995:
-            value = number / limit * 1e3 if unit and limit < math.inf else number / 1e9 if unit else number
-            return f"{value:.1f}{unit}" if unit and value < 100 else f"{value:.0f}{unit}"
-    return str(number)
+    """At most five characters: 999, 12.3k, 123k, 4.5M."""
+    for unit in ("", "k", "M"):
+        if round(number) < 1000:
+            return f"{number:.1f}{unit}" if unit and number < 99.95 else f"{number:.0f}{unit}"
+        number /= 1000
+    return f"{number:.1f}G"
 
 
 def score(value: float | None) -> str:

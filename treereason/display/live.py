@@ -35,7 +35,7 @@ class RichDisplay:
         now = time.monotonic()
         with self._lock:
             if isinstance(event, RunStarted):
-                self._state = RunState(event, now)
+                self._state = RunState.begin(event, now)
             elif isinstance(event, RunDone):
                 self._run_done = event
             else:
@@ -43,7 +43,7 @@ class RichDisplay:
 
     def __enter__(self) -> Self:
         live = Live(
-            get_renderable=self._frame,
+            get_renderable=self.frame,
             console=self._console,
             refresh_per_second=FRAMES_PER_SECOND,
             transient=True,
@@ -60,7 +60,8 @@ class RichDisplay:
         if self._run_done is not None:
             self._console.print(final.panel(self._run_done, self._console.width))
 
-    def _frame(self) -> RenderableType:
+    def frame(self) -> RenderableType:
+        """What the terminal shows at this moment."""
         width, height = self._console.size
         room = view.tree_height(height)
         with self._lock:

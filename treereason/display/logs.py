@@ -27,23 +27,33 @@ class LiveHandler(RichHandler):
 
 @contextmanager
 def logs_to(handler: logging.Handler) -> Iterator[None]:
-    """Send what the root logger wrote to stdout or stderr to `handler` instead; files go on as before."""
+    """Send to `handler` what loggers wrote to stdout or stderr; log files go on as before.
+
+    Libraries that keep a handler of their own are included: a line written past the live region would tear it.
+    """
     root = logging.getLogger()
-    screen = [h for h in root.handlers if type(h) is logging.StreamHandler or isinstance(h, RichHandler)]
-    if screen:
-        handler.setLevel(min(h.level for h in screen))
-    for old in screen:
-        root.removeHandler(old)
-    root.addHandler(handler)
+    loggers = [root, *(entry for entry in root.manager.loggerDict.values() if isinstance(entry, logging.Logger))]
+    screens = [(logger, screen) for logger in loggers for screen in logger.handlers if _writes_to_screen(screen)]
+    replaced = {logger for logger, _ in screens if not logger.propagate}
+    for logger, screen in screens:
+        logger.removeHandler(screen)
+    for logger in {root, *replaced}:
+        logger.addHandler(handler)
     try:
         yield
     finally:
-        root.removeHandler(handler)
-        for old in screen:
-            root.addHandler(old)
+        for logger in {root, *replaced}:
+            logger.removeHandler(handler)
+        for logger, screen in screens:
+            logger.addHandler(screen)
+
+
+def _writes_to_screen(handler: logging.Handler) -> bool:
+    return type(handler) is logging.StreamHandler or isinstance(handler, RichHandler)
 
 
 def stderr_handler() -> logging.Handler:
+    """Plain log lines on stderr."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
     return handler

@@ -50,10 +50,14 @@ def most_telling(events: TimedEvents) -> int:
         if isinstance(event, RunStarted) and event.pass_name != "search":
             break
         if isinstance(event, RunStarted):
-            state = RunState(event, now)
+            state = RunState.begin(event, now)
         else:
             state.apply(event, now)
-        if not (state.started and state.started.num_problems) or state.current is None or state.current.done is not None:
+        if (
+            not (state.started and state.started.num_problems)
+            or state.current is None
+            or state.current.done is not None
+        ):
             continue
         counts: Counter[Status] = state.current.counts()
         under_way = 1 <= 4 * len(state.done) / state.started.num_problems <= 3
@@ -67,7 +71,7 @@ def _replay(events: TimedEvents) -> RunState:
     state = RunState()
     for now, event in events:
         if isinstance(event, RunStarted):
-            state = RunState(event, now)
+            state = RunState.begin(event, now)
         else:
             state.apply(event, now)
     return state

@@ -30,14 +30,12 @@ class PlainDisplay:
     def __call__(self, event: Event) -> None:
         now = self._clock()
         if isinstance(event, RunDone):
-            for line in final.lines(event):
+            for line in ("", *final.lines(event)):
                 self._print(line)
             return
         if isinstance(event, RunStarted):
-            self._state = RunState(event, now)
-            name = "greedy baseline" if event.pass_name == "greedy" else event.search
-            total = figures.count(event.num_problems, "problem")
-            self._print(f"{name} on {event.task}: {total}, model {event.model}, seed {event.seed}")
+            self._state = RunState.begin(event, now)
+            self._print(_start_line(event))
             self._printed = now
             return
         self._state.apply(event, now)
@@ -60,6 +58,12 @@ class PlainDisplay:
         encoding = self._console.encoding
         self._console.file.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
         self._console.file.flush()
+
+
+def _start_line(event: RunStarted) -> str:
+    name = "greedy baseline" if event.pass_name == "greedy" else event.search
+    total = figures.count(event.num_problems, "problem")
+    return one_line(f"{name} on {event.task}: {total}, model {event.model}, seed {event.seed}")
 
 
 def _problem_line(done: ProblemDone, snapshot: Snapshot) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from treereason.display.clean import one_line
 from treereason.display.thoughts import ThoughtTree
 from treereason.display.viewport import Viewport, choose
 from treereason.events import (
@@ -80,6 +81,12 @@ class RunState:
     kv_peak: int = 0
     recent: deque[tuple[float, int]] = field(default_factory=deque)
 
+    @classmethod
+    def begin(cls, event: RunStarted, now: float) -> RunState:
+        """A pass begins; the names that it shows are made safe."""
+        task, search, model = (one_line(name, 60) for name in (event.task, event.search, event.model))
+        return cls(replace(event, task=task, search=search, model=model), now)
+
     def apply(self, event: Event, now: float) -> None:
         match event:
             case StepDone():
@@ -132,19 +139,18 @@ class RunState:
     def _problem_event(self, event: Event, now: float) -> None:
         problem = getattr(event, "problem", "")
         tree = self.trees.get(problem)
-        if tree is None:
-            return
-        tree.apply(event)
-        self.last_active = problem
+        if tree is not None:
+            tree.apply(event)
+            self.last_active = problem
+            if self.current is None:
+                self.current, self.since = tree, now
         if isinstance(event, ThoughtPruned):
             self.pruned += 1
         elif isinstance(event, ThoughtDecoded):
             self.tokens_reused += event.tokens_reused
         elif isinstance(event, ProblemDone):
             self.done.append(event)
-            del self.trees[problem]
-        if self.current is None:
-            self.current, self.since = tree, now
+            self.trees.pop(problem, None)
 
     def _follow(self, now: float) -> None:
         """Move on from a finished problem once it has been seen long enough."""

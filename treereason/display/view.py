@@ -47,12 +47,14 @@ def frame(snapshot: Snapshot, width: int, height: int, min_rows: int = 0) -> Ren
 def _header(snapshot: Snapshot, width: int) -> list[Text]:
     started = snapshot.started
     if started is None:
-        return [Text("treereason", style="bold")]
+        return [_fit(Text("treereason", style="bold"), width)]
     title = Text.assemble(("treereason ", "bold"), (" ", ""), (started.search, "bold cyan"))
     if started.pass_name == "greedy":
         title = Text.assemble(("treereason ", "bold"), (" ", ""), ("greedy baseline", "bold cyan"))
     title.append(f" on {started.task}")
-    solved = Text.assemble((f"{snapshot.solved:,}", "bold green"), f" of {snapshot.done:,} solved")
+    solved = Text("no problem done yet", style=FAINT)
+    if snapshot.done:
+        solved = Text.assemble((f"{snapshot.solved:,}", "bold green"), f" of {snapshot.done:,} solved")
     if snapshot.failed:
         solved.append(f"   {snapshot.failed:,} failed", style="red")
     if snapshot.mean_score is not None:

@@ -58,7 +58,7 @@ def choose(tree: ThoughtTree, height: int, max_depth: int = 12) -> Viewport:
         return Viewport(more=len(tree.nodes))
     best = tree.best()
     best_path = best.path if best else ()
-    levels = max(1, min(max_depth, height * 2 // 3))
+    levels = min(max_depth, height * 2 // 3, height - 3)
     top = best_path[: max(0, len(best_path) - levels)]
     budget = height - (len(top) > 0) - (len(tree.nodes) > height)
     shown = _pick(tree, best_path, top, budget, levels)
@@ -89,9 +89,10 @@ def _pick(tree: ThoughtTree, best_path: Path, top: Path, budget: int, levels: in
 
     add([best_path], budget)
     left = budget - len(shown)
-    add(islice(tree.by_status[Status.FAILED], 4 * MAX_FAILED), min(MAX_FAILED, left // 3))
     add(islice(reversed(tree.by_status[Status.KEPT]), budget), left // 3)
-    add(islice(tree.by_status[Status.DECODING], budget), left // 2)
+    add(islice(tree.by_status[Status.DECODING], budget), left // 3)
+    add(islice(tree.by_status[Status.DECODED], budget), left // 2)
+    add(islice(reversed(tree.by_status[Status.FAILED]), 4 * MAX_FAILED), min(MAX_FAILED, left // 4))
     add(islice(_siblings(tree, best_path, len(top)), 4 * budget), budget)
     recent = (Status.DECODED, Status.KEPT, Status.DECODING, Status.PRUNED, Status.FAILED)
     add(chain.from_iterable(islice(reversed(tree.by_status[s]), budget) for s in recent), budget)
