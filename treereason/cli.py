@@ -102,7 +102,7 @@ def prepare(values: dict[str, Any]) -> Job:
     # Reads config.json and the headers of the weights; imports neither torch nor transformers.
     from treereason.engine.checks import check_checkpoint
 
-    check_checkpoint(config.model)
+    check_checkpoint(config.model.name)
     return Job(config, task, search, problems, scorer)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from treereason import events
+from treereason import events, plugins
 from treereason.config import Config
 from treereason.core import Problem, Sampling, Search, Task
 from treereason.display.modes import display
@@ -43,7 +43,7 @@ def run_experiment(
         results = stack.enter_context(Results(folder))
         summary = Summary()
         screen = stack.enter_context(display(config.display))
-        scoring = Scoring(scorer_ref, config.scorer_timeout_s)
+        scoring = Scoring(scorer_ref, config.scorer_timeout_s, plugins.load)
         stack.callback(scoring.close)
         interrupted = stack.enter_context(_interrupt())
 

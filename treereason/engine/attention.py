@@ -44,8 +44,8 @@ class KVCache:
 class TreeStep:
     """What attention needs to know of one step, the same for all layers.
 
-    token_ids, positions, slots: [N] int64, rows in depth-first order. last_row: the row of the newest token of each node
-    that has new ones.
+    token_ids, positions, slots: [N] int64, rows in depth-first order.
+    last_row: the row of the newest token, for each node that has new ones.
     """
 
     plan: Plan

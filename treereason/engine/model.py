@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers.utils.logging import disable_progress_bar
 
 from treereason.core import Prompt, UserError
 from treereason.engine import attention
 from treereason.engine.attention import TreeStep
+from treereason.engine.checks import check_architecture, check_tensors, self_check
 
 EMBEDDED = Path(__file__).resolve().parent.parent / "embedded"
 
@@ -37,6 +39,7 @@ class Model:
         num_kv_heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
         head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         itemsize = next(network.parameters()).element_size()
+        self.vocabulary_size: int = config.vocab_size
         self.kv_bytes_per_token: int = 2 * config.num_hidden_layers * num_kv_heads * head_dim * itemsize
         self._heads: dict[str, list[int]] = {}
         self._pieces: dict[int, str] = {}
@@ -52,6 +55,17 @@ class Model:
             tree=step,
         )
         logits: torch.Tensor = output.logits[0]
+        return logits
+
+    @torch.inference_mode()
+    def eager_logits(self, tokens: list[int]) -> torch.Tensor:
+        """Logits [V] after a sequence by transformers' own attention: what the tree is checked against."""
+        self._network.set_attn_implementation("eager")
+        try:
+            output = self._network(input_ids=torch.tensor([tokens], device=self._network.device), use_cache=False)
+        finally:
+            self._network.set_attn_implementation(attention.NAME)
+        logits: torch.Tensor = output.logits[0, -1]
         return logits
 
     def encode(self, prompt: Prompt) -> tuple[list[int], int]:
@@ -99,13 +113,28 @@ def load_model(name: str, *, style: str, dtype: str = "auto", device: str = "aut
     location = resolve(name)
     device = "cpu" if device == "auto" else device
     dtype = "float32" if dtype == "auto" and device == "cpu" else dtype
-    tokenizer = AutoTokenizer.from_pretrained(location, trust_remote_code=False)
+    try:
+        config = AutoConfig.from_pretrained(location, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(location, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise UserError(f"model.name={name}: {str(error).strip().splitlines()[0]}") from None
     if style == "chat" and not getattr(tokenizer, "chat_template", None):
         raise UserError(f"model.name={name}: its tokenizer has no chat template; use model.style=plain")
+    if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
+        raise UserError(f"model.name={name}: {config.model_type} is no causal language model of transformers")
+    network_class: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
+    check_architecture(name, network_class, config)
+    if Path(location).is_dir():
+        with torch.device("meta"):
+            skeleton = network_class(config)
+        check_tensors(name, skeleton.state_dict(), skeleton.all_tied_weights_keys, Path(location))
+    disable_progress_bar()  # type: ignore[no-untyped-call]
     loaded: Any = AutoModelForCausalLM.from_pretrained(
         location, dtype=dtype, use_safetensors=True, trust_remote_code=False, output_loading_info=True
     )
     network, info = loaded
     if missing := sorted(info["missing_keys"]):
-        raise UserError(f"model.name={name}: the checkpoint lacks {len(missing)} tensors, among them {missing[0]}")
-    return Model(network.to(device), tokenizer, style)
+        raise UserError(f"model.name={name}: the checkpoint lacks {len(missing)} of its tensors, first {missing[0]}")
+    model = Model(network.to(device), tokenizer, style)
+    self_check(name, model)
+    return model
