@@ -519,6 +519,16 @@ def test_the_final_report_says_what_is_known(changes: dict[str, Any], present: s
     assert absent not in text
 
 
+def test_the_next_commands_repeat_what_was_typed() -> None:
+    typed = ("search=tree_of_thoughts", "search.k=9", "task=./my tasks.py:Sums", "seed=7", "hydra.run.dir=x")
+    said = final.report(run_done(), replace(run_started(1), overrides=typed))
+    assert [command for command, _ in said.commands] == [
+        "treereason 'task=./my tasks.py:Sums' search=best_of_n",
+        "treereason search=tree_of_thoughts search.k=9 'task=./my tasks.py:Sums' seed=8",
+        "treereason --help",
+    ]
+
+
 def test_a_report_without_a_summary() -> None:
     assert final.lines(RunDone("interrupted", {}, "here"))[0] == "interrupted: 0 of 0 problems done, kept in here"
 

@@ -26,7 +26,10 @@ class Event:
 
 @dataclass(frozen=True)
 class RunStarted(Event):
-    """`config` is the whole validated configuration; `pass_name` is "search", or "greedy" for the baseline."""
+    """`config` is the whole validated configuration; `pass_name` is "search", or "greedy" for the baseline.
+
+    overrides: what the user typed behind `treereason`, to show how the run can be varied.
+    """
 
     task: str
     search: str
@@ -36,6 +39,7 @@ class RunStarted(Event):
     num_problems: int
     pass_name: str = "search"
     config: dict[str, Any] = field(default_factory=dict)
+    overrides: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

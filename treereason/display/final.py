@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,7 @@ from rich.text import Text
 
 from treereason.display import figures
 from treereason.display.clean import one_line
-from treereason.events import RunDone
+from treereason.events import RunDone, RunStarted
 
 WORTH_SAYING = 1.05
 MAX_WIDTH = 100
@@ -33,8 +34,11 @@ class Report:
     commands: list[tuple[str, str]]
 
 
-def report(event: RunDone) -> Report:
-    """Put a finished or interrupted run into words; figures that the summary lacks are left out."""
+def report(event: RunDone, started: RunStarted | None = None) -> Report:
+    """Put a finished or interrupted run into words; figures that the summary lacks are left out.
+
+    started: how the run began; with it the commands repeat what the user typed.
+    """
     summary = event.summary
     task, search = one_line(str(summary.get("task", "?"))), one_line(str(summary.get("search", "?")))
     total = int(summary.get("problems") or 0)
@@ -45,24 +49,19 @@ def report(event: RunDone) -> Report:
         title = f"done: {figures.count(total, 'problem')} in {figures.duration(summary.get('seconds') or 0.0)}"
     else:
         title = f"interrupted: {num_done:,} of {figures.count(total, 'problem')} done, kept in {folder}"
-    other = "tree_of_thoughts" if search != "tree_of_thoughts" else "best_of_n"
     return Report(
         done=finished,
         title=title,
         words=_words(summary, task, search, num_done),
         table=_table(summary, search, num_done),
         figures=[*_figures(summary), ("results", folder)],
-        commands=[
-            (f"treereason task={task} search={other}", "another search"),
-            (f"treereason task={task} search={search} seed={int(summary.get('seed') or 0) + 1}", "another seed"),
-            ("treereason --help", "all options"),
-        ],
+        commands=_commands(task, search, int(summary.get("seed") or 0), started.overrides if started else ()),
     )
 
 
-def panel(event: RunDone, width: int) -> RenderableType:
+def panel(event: RunDone, width: int, started: RunStarted | None = None) -> RenderableType:
     """The final panel of the live display, at most MAX_WIDTH columns wide."""
-    said = report(event)
+    said = report(event, started)
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="dim", border_style="dim")
     for heading in HEADINGS:
         table.add_column(heading, justify="right" if heading else "left")
@@ -91,9 +90,9 @@ def panel(event: RunDone, width: int) -> RenderableType:
     )
 
 
-def lines(event: RunDone) -> list[str]:
+def lines(event: RunDone, started: RunStarted | None = None) -> list[str]:
     """The same report as plain lines."""
-    said = report(event)
+    said = report(event, started)
     rows = [HEADINGS, *said.table]
     widths = [max(len(row[i]) for row in rows) for i in range(3)]
     name = max(len(name) for name, _ in said.figures)
@@ -108,6 +107,22 @@ def lines(event: RunDone) -> list[str]:
         "",
         "next:",
         *(f"  {left:{command}}  {right}" for left, right in said.commands),
+    ]
+
+
+def _commands(task: str, search: str, seed: int, overrides: tuple[str, ...]) -> list[tuple[str, str]]:
+    """What to type next: the same run with another search or seed."""
+    given = [text for text in overrides if not text.startswith(("hydra.", "seed="))]
+    if not any(text.startswith("task=") for text in given):
+        given.insert(0, f"task={task}")
+    elsewhere = [text for text in given if not text.startswith(("search=", "search."))]
+    if not any(text.startswith("search=") for text in given):
+        given.append(f"search={search}")
+    other = "tree_of_thoughts" if search != "tree_of_thoughts" else "best_of_n"
+    return [
+        (one_line(shlex.join(["treereason", *elsewhere, f"search={other}"]), 1000), "another search"),
+        (one_line(shlex.join(["treereason", *given, f"seed={seed + 1}"]), 1000), "another seed"),
+        ("treereason --help", "all options"),
     ]
 
 

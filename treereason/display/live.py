@@ -58,7 +58,7 @@ class RichDisplay:
     ) -> None:
         self._open.close()
         if self._run_done is not None:
-            self._console.print(final.panel(self._run_done, self._console.width))
+            self._console.print(final.panel(self._run_done, self._console.width, self._state.started))
 
     def frame(self) -> RenderableType:
         """What the terminal shows at this moment."""

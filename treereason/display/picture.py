@@ -33,9 +33,12 @@ def live_svg(events: TimedEvents, width: int = 100, height: int = 30, at: int | 
 
 def final_svg(events: Iterable[tuple[float, Event]], width: int = 100) -> str:
     """The final panel as SVG. Raises ValueError when the run has not ended."""
+    started = None
     for _, event in events:
-        if isinstance(event, RunDone):
-            return _svg(final.panel(event, width), width)
+        if isinstance(event, RunStarted):
+            started = event
+        elif isinstance(event, RunDone):
+            return _svg(final.panel(event, width, started), width)
     raise ValueError("the events hold no RunDone")
 
 

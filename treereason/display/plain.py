@@ -30,7 +30,7 @@ class PlainDisplay:
     def __call__(self, event: Event) -> None:
         now = self._clock()
         if isinstance(event, RunDone):
-            for line in ("", *final.lines(event)):
+            for line in ("", *final.lines(event, self._state.started)):
                 self._print(line)
             return
         if isinstance(event, RunStarted):
