@@ -9,7 +9,7 @@ import time
 import types
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -29,7 +29,7 @@ class Runs(list[dict[str, Any]]):
 
 @pytest.fixture
 def runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Runs:
-    """An empty folder to start in, and `run_experiment` and the checkpoint check replaced."""
+    """An empty folder to start in, and `run_experiment` replaced."""
     seen = Runs()
 
     def run_experiment(
@@ -44,14 +44,13 @@ def runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Runs:
 
     experiment = types.ModuleType("treereason.experiment")
     experiment.run_experiment = run_experiment  # type: ignore[attr-defined]
-    checks = types.ModuleType("treereason.engine.checks")
-    checks.check_checkpoint = lambda _: None  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "treereason.experiment", experiment)
-    monkeypatch.setitem(sys.modules, "treereason.engine.checks", checks)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.py").write_text(MINE)
     (tmp_path / "lists.csv").write_text('ID,Unsorted,Sorted\n0,"[2, 1]","[1, 2]"\n1,"[3, 1]","[1, 3]"\n')
     (tmp_path / "bad.csv").write_text('ID,Unsorted,Sorted\n0,"[2, 1]","[1, 2]"\n1,no list,"[1, 2]"\n')
+    (tmp_path / "bloom").mkdir()
+    (tmp_path / "bloom/config.json").write_text('{"model_type": "bloom"}')
     (tmp_path / "broken.py").write_text("def f(:")
     return seen
 
@@ -78,7 +77,7 @@ def loud(thought):
     return 1.0
 """
 
-MISTAKES = {
+MISTAKES: dict[str, tuple[str | tuple[str, ...], str]] = {
     "group": ("tsk=sorting", "tsk: no such option; did you mean task?"),
     "choice": ("task=sortin", "task=sortin: no such task; did you mean sorting?"),
     "key": ("task.limt=3", "task.limt: no such option with task=sorting; did you mean task.limit?"),
@@ -100,6 +99,9 @@ MISTAKES = {
     "scorer of task": ("scorer=sorting_error", "did you mean sorting_errors?"),
     "class": ("task=./mine.py:Shot", "has no Shot; did you mean Shout?"),
     "model name": ("model=transformers", "model.name is missing: give model.name=VALUE"),
+    "model folder": (("model=transformers", "model.name=./nowhere"), "model.name=./nowhere: no such folder"),
+    "architecture": (("model=transformers", "model.name=./bloom"), "model.name=./bloom: bloom cannot be served"),
+    "style": (("task=./mine.py", "model.style=fancy"), "model.style=fancy: should be 'embedded', 'chat' or 'plain'"),
     "word": ("sorting", "sorting: is no option: write OPTION=VALUE"),
     "flag": ("--mutlirun", "--mutlirun: no such flag; did you mean --multirun?"),
     "grammar": ("task.path=[a", "task.path=[a: cannot be read; quote a value"),
@@ -111,8 +113,8 @@ MISTAKES = {
 
 @pytest.mark.parametrize("case", MISTAKES)
 def test_a_mistake_is_one_line_and_code_2(case: str, runs: Runs, capfd: pytest.CaptureFixture[str]) -> None:
-    argument, said = MISTAKES[case]
-    assert cli.main([argument]) == 2
+    arguments, said = MISTAKES[case]
+    assert cli.main([arguments] if isinstance(arguments, str) else arguments) == 2
     captured = capfd.readouterr()
     assert captured.out == ""
     assert captured.err.startswith("treereason: error: ")
@@ -221,8 +223,7 @@ def code(*arguments: str) -> int:
     try:
         return cli.main(arguments)
     except SystemExit as exit_:
-        assert isinstance(exit_.code, int)
-        return exit_.code
+        return cast(int, exit_.code)
 
 
 def test_two_problems_of_one_name_are_refused(runs: Runs, capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,6 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 from treereason import __version__, plugins, usage
 from treereason.config import Config, nearest, parse
 from treereason.core import Problem, Search, Task, Thought, UserError
+from treereason.engine.checks import check_checkpoint
 from treereason.overrides import Overrides
 
 CONFIG = "treereason.conf"
@@ -99,10 +100,8 @@ def prepare(values: dict[str, Any]) -> Job:
     if twice is not None:
         raise UserError(f"task={config.task['name']}: two problems are called {twice}: give each an id of its own")
     task.prompt(Thought(problems[0]), config.model.style)  # a task without prompts for this style says so
-    # Reads config.json and the headers of the weights; imports neither torch nor transformers.
-    from treereason.engine.checks import check_checkpoint
-
-    check_checkpoint(config.model.name)
+    if config.model.name != "embedded":
+        check_checkpoint(config.model.name)
     return Job(config, task, search, problems, scorer)
 
 
