@@ -25,7 +25,7 @@ from treereason.engine.model import Model
 torch.set_num_threads(int(os.environ.get("TREEREASON_TEST_THREADS", "1")))
 
 VOCABULARY = 64
-COMMON = {
+COMMON: dict[str, Any] = {
     "vocab_size": VOCABULARY,
     "hidden_size": 64,
     "intermediate_size": 96,
@@ -63,8 +63,8 @@ def tiny_model() -> Callable[[str], tuple[Model, PreTrainedModel]]:
 
     def build(kind: str) -> tuple[Model, PreTrainedModel]:
         torch.manual_seed(0)
-        config = CONFIGS[kind]()
-        network = AutoModelForCausalLM.from_config(config, attn_implementation="eager", dtype=torch.float32)
+        auto: Any = AutoModelForCausalLM
+        network = auto.from_config(CONFIGS[kind](), attn_implementation="eager", dtype=torch.float32)
         if kind == "gpt_oss":
             for layer in network.model.layers:
                 torch.nn.init.normal_(layer.self_attn.sinks, std=2.0)

@@ -24,7 +24,7 @@ class Recorder:
     def __init__(self, model: Model) -> None:
         self.logits: list[tuple[list[int], torch.Tensor]] = []
         self._forward = model.forward
-        model.forward = self  # type: ignore[method-assign, assignment]
+        model.forward = self  # type: ignore[method-assign]
 
     def __call__(self, step: TreeStep, rows: list[int]) -> torch.Tensor:
         logits = self._forward(step, rows)
