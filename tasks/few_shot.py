@@ -8,6 +8,7 @@ import random
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,8 +20,8 @@ from treereason.tasks import arithmetic
 from treereason.tasks.base import BaseTask, Template
 from treereason.tasks.files import bad_line, json_objects, shorten
 
-_STATED = re.compile(r"the answer is:?([^\n]*)", re.IGNORECASE)
-_NUMBER = re.compile(r"[\s*$]*(-?[0-9][0-9,]{0,20}(?:\.[0-9]{1,20})?)")
+_STATED = re.compile(r"the answer is:?", re.IGNORECASE)
+_NUMBER = re.compile(r"-?(?:[0-9]{1,1000}(?:,[0-9]{3})*(?:\.[0-9]{1,1000})?|\.[0-9]{1,1000})(?![0-9/:^])")
 _STEPWISE_STOP = ("\n",)
 
 PROMPTS = {
@@ -102,12 +103,11 @@ class FewShot(BaseTask):
         question = thought.problem.input
         if style == "embedded":
             _expect_arithmetic([question, *(example.question for example in self.worked)])
-        lengths = _EMBEDDED_LENGTHS if style == "embedded" else _CHAT_LENGTHS
+        line, whole = _lengths(style, question)
         if thought.depth:
-            return Prompt("", appended=True, stop=_STEPWISE_STOP, max_tokens=lengths(question)[0])
+            return Prompt("", appended=True, stop=_STEPWISE_STOP, max_tokens=line)
         solve, example = self.template(style, "solve"), self.template(style, "example")
         shared = solve.shared + "".join(example.text.format(**vars(worked)) for worked in self.worked)
-        line, whole = lengths(question)
         text = solve.text.format(question=question)
         if self.stepwise:
             return Prompt(text, shared=shared, stop=_STEPWISE_STOP, max_tokens=line)
@@ -118,21 +118,17 @@ class FewShot(BaseTask):
         terse = arithmetic.parse_answer(thought.text)
         if terse is not None:
             return terse
-        stated = _STATED.findall(thought.text)
-        return canonical(stated[-1]) if stated and canonical(stated[-1]) != "" else None
+        _, *stated = _STATED.split(thought.text)
+        answer = canonical(stated[-1].split("\n", 1)[0]) if stated else ""
+        return None if answer == "" else answer
 
 
-def _embedded_lengths(question: str) -> tuple[int, int]:
-    """Token limits of one line and of a whole solution: each line is at most one operation shorter than the last."""
+def _lengths(style: str, question: str) -> tuple[int, int]:
+    """Token limits of one line and of a whole solution; for the shipped model a line has one operation less each."""
+    if style != "embedded":
+        return 128, 512
     operations = sum(question.count(operator) for operator in "+-*")
     return 4 * operations + 8, 2 * (operations + 1) * (operations + 2) + 8
-
-
-def _chat_lengths(_question: str) -> tuple[int, int]:
-    return 128, 512
-
-
-_EMBEDDED_LENGTHS, _CHAT_LENGTHS = _embedded_lengths, _chat_lengths
 
 
 def _expect_arithmetic(questions: Sequence[str]) -> None:
@@ -144,14 +140,13 @@ def _expect_arithmetic(questions: Sequence[str]) -> None:
 
 
 def canonical(text: str) -> int | str:
-    """An answer in the form that answers are compared in: `" $1,024.00 dollars"` gives 1024, `" Paris."` `"paris"`."""
-    number = _NUMBER.match(text)
-    if number:
-        digits = number[1].replace(",", "")
-        if "." in digits:
-            digits = digits.rstrip("0").removesuffix(".")
-        return digits if "." in digits else int(digits)
-    return " ".join(text.casefold().strip(" *.\"'").split())
+    """An answer in the form that answers are compared in: ` $1,024.00 each.` gives 1024, ` "Paris".` gives `paris`."""
+    plain = " ".join(text.casefold().split()).lstrip(" *$\"'").rstrip(" *.\"'")
+    number = _NUMBER.match(plain)
+    if number is None:
+        return plain
+    value = Decimal(number[0].replace(",", ""))
+    return int(value) if value == value.to_integral_value() else format(value, "f").rstrip("0")
 
 
 def _worked(path: Path, line: int, value: dict[str, Any]) -> Worked:
