@@ -143,6 +143,7 @@ def test_summary_adds_up_the_search_pass() -> None:
         "failed": 1,
         "mean_score": 0.75,
         "single_sample_mean_score": 0.375,
+        "greedy_problems_done": 3,
         "greedy_solved": 2,
         "greedy_mean_score": 0.5,
         "tokens_decoded": 7,
@@ -159,7 +160,7 @@ def test_summary_adds_up_the_search_pass() -> None:
 
 
 def test_what_is_not_known_is_null() -> None:
-    found = summary_of([started()]).as_dict()
+    found = summary_of([started(), started("greedy")]).as_dict()
     for name in ("mean_score", "single_sample_mean_score", "greedy_solved", "greedy_mean_score", "kv_read_ratio"):
         assert found[name] is None
     assert found["tokens_per_second"] is None

@@ -20,10 +20,10 @@ def short(number: float) -> str:
 
 
 def score(value: float | None) -> str:
-    """Two decimals, none from 1,000 on; a hyphen for no score."""
+    """Two decimals, none from 100 on; a hyphen for no score."""
     if value is None or math.isnan(value):
         return "-"
-    return f"{value:.2f}" if abs(value) < 1000 else f"{value:,.0f}"
+    return f"{value:.2f}" if abs(value) < 100 else f"{value:,.0f}"
 
 
 def duration(seconds: float) -> str:

@@ -130,6 +130,8 @@ def _words(summary: Mapping[str, Any], task: str, search: str, num_done: int) ->
     solved, failed = int(summary.get("solved") or 0), int(summary.get("failed") or 0)
     sentence = f"{search} solved {solved:,} of {figures.count(num_done, f'{task} problem')}"
     sentence += f"; {failed:,} failed." if failed else "."
+    if not num_done:
+        sentence = f"{search} was stopped before the first problem was done."
     said = [sentence]
     mean, single = summary.get("mean_score"), summary.get("single_sample_mean_score")
     if mean is not None and single is not None:
@@ -147,14 +149,14 @@ def _words(summary: Mapping[str, Any], task: str, search: str, num_done: int) ->
 
 
 def _table(summary: Mapping[str, Any], search: str, num_done: int) -> list[tuple[str, str, str]]:
-    def row(who: str, solved: int | None, mean: float | None) -> tuple[str, str, str]:
-        return who, "-" if solved is None else f"{solved:,} of {num_done:,}", figures.score(mean)
-
-    rows = [row(search, summary.get("solved") or 0, summary.get("mean_score"))]
+    rows = [(search, f"{summary.get('solved') or 0:,} of {num_done:,}", figures.score(summary.get("mean_score")))]
     if summary.get("single_sample_mean_score") is not None:
-        rows.append(row("single sample", None, summary["single_sample_mean_score"]))
-    if summary.get("greedy_mean_score") is not None:
-        rows.append(row("greedy", summary.get("greedy_solved"), summary["greedy_mean_score"]))
+        rows.append(("single sample", "-", figures.score(summary["single_sample_mean_score"])))
+    if summary.get("greedy_solved") is not None:
+        of = summary.get("greedy_problems_done", num_done)
+        rows.append(
+            ("greedy", f"{summary['greedy_solved']:,} of {of:,}", figures.score(summary.get("greedy_mean_score")))
+        )
     return rows
 
 

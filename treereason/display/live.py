@@ -36,6 +36,7 @@ class RichDisplay:
         with self._lock:
             if isinstance(event, RunStarted):
                 self._state = RunState.begin(event, now)
+                self._rows = 0
             elif isinstance(event, RunDone):
                 self._run_done = event
             else:

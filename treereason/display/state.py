@@ -63,6 +63,8 @@ class RunState:
 
     The tree on show stays until its problem is done and has been seen for DWELL seconds; then the problem that
     most recently got an event takes over.
+
+    trees: of the problems in flight, the one that got the latest event last.
     """
 
     started: RunStarted | None = None
@@ -70,7 +72,6 @@ class RunState:
     trees: dict[str, ThoughtTree] = field(default_factory=dict)
     current: ThoughtTree | None = None
     since: float = 0.0
-    last_active: str = ""
     done: list[ProblemDone] = field(default_factory=list)
     step: StepDone | None = None
     pruned: int = 0
@@ -93,7 +94,6 @@ class RunState:
                 self._step(event, now)
             case ProblemStarted():
                 self.trees[event.problem] = ThoughtTree.start(event.problem, event.input)
-                self.last_active = event.problem
             case _:
                 self._problem_event(event, now)
         self._follow(now)
@@ -138,10 +138,10 @@ class RunState:
 
     def _problem_event(self, event: Event, now: float) -> None:
         problem = getattr(event, "problem", "")
-        tree = self.trees.get(problem)
+        tree = self.trees.pop(problem, None)
         if tree is not None:
             tree.apply(event)
-            self.last_active = problem
+            self.trees[problem] = tree
             if self.current is None:
                 self.current, self.since = tree, now
         if isinstance(event, ThoughtPruned):
@@ -155,7 +155,7 @@ class RunState:
     def _follow(self, now: float) -> None:
         """Move on from a finished problem once it has been seen long enough."""
         seen = self.current is None or (self.current.done is not None and now - self.since >= DWELL)
-        following = self.trees.get(self.last_active) or next(reversed(self.trees.values()), None)
+        following = next(reversed(self.trees.values()), None)
         if seen and following is not None:
             self.current, self.since = following, now
 

@@ -83,7 +83,9 @@ def _tree(snapshot: Snapshot, width: int, rows: int) -> Panel:
     inner = width - 4
     lines = list(_tree_lines(snapshot.viewport, inner))[:rows]
     lines += [Text()] * (rows - len(lines))
-    title = Text.assemble((snapshot.problem or "waiting for the first problem", "not dim bold"))
+    title = Text.assemble(
+        (f"problem {snapshot.problem}" if snapshot.problem else "waiting for the first problem", "not dim bold")
+    )
     subtitle = Text(figures.count(snapshot.thoughts, "thought"), style=FAINT)
     done = snapshot.problem_done
     if done is not None:
@@ -186,7 +188,7 @@ def bar(width: int, share: float, style: str, mark: float | None = None) -> Text
     tick = width if mark is None else min(width - 1, int(width * mark))
     line = Text.assemble(("━" * full + "╸" * half, style))
     rest = "─" * (width - full - half)
-    if full + half <= tick < width:
+    if 0 < tick < width and full + half <= tick:
         rest = rest[: tick - full - half] + "┼" + rest[tick + 1 - full - half :]
     return line.append(rest, style=FAINT)
 

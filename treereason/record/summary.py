@@ -65,8 +65,8 @@ class _Pass:
 class Summary:
     """A sink that adds up a run; `as_dict` may be asked at any moment.
 
-    Token, KV and time figures are those of the search pass; the greedy pass gives `greedy_solved` and
-    `greedy_mean_score` only. Means are over the problems that have a finite score, and null without any.
+    Token, KV and time figures are those of the search pass; the greedy pass gives the `greedy_` figures only, null
+    until it has done a problem. Means are over the problems that have a finite score, and null without any.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -103,6 +103,8 @@ class Summary:
         if search is None:
             return {"status": status or self.status, "versions": versions()}
         greedy = self._passes.get("greedy")
+        if greedy is not None and not greedy.done:
+            greedy = None
         started = search.started
         seconds = search.end - search.start
         return {
@@ -118,6 +120,7 @@ class Summary:
             "failed": search.num_failed,
             "mean_score": search.mean_score,
             "single_sample_mean_score": search.single_sample_mean_score,
+            "greedy_problems_done": len(greedy.done) if greedy else None,
             "greedy_solved": greedy.num_solved if greedy else None,
             "greedy_mean_score": greedy.mean_score if greedy else None,
             "tokens_decoded": search.tokens_decoded,
