@@ -44,6 +44,9 @@ class Job:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
+    # OpenMP reads it when torch loads it. Threads that spin while they wait made a run of the small model 500 times
+    # slower on a machine that was busy with other work, and threads that sleep cost little on an idle one.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         return _main(list(sys.argv[1:] if arguments is None else arguments))
     except UserError as error:
