@@ -70,6 +70,7 @@ def load(ref):
     if ref == "missing": raise LookupError("no such scorer")
     if ref == "deadly": os._exit(5)
     if ref == "number": return 3
+    if ref == "slow": time.sleep(600)
     import scorers_for_test
     return getattr(scorers_for_test, ref)
 """
@@ -215,6 +216,12 @@ def test_a_scorer_that_does_not_load_fails_every_thought(load: Callable[[str], A
     with Scoring(ref, 1.0, load) as scoring:
         assert judge(scoring, "1", "2", "3") == [error] * 3
         assert judge(scoring, "4") == [error]
+
+
+def test_a_scorer_that_hangs_while_it_loads(load: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("treereason.search.scoring.LOAD_LIMIT_S", 0.5)
+    with Scoring("slow", 1.0, load) as scoring:
+        assert judge(scoring, "1", "2") == ["scorer does not load: scorer took longer than 0.5 s"] * 2
 
 
 def test_polling_never_waits_longer_than_asked(scoring: Scoring) -> None:
