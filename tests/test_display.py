@@ -15,7 +15,7 @@ from typing import Any
 
 import pyte
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
@@ -209,6 +209,7 @@ THOUGHT_EVENTS = st.one_of(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(THOUGHT_EVENTS, max_size=40), st.integers(1, 90), st.integers(1, 30))
 def test_no_order_of_events_breaks_a_frame(events: list[Event], width: int, height: int) -> None:
     lines = drawn([run_started(2), ProblemStarted("p", "?"), *events], width, height)
@@ -312,6 +313,7 @@ def test_pace_left_and_ratio() -> None:
     assert state.snapshot(60.0, 5).tokens_per_second == 0.0
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(), max_size=400), st.integers(2, 400))
 def test_no_text_can_steer_a_terminal(text: str, limit: int) -> None:
     line = one_line(text, limit)

@@ -217,7 +217,7 @@ ANSWERS = st.recursive(
 )
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(ANSWERS, max_size=3))
 def test_no_answer_breaks_the_journal(tmp_path_factory: pytest.TempPathFactory, answers: list[Any]) -> None:
     path = tmp_path_factory.mktemp("journal") / "journal.sqlite"
