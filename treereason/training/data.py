@@ -12,7 +12,7 @@ from treereason.training.tokenizer import BOS, EOS, PAD, encode_text
 
 IGNORED = -100
 # One entry is one micro-batch of every step: the two tasks that learn slowest get most of it.
-STEP_PLAN = ("arithmetic", "arithmetic", "documents", "documents", "lists")
+STEP_PLAN = ("arithmetic", "arithmetic", "arithmetic", "documents", "documents", "lists")
 _LISTS = (lists.sort_problem, lists.merge_problem, lists.fix_problem)
 _OVERSAMPLING = 3
 

@@ -34,24 +34,36 @@ def sample(
     prompts: Sequence[str],
     new_tokens: int,
     temperature: float,
-) -> list[str]:
-    """One continuation per prompt, at most `new_tokens` ids, without special tokens; temperature 0 is greedy.
+    count: int = 1,
+) -> list[list[str]]:
+    """`count` continuations for each prompt, at most `new_tokens` ids, without special tokens; temperature 0 is greedy.
 
-    Draws from torch's global generator.
+    Each prompt is computed once for all its continuations. Draws from torch's global generator.
     """
-    texts: list[str] = []
-    for start in range(0, len(prompts), _ROWS):
-        batch = tokenizer(list(prompts[start : start + _ROWS]), return_tensors="pt", padding=True)
-        options = {"do_sample": True, "temperature": temperature, "top_k": 0} if temperature else {"do_sample": False}
+    options = {"do_sample": True, "temperature": temperature, "top_k": 0} if temperature else {"do_sample": False}
+    at_once = max(1, _ROWS // count)
+    texts: list[list[str]] = []
+    for start in range(0, len(prompts), at_once):
+        batch = tokenizer(list(prompts[start : start + at_once]), return_tensors="pt", padding=True)
+        ids, mask = batch["input_ids"], batch["attention_mask"]
         with torch.inference_mode():
-            ids = model.generate(
-                input_ids=batch["input_ids"],
-                attention_mask=batch["attention_mask"],
+            cache = model(
+                input_ids=ids[:, :-1],
+                attention_mask=mask[:, :-1],
+                position_ids=(mask[:, :-1].cumsum(1) - 1).clamp(min=0),
+                logits_to_keep=1,
+                use_cache=True,
+            ).past_key_values
+            cache.batch_repeat_interleave(count)
+            out = model.generate(
+                input_ids=ids.repeat_interleave(count, 0),
+                attention_mask=mask.repeat_interleave(count, 0),
+                past_key_values=cache,
                 max_new_tokens=new_tokens,
                 **options,
             )
-        answers = ids[:, batch["input_ids"].shape[1] :]
-        texts += tokenizer.batch_decode(answers, skip_special_tokens=True)
+        answers = tokenizer.batch_decode(out[:, ids.shape[1] :], skip_special_tokens=True)
+        texts += [answers[i : i + count] for i in range(0, len(answers), count)]
     return texts
 
 
@@ -75,9 +87,7 @@ class Evaluator:
 
     def _sample(self, prompts: Sequence[str], new_tokens: int, temperature: float, count: int = 1) -> list[list[str]]:
         """`count` continuations for each prompt, in the order of the prompts."""
-        repeated = [prompt for prompt in prompts for _ in range(count)]
-        texts = sample(self.model, self.tokenizer, repeated, new_tokens, temperature)
-        return [texts[i : i + count] for i in range(0, len(texts), count)]
+        return sample(self.model, self.tokenizer, prompts, new_tokens, temperature, count)
 
     def lists(self, name: str, make: Callable[[random.Random, int], tuple[str, str]], count: int) -> Measurement:
         """Share of lists of `count` digits that come out exactly right, greedily and as one sample."""

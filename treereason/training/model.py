@@ -9,7 +9,8 @@ from treereason.training.data import IGNORED, MicroBatch
 from treereason.training.settings import ModelShape
 from treereason.training.tokenizer import BOS, EOS, PAD, build_tokenizer, vocabulary
 
-_LR_WARM_UP_STEPS = 100
+_WARM_UP_STEPS = 100
+_WARM_UP_SHARE = 0.1
 _LAST_LR = 0.02
 
 
@@ -54,12 +55,14 @@ def build_optimizers(model: LlamaForCausalLM, learning_rate: float) -> list[torc
 
 
 def learning_rate_factor(step: int, elapsed: float, decay: float) -> float:
-    """Factor in (0, 1] of the learning rate: linear warm-up by steps, flat, then linear over the last share `decay`.
+    """Factor in (0, 1] of the learning rate: a linear rise, flat, then linear down over the last share `decay`.
 
-    `elapsed` is the share of the run's time that is over; the time decides, so the decay ends with the budget.
+    `elapsed` is the share of the run's time that is over; the time decides, so the decay ends with the budget. The
+    rise takes 100 steps, or a tenth of the time where that is shorter.
     """
     falling = 1 - (1 - _LAST_LR) * (min(elapsed, 1.0) - (1 - decay)) / decay
-    return min((step + 1) / _LR_WARM_UP_STEPS, 1.0, falling)
+    rising = max((step + 1) / _WARM_UP_STEPS, elapsed / _WARM_UP_SHARE)
+    return min(rising, 1.0, falling)
 
 
 def answer_loss(model: LlamaForCausalLM, batch: MicroBatch) -> torch.Tensor:

@@ -31,10 +31,11 @@ class ModelShape:
 class TrainingSettings:
     """One training run.
 
-    `minutes` is the time spent on steps, over which the learning rate warms up, stays and decays; `tokens` the ids
-    of one micro-batch; `warm_up_steps` the steps until problems have their full size; `checkpoint_minutes` the time
-    between saves; `evaluation_problems` the problems of each measurement, 0 for none. `resume` goes on from
-    the state that lies in `output`. Raises ValueError for a value out of range.
+    `minutes` is the time spent on steps, over which the learning rate rises, stays and falls; `threads` the
+    micro-batches computed at a time; `tokens` the ids of one micro-batch; `warm_up_steps` the steps until problems
+    have their full size; `checkpoint_minutes` the time between saves; `evaluation_problems` the problems of each
+    measurement, 0 for none. `resume` goes on from the state that lies in `output`. Raises ValueError for a value out
+    of range.
     """
 
     output: str = "runs/training"
@@ -66,4 +67,5 @@ class TrainingSettings:
         if not self.smoke:
             return self
         shape = replace(self.model, width=64, layers=2, heads=2, kv_heads=1, feed_forward=128)
-        return replace(self, minutes=min(self.minutes, 0.5), model=shape, warm_up_steps=10**6, evaluation_problems=4)
+        short = replace(self, minutes=min(self.minutes, 0.5), tokens=256, model=shape, warm_up_steps=10**6)
+        return replace(short, evaluation_problems=min(self.evaluation_problems, 2))

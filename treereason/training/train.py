@@ -3,6 +3,7 @@
 import math
 import time
 from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import mean
@@ -15,7 +16,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils.logging import disable_progress_bar
 
 from treereason.training.card import render_card, render_scores
-from treereason.training.data import STEP_PLAN, make_step
+from treereason.training.data import STEP_PLAN, MicroBatch, make_step
 from treereason.training.evaluate import Evaluator, Measurement, evaluate
 from treereason.training.model import answer_loss, build_model, build_optimizers, learning_rate_factor, save_model
 from treereason.training.settings import TrainingSettings
@@ -46,8 +47,8 @@ class TrainingResult:
 class Trainer:
     """A model on its way: settings, optimizers, progress, and the files it leaves in `settings.output`.
 
-    Building one sets torch's seed and thread count and, with `settings.resume`, loads the saved state; then a
-    missing state raises ValueError.
+    Building one sets torch's seed, leaves torch one thread an operation, and with `settings.resume` loads the saved
+    state; then a missing state raises ValueError.
     """
 
     settings: TrainingSettings
@@ -55,7 +56,9 @@ class Trainer:
     progress: Progress = field(default_factory=Progress)
 
     def __post_init__(self) -> None:
-        torch.set_num_threads(self.settings.threads)
+        torch.set_num_threads(1)
+        # One thread a micro-batch: threads inside each operation would wait for one another at every one of them.
+        self.workers = ThreadPoolExecutor(self.settings.threads, initializer=torch.set_num_threads, initargs=(1,))
         torch.manual_seed(self.settings.seed)
         self.model = build_model(self.settings.model)
         self.optimizers = build_optimizers(self.model, self.settings.learning_rate)
@@ -93,11 +96,13 @@ class Trainer:
         """
         settings = self.settings
         batches = make_step(settings.seed, self.progress.steps, settings.tokens, settings.warm_up_steps)
-        losses = []
-        for batch in batches:
+
+        def learn(batch: MicroBatch) -> float:
             loss = answer_loss(self.model, batch)
             torch.autograd.backward(loss / len(batches))
-            losses.append(loss.item())
+            return loss.item()
+
+        losses = list(self.workers.map(learn, batches))
         if not all(map(math.isfinite, losses)):
             raise RuntimeError(f"the losses of step {self.progress.steps} are {losses}")
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
@@ -177,6 +182,7 @@ def measure(trainer: Trainer, console: Console) -> list[Measurement]:
     count = trainer.settings.evaluation_problems
     if not count:
         return []
+    torch.set_num_threads(trainer.settings.threads)
     model = AutoModelForCausalLM.from_pretrained(trainer.folder)
     tokenizer = AutoTokenizer.from_pretrained(trainer.folder)
     measurements = []
