@@ -34,6 +34,7 @@ def by_text(thought):
     if text == "recurse": return by_text(thought)
     if text == "die": os._exit(7)
     if text == "crash": os.kill(os.getpid(), signal.SIGSEGV)
+    if text == "nap": time.sleep(0.4); return 1
     if text == "hang": time.sleep(600)
     if text == "spin":
         while True: pass
@@ -241,6 +242,10 @@ def test_a_pause_between_polls_is_not_held_against_the_scorer(scoring: Scoring) 
         scoring.submit(say(str(i)))
     time.sleep(1.5)
     assert collect(scoring) == [Score(float(i)) for i in range(600)]
+
+
+def test_each_thought_has_the_whole_time_for_itself(scoring: Scoring) -> None:
+    assert judge(scoring, *["nap"] * 6) == [Score(1.0)] * 6
 
 
 def test_a_scorer_sees_the_thought_with_its_ancestors_and_only_a_copy(load: Callable[[str], Any]) -> None:

@@ -175,6 +175,7 @@ GOOD = 'id,problem,document1,document2\n0,merge,"one\ntwo",three\n'
     ("text", "message"),
     [
         (GOOD + "1,merge,only one,\n", r"docs\.csv:4: fewer than two documents"),
+        (GOOD + '1,merge,"only\none",\n', r"docs\.csv:4: fewer than two documents"),
         (GOOD + "0,merge,a,b\n", r":4: the id '0' occurs twice"),
         (GOOD + "1,merge\n", r":4: 2 cells in a table of 4 columns"),
         ("id,document1\n0,a\n", r":1: no column 'document2'"),

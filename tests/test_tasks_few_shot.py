@@ -75,13 +75,13 @@ def test_a_right_solution_fits_into_the_token_limits(operations: int, seed: int)
 
 
 def test_generated_problems_depend_on_the_seed_alone_and_are_no_examples() -> None:
-    task = FewShot(operations=1, examples=64, limit=100)
+    task = FewShot(operations=1, examples=64, limit=3000)
     random.seed(1)
     state = random.getstate()
     problems = task.problems(3)
     assert random.getstate() == state
     assert FewShot(operations=1, examples=64, limit=20).problems(3) == problems[:20]
-    assert FewShot(operations=1, examples=64, limit=100).problems(4) != problems
+    assert FewShot(operations=1, examples=64, limit=3000).problems(4) != problems
     assert not {problem.input for problem in problems} & {each.question for each in task.worked}
     assert len({each.question for each in task.worked}) == 64
     for problem in problems:
