@@ -30,6 +30,7 @@ ALLOWED: dict[str, set[str]] = {
     "treereason.config": {"treereason.core", "pydantic"},
     "treereason.plugins": {*BASE, "treereason.config", "pydantic"},
     "treereason.usage": {"treereason"},
+    "treereason.job": {"treereason.core", "treereason.config"},
 }
 UNBOUND = {  # they wire the others together
     "treereason.cli",
