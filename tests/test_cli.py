@@ -7,15 +7,15 @@ import subprocess
 import sys
 import time
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
 from treereason import cli
-from treereason.config import Config
-from treereason.core import Problem, Search, Task, UserError
+from treereason.core import UserError
+from treereason.job import Job
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -32,18 +32,16 @@ def runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Runs:
     """An empty folder to start in, and `run_experiment` replaced."""
     seen = Runs()
 
-    def run_experiment(
-        config: Config, task: Task, search: Search, problems: Sequence[Problem], scorer_ref: str, folder: Path
-    ) -> dict[str, Any]:
-        seen.append(
-            {"config": config, "task": task, "search": search, "problems": problems, "scorer": scorer_ref, "in": folder}
-        )
+    def run_experiment(job: Job, model: object, folder: Path) -> dict[str, Any]:
+        assert model == "the model"
+        seen.append({**vars(job), "in": folder})
         (folder / "summary.json").write_text("{}")
         seen.ends()
         return {"status": seen.status}
 
     experiment = types.ModuleType("treereason.experiment")
     experiment.run_experiment = run_experiment  # type: ignore[attr-defined]
+    experiment.load = lambda _: "the model"  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "treereason.experiment", experiment)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.py").write_text(MINE)

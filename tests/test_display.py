@@ -139,6 +139,7 @@ def run_done(status: str = "done", **changes: Any) -> RunDone:
         "solved": 83,
         "failed": 2,
         "mean_score": 0.874,
+        "single_sample_solved": 41.2,
         "single_sample_mean_score": 0.412,
         "greedy_solved": 51,
         "greedy_mean_score": 0.53,

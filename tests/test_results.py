@@ -31,6 +31,7 @@ def done(problem: str, **changes: Any) -> ProblemDone:
         "tokens_reused": 30,
         "kv_tokens_peak": 40,
         "single_sample_scores": (0.0, 0.5),
+        "single_sample_solved": (False, True),
     }
     return ProblemDone(problem, **{**fields, **changes})
 
@@ -79,7 +80,7 @@ def test_the_bytes_of_a_line(tmp_path: Path) -> None:
     assert data == (
         b'{"id": "a", "status": "done", "solved": true, "score": null, "answer": "\\u00e9\\u2028\\ud800", '
         b'"best": [0, 1], "error": null, "tokens_decoded": 10, "tokens_prefilled": 20, "tokens_reused": 30, '
-        b'"kv_tokens_peak": 40, "single_sample_scores": [null, 1.0]}\n'
+        b'"kv_tokens_peak": 40, "single_sample_scores": [null, 1.0], "single_sample_solved": [false, true]}\n'
     )
     data = written(tmp_path, [started(), ProblemStarted("a", 1), done("a")])
     assert b'"score": 0.30000000000000004,' in data
@@ -104,8 +105,23 @@ def run_events() -> list[Event]:
         ),
         done("a", score=1.0, tokens_reused=5, single_sample_scores=(0.0, 1.0)),
         step(tokens_decoded=4, kv_tokens_peak=70, kv_tokens_read_tree=10, kv_tokens_read_sequence=40),
-        done("b", score=None, status="failed", solved=False, tokens_reused=7, single_sample_scores=()),
-        done("c", score=0.5, solved=False, tokens_reused=9, single_sample_scores=(0.0, 0.0, 0.75, 0.25)),
+        done(
+            "b",
+            score=None,
+            status="failed",
+            solved=False,
+            tokens_reused=7,
+            single_sample_scores=(),
+            single_sample_solved=(),
+        ),
+        done(
+            "c",
+            score=0.5,
+            solved=False,
+            tokens_reused=9,
+            single_sample_scores=(0.0, 0.75),
+            single_sample_solved=(False, False),
+        ),
     ]
 
 
@@ -142,7 +158,8 @@ def test_summary_adds_up_the_search_pass() -> None:
         "solved": 1,
         "failed": 1,
         "mean_score": 0.75,
-        "single_sample_mean_score": 0.375,
+        "single_sample_solved": 0.75,
+        "single_sample_mean_score": 0.4375,
         "greedy_problems_done": 3,
         "greedy_solved": 2,
         "greedy_mean_score": 0.5,

@@ -8,7 +8,8 @@ import secrets
 import sys
 import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
@@ -19,27 +20,18 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
+from rich.console import Console
 
 from treereason import __version__, plugins, usage
 from treereason.config import Config, nearest, parse
-from treereason.core import Problem, Search, Task, Thought, UserError
+from treereason.core import Thought, UserError
 from treereason.engine.checks import check_checkpoint
+from treereason.job import Job
 from treereason.overrides import Overrides
 
 CONFIG = "treereason.conf"
 VERSION_BASE = "1.3"
 INTERRUPTED = 130
-
-
-@dataclass(frozen=True)
-class Job:
-    """One run, checked: everything but the model."""
-
-    config: Config
-    task: Task
-    search: Search
-    problems: Sequence[Problem]
-    scorer: str
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,6 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _main(list(sys.argv[1:] if arguments is None else arguments))
     except UserError as error:
         return _complain(error)
+    except SystemExit as stop:  # how `_job` ends a run early from inside hydra
+        return stop.code if isinstance(stop.code, int) else 1
     except KeyboardInterrupt:
         print("\ntreereason: interrupted", file=sys.stderr)  # noqa: T201
         return INTERRUPTED
@@ -166,9 +160,12 @@ def _job(config: DictConfig) -> None:
             print(f"treereason: run {hydra_config.job.num}: {hydra_config.job.override_dirname}", file=sys.stderr)  # noqa: T201
         if (folder / "summary.json").exists():
             print(f"treereason: {folder} holds an earlier run; its results are replaced", file=sys.stderr)  # noqa: T201
-        from treereason.experiment import run_experiment
+        with _loading(job.config):
+            from treereason.experiment import load, run_experiment
 
-        summary = run_experiment(job.config, job.task, job.search, job.problems, job.scorer, folder)
+            model = load(job.config)
+        job = replace(job, overrides=tuple(hydra_config.overrides.task))
+        summary = run_experiment(job, model, folder)
         if summary.get("status") == "interrupted":  # closed cleanly, and said so
             raise SystemExit(INTERRUPTED)
     except UserError as error:
@@ -176,6 +173,14 @@ def _job(config: DictConfig) -> None:
     except Exception:
         traceback.print_exc()
         raise SystemExit(1) from None
+
+
+def _loading(config: Config) -> AbstractContextManager[object]:
+    """A line that stands while torch and the model load: seconds of silence look like a hang."""
+    console = Console(stderr=True)
+    if config.display not in ("auto", "rich") or not console.is_terminal:
+        return nullcontext()
+    return console.status(f"loading the model {config.model.name}")
 
 
 class _Parser(argparse.ArgumentParser):

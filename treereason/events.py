@@ -133,6 +133,7 @@ class ProblemDone(Event):
     tokens_reused: int
     kv_tokens_peak: int
     single_sample_scores: tuple[float, ...] = ()
+    single_sample_solved: tuple[bool, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,11 @@ import torch
 
 from treereason import events, plugins
 from treereason.config import Config
-from treereason.core import Problem, Sampling, Search, Task
+from treereason.core import Sampling, Search
 from treereason.display.modes import display
 from treereason.engine.engine import PAGE_SIZE, Engine
 from treereason.engine.model import Model, load_model
+from treereason.job import Job
 from treereason.record.journal import Journal
 from treereason.record.results import Results
 from treereason.record.summary import Summary
@@ -28,22 +29,23 @@ MAX_KV_TOKENS = 128 * 1024
 KV_SHARE_OF_MEMORY = 0.25
 
 
-def run_experiment(
-    config: Config, task: Task, search: Search, problems: Sequence[Problem], scorer_ref: str, folder: Path
-) -> dict[str, Any]:
-    """Run and record; returns what summary.json holds. Ctrl-C ends the run early, and cleanly."""
+def load(config: Config) -> Model:
+    """The configured model. Raises UserError for one that cannot be served."""
     if config.engine.threads is not None:
         torch.set_num_threads(config.engine.threads)
-    model = load_model(
-        config.model.name, style=config.model.style, dtype=config.model.dtype, device=config.model.device
-    )
+    return load_model(config.model.name, style=config.model.style, dtype=config.model.dtype, device=config.model.device)
+
+
+def run_experiment(job: Job, model: Model, folder: Path) -> dict[str, Any]:
+    """Run and record; returns what summary.json holds. Ctrl-C ends the run early, and cleanly."""
+    config = job.config
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         journal = stack.enter_context(Journal(folder / JOURNAL))
         results = stack.enter_context(Results(folder))
         summary = Summary()
         screen = stack.enter_context(display(config.display))
-        scoring = Scoring(scorer_ref, config.scorer_timeout_s, plugins.load)
+        scoring = Scoring(job.scorer, config.scorer_timeout_s, plugins.load)
         stack.callback(scoring.close)
         interrupted = stack.enter_context(_interrupt())
 
@@ -58,21 +60,23 @@ def run_experiment(
             prefill_tokens=config.engine.prefill_tokens,
             kv_tokens=config.engine.kv_tokens or _default_kv_tokens(model),
         )
-        passes: list[tuple[str, Search, float]] = [("search", search, config.temperature)]
+        passes: list[tuple[str, Search, float]] = [("search", job.search, config.temperature)]
         if config.baseline == "greedy":
             passes.append(("greedy", SingleSample(), 0.0))
         for name, algorithm, temperature in passes:
-            emit(_started(config, name, scorer_ref, len(problems)))
+            if interrupted:
+                break
+            emit(_started(job, name))
             Runner(
                 engine=engine,
                 scoring=scoring,
-                task=task,
+                task=job.task,
                 search=algorithm,
                 sampling=Sampling(temperature, config.top_p),
                 parallel_problems=config.engine.parallel_problems,
                 emit=emit,
                 stopped=lambda: bool(interrupted),
-            ).run(problems)
+            ).run(job.problems)
         status = "interrupted" if interrupted else "done"
         results.close()
         summary.write(folder, status)
@@ -80,16 +84,18 @@ def run_experiment(
         return summary.as_dict(status)
 
 
-def _started(config: Config, pass_name: str, scorer_ref: str, num_problems: int) -> events.RunStarted:
+def _started(job: Job, pass_name: str) -> events.RunStarted:
+    config = job.config
     return events.RunStarted(
         task=config.task["name"],
         search=config.search["name"],
         model=config.model.name,
-        scorer=scorer_ref.rpartition(":")[2].removeprefix("SCORERS."),
+        scorer=job.scorer.rpartition(":")[2].removeprefix("SCORERS."),
         seed=config.seed,
-        num_problems=num_problems,
+        num_problems=len(job.problems),
         pass_name=pass_name,
         config=config.model_dump(mode="json"),
+        overrides=job.overrides,
     )
 
 

@@ -126,6 +126,7 @@ class Runner:
     def _done(self, run: _Run, kv_tokens_peak: int) -> None:
         explorer, best = run.explorer, run.answer
         problem = explorer.root.problem
+        samples = explorer.single_samples()
         error = run.error
         if best is None and error is None:
             error = next((t.error for t in explorer.thoughts if t.error), "no thought holds an answer")
@@ -142,6 +143,7 @@ class Runner:
                 tokens_prefilled=explorer.cost.tokens_prefilled,
                 tokens_reused=explorer.cost.tokens_reused,
                 kv_tokens_peak=kv_tokens_peak,
-                single_sample_scores=explorer.single_sample_scores(),
+                single_sample_scores=tuple(t.score.value for t in samples if t.score is not None),
+                single_sample_solved=tuple(self._task.solved(problem, t.answer) for t in samples),
             )
         )

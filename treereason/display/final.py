@@ -151,7 +151,9 @@ def _words(summary: Mapping[str, Any], task: str, search: str, num_done: int) ->
 def _table(summary: Mapping[str, Any], search: str, num_done: int) -> list[tuple[str, str, str]]:
     rows = [(search, f"{summary.get('solved') or 0:,} of {num_done:,}", figures.score(summary.get("mean_score")))]
     if summary.get("single_sample_mean_score") is not None:
-        rows.append(("single sample", "-", figures.score(summary["single_sample_mean_score"])))
+        solved = summary.get("single_sample_solved")
+        of = "-" if solved is None else f"{solved:,.1f} of {num_done:,}"
+        rows.append(("single sample (mean)", of, figures.score(summary["single_sample_mean_score"])))
     if summary.get("greedy_solved") is not None:
         of = summary.get("greedy_problems_done", num_done)
         rows.append(
@@ -170,6 +172,9 @@ def _figures(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
         found.append(("speed", f"{pace:,.0f} tokens decoded a second"))
     if peak := summary.get("kv_tokens_peak"):
         found.append(("KV cache", f"{peak:,} tokens at the peak"))
+    if ratio := summary.get("kv_read_ratio"):
+        read, alone = (int(summary.get(f"kv_tokens_read_{name}") or 0) for name in ("tree", "sequence"))
+        found.append(("KV reads", f"{read:,} tokens by tree, {alone:,} branch by branch: {ratio:.1f}x"))
     return found
 
 

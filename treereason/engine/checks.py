@@ -59,8 +59,8 @@ def refusal(config: dict[str, Any]) -> str | None:
         return f"its attention is cut into chunks of {text['attention_chunk_size']} tokens"
     if other := sorted(set(text.get("layer_types") or ()) - LAYER_TYPES):
         return f"it has layers of type {', '.join(other)}; served are {', '.join(sorted(LAYER_TYPES))}"
-    rope = text.get("rope_parameters") or text.get("rope_scaling") or {}
-    if found := _rope_types(rope) & POSITION_DEPENDENT_ROPE:
+    rope_types = _rope_types(text.get("rope_parameters")) | _rope_types(text.get("rope_scaling"))
+    if found := rope_types & POSITION_DEPENDENT_ROPE:
         return f"its RoPE ({', '.join(sorted(found))}) depends on the longest position in a step, so on other branches"
     return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,8 @@ def load_model(name: str, *, style: str, dtype: str = "auto", device: str = "aut
     location = resolve(name)
     device = "cpu" if device == "auto" else device
     dtype = "float32" if dtype == "auto" and device == "cpu" else dtype
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # its retries would bury the one line below
+    disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         config = AutoConfig.from_pretrained(location, trust_remote_code=False)
         tokenizer = AutoTokenizer.from_pretrained(location, trust_remote_code=False)
@@ -128,7 +131,6 @@ def load_model(name: str, *, style: str, dtype: str = "auto", device: str = "aut
         with torch.device("meta"):
             skeleton = network_class(config)
         check_tensors(name, skeleton.state_dict(), skeleton.all_tied_weights_keys, Path(location))
-    disable_progress_bar()  # type: ignore[no-untyped-call]
     loaded: Any = AutoModelForCausalLM.from_pretrained(
         location, dtype=dtype, use_safetensors=True, trust_remote_code=False, output_loading_info=True
     )

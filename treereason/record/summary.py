@@ -58,6 +58,12 @@ class _Pass:
         return _mean(done.score for done in self.done.values())
 
     @property
+    def single_sample_solved(self) -> float | None:
+        """Problems that one sample solves, on average over the samples drawn."""
+        share = _mean(_mean(map(float, done.single_sample_solved)) for done in self.done.values())
+        return None if share is None else share * len(self.done)
+
+    @property
     def single_sample_mean_score(self) -> float | None:
         return _mean(_mean(done.single_sample_scores) for done in self.done.values())
 
@@ -119,6 +125,7 @@ class Summary:
             "solved": search.num_solved,
             "failed": search.num_failed,
             "mean_score": search.mean_score,
+            "single_sample_solved": search.single_sample_solved,
             "single_sample_mean_score": search.single_sample_mean_score,
             "greedy_problems_done": len(greedy.done) if greedy else None,
             "greedy_solved": greedy.num_solved if greedy else None,

@@ -107,10 +107,9 @@ class Explorer:
         self._prune(child)
         return child.text
 
-    def single_sample_scores(self) -> tuple[float, ...]:
-        """Scores of the whole answers that were sampled straight from the root."""
-        samples = (t for t in self.thoughts if t.depth == 1 and t.score is not None and not self.unfinished(t))
-        return tuple(t.score.value for t in samples if t.score is not None)
+    def single_samples(self) -> list[Thought]:
+        """The scored whole answers that were sampled straight from the root."""
+        return [t for t in self.thoughts if t.depth == 1 and t.score is not None and not self.unfinished(t)]
 
     def best(self) -> Thought | None:
         answered = [t for t in self.thoughts if t.answer is not None and t.score is not None]
