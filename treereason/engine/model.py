@@ -109,11 +109,11 @@ class Model:
 def load_model(name: str, *, style: str, dtype: str = "auto", device: str = "auto") -> Model:
     """Load from a folder or hub id; safetensors only, no remote code. Raises UserError for what cannot be served.
 
-    dtype "auto" is float32 on a CPU, elsewhere the checkpoint's own; device "auto" is the CPU.
+    dtype "auto" is the checkpoint's own.
     """
     location = resolve(name)
-    device = "cpu" if device == "auto" else device
-    dtype = "float32" if dtype == "auto" and device == "cpu" else dtype
+    if device not in ("auto", "cpu"):
+        raise UserError(f"model.device={device}: the engine decodes on the CPU; use model.device=cpu")
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # its retries would bury the one line below
     disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
@@ -137,6 +137,6 @@ def load_model(name: str, *, style: str, dtype: str = "auto", device: str = "aut
     network, info = loaded
     if missing := sorted(info["missing_keys"]):
         raise UserError(f"model.name={name}: the checkpoint lacks {len(missing)} of its tensors, first {missing[0]}")
-    model = Model(network.to(device), tokenizer, style)
+    model = Model(network, tokenizer, style)
     self_check(name, model)
     return model
