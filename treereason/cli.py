@@ -7,6 +7,7 @@ import os
 import secrets
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -60,6 +61,8 @@ def _main(arguments: list[str]) -> int:
         return 0
     if flags.multirun and _shows(flags):
         raise UserError("-m runs and cannot be joined with a flag that only shows something")
+    # Hydra 1.4 announces that these names will go in 1.5, which pyproject.toml leaves out; 1.3 has no others.
+    warnings.filterwarnings("ignore", message=r"(register_new_resolver|The version_base)")
     start = secrets.token_hex(3)
     OmegaConf.register_new_resolver("treereason_start", lambda: start, replace=True)
     given: list[str] = flags.overrides
