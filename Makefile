@@ -46,7 +46,7 @@ check: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy -p treereason -p treereason.kernels -p treereason.tasks
-	$(BIN)/mypy tests $(wildcard benchmarks)
+	$(BIN)/mypy tests $(wildcard benchmarks/*.py)
 
 clean:
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
