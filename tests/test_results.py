@@ -152,6 +152,7 @@ def test_summary_adds_up_the_search_pass() -> None:
         "search": "tree_of_thoughts",
         "model": "embedded",
         "scorer": "oracle",
+        "scorer_oracle": False,
         "seed": 11,
         "problems": 3,
         "problems_done": 3,

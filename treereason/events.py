@@ -26,9 +26,10 @@ class Event:
 
 @dataclass(frozen=True)
 class RunStarted(Event):
-    """`config` is the whole validated configuration; `pass_name` is "search", or "greedy" for the baseline.
+    """config: the whole validated configuration. pass_name: "search", or "greedy" for the baseline.
 
     overrides: what the user typed behind `treereason`, to show how the run can be varied.
+    scorer_oracle: whether the scorer knows or recomputes the truth.
     """
 
     task: str
@@ -40,6 +41,7 @@ class RunStarted(Event):
     pass_name: str = "search"
     config: dict[str, Any] = field(default_factory=dict)
     overrides: tuple[str, ...] = ()
+    scorer_oracle: bool = False
 
 
 @dataclass(frozen=True)

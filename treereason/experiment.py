@@ -31,8 +31,11 @@ KV_SHARE_OF_MEMORY = 0.25
 
 def load(config: Config) -> Model:
     """The configured model. Raises UserError for one that cannot be served."""
-    if config.engine.threads is not None:
-        torch.set_num_threads(config.engine.threads)
+    threads = config.engine.threads
+    if threads is None and config.model.name == "embedded":
+        threads = 1  # it is too small to gain from more (docs/log.md)
+    if threads is not None:
+        torch.set_num_threads(threads)
     return load_model(config.model.name, style=config.model.style, dtype=config.model.dtype, device=config.model.device)
 
 
@@ -96,6 +99,7 @@ def _started(job: Job, pass_name: str) -> events.RunStarted:
         pass_name=pass_name,
         config=config.model_dump(mode="json"),
         overrides=job.overrides,
+        scorer_oracle=bool(getattr(plugins.load(job.scorer), "oracle", False)),
     )
 
 

@@ -133,6 +133,8 @@ def _words(summary: Mapping[str, Any], task: str, search: str, num_done: int) ->
     if not num_done:
         sentence = f"{search} was stopped before the first problem was done."
     said = [sentence]
+    if summary.get("scorer_oracle"):
+        said.append(f"The scorer {summary.get('scorer')} knows the truth: it shows what the search could reach.")
     mean, single = summary.get("mean_score"), summary.get("single_sample_mean_score")
     if mean is not None and single is not None:
         said.append(

@@ -119,6 +119,7 @@ class Summary:
             "search": started.search,
             "model": started.model,
             "scorer": started.scorer,
+            "scorer_oracle": started.scorer_oracle,
             "seed": started.seed,
             "problems": started.num_problems,
             "problems_done": len(search.done),
