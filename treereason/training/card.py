@@ -33,7 +33,7 @@ question; when they give the answer alone, so does the model.
 ## Training
 
 - Data: generated on the fly by `treereason.training.data`, nothing else. Lists of 4 to 64 digits; 1 to 6 operations
-  on numbers 0 to 999 with 0 to 8 solved examples; 2 to 4 documents, at times with a draft of their merge.
+  on numbers 0 to 999 with 0 to 8 solved examples; 2 to 4 documents, at times the last one a draft of their merge.
 - Seed {seed}, {steps:,} steps, {tokens:,} tokens, {minutes:.1f} minutes on {threads} CPU threads.
 - Muon for matrices, AdamW for the rest, loss on answers only, every step a mix of all tasks.
 - The weights lie in the file as float16 and load as float32.
@@ -51,8 +51,8 @@ and "best of" choose with the true answer or score in hand: an upper bound for a
 
 ## Limits
 
-No weakness was planted. Beyond the sizes above it fails: lists over 64 digits, more than 6 operations, more than 4
-documents. Without written steps it hardly calculates. It has no use outside the problems above.
+No weakness was planted: the errors above are its own. Lists over 64 digits, more than 6 operations and more than 4
+documents were never shown in training and are not measured. It has no use outside these problems.
 
 Licence: MIT.
 """
