@@ -1,5 +1,5 @@
 # make setup   .venv with everything; afterwards .venv/bin/treereason works
-# make demo    20 sorting problems by tree of thoughts on the shipped model, live
+# make demo    20 lists of 64 digits sorted by tree of thoughts on the shipped model, live
 # make test    all tests but the slow ones; make slow: those; make check: formatting, lint, types
 # make gpu     kernel tests and benchmark on a machine with an accelerator, with its own python3
 #
@@ -29,7 +29,7 @@ setup: .venv/.installed
 	@touch $@
 
 demo: setup
-	@$(BIN)/treereason task=sorting task.limit=20 search=tree_of_thoughts
+	@$(BIN)/treereason task=sorting task.length=64 task.limit=20 search=tree_of_thoughts
 
 # One thread a worker: two workers of two threads each are slower than two of one on two cores.
 test: setup

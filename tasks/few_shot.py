@@ -186,7 +186,8 @@ def solution_text(thought: Thought) -> str:
 def steps_hold(thought: Thought) -> Score:
     """Share of lines that keep the value of the line before them, 0 without lines; the answer line counts as one.
 
-    It never looks at the target but evaluates the question, which is as good; it raises ValueError for a question that is no arithmetic expression.
+    It never looks at the target but evaluates the question, which is as good. Raises ValueError for a question that
+    is no arithmetic expression.
     """
     question, text = thought.problem.input, solution_text(thought)
     verdicts = arithmetic.check_steps(question, text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import secrets
+import shutil
 import sys
 import traceback
 import warnings
@@ -167,7 +168,7 @@ def _job(config: DictConfig) -> None:
             from treereason.experiment import load, run_experiment
 
             model = load(job.config)
-        job = replace(job, overrides=tuple(hydra_config.overrides.task))
+        job = replace(job, program=_program(), overrides=tuple(hydra_config.overrides.task))
         summary = run_experiment(job, model, folder)
         if summary.get("status") == "interrupted":  # closed cleanly, and said so
             raise SystemExit(INTERRUPTED)
@@ -176,6 +177,17 @@ def _job(config: DictConfig) -> None:
     except Exception:
         traceback.print_exc()
         raise SystemExit(1) from None
+
+
+def _program() -> str:
+    """How this program is called from here."""
+    path = Path(sys.argv[0])
+    if path.name != "treereason":
+        return "python -m treereason"
+    if (found := shutil.which("treereason")) is not None and Path(found).samefile(path):
+        return "treereason"
+    path = path.absolute()
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 def _loading(config: Config) -> AbstractContextManager[object]:

@@ -28,7 +28,7 @@ class Event:
 class RunStarted(Event):
     """config: the whole validated configuration. pass_name: "search", or "greedy" for the baseline.
 
-    overrides: what the user typed behind `treereason`, to show how the run can be varied.
+    program, overrides: what the user typed, to show how the run can be varied.
     scorer_oracle: whether the scorer knows or recomputes the truth.
     """
 
@@ -40,6 +40,7 @@ class RunStarted(Event):
     num_problems: int
     pass_name: str = "search"
     config: dict[str, Any] = field(default_factory=dict)
+    program: str = "treereason"
     overrides: tuple[str, ...] = ()
     scorer_oracle: bool = False
 

@@ -83,7 +83,7 @@ def run_experiment(job: Job, model: Model, folder: Path) -> dict[str, Any]:
         status = "interrupted" if interrupted else "done"
         results.close()
         summary.write(folder, status)
-        emit(events.RunDone(status, summary.as_dict(status), str(folder)))
+        emit(events.RunDone(status, summary.as_dict(status), _shown(folder)))
         return summary.as_dict(status)
 
 
@@ -98,9 +98,16 @@ def _started(job: Job, pass_name: str) -> events.RunStarted:
         num_problems=len(job.problems),
         pass_name=pass_name,
         config=config.model_dump(mode="json"),
+        program=job.program,
         overrides=job.overrides,
         scorer_oracle=bool(getattr(plugins.load(job.scorer), "oracle", False)),
     )
+
+
+def _shown(folder: Path) -> str:
+    """The folder as the user would type it from here."""
+    here = Path.cwd()
+    return str(folder.relative_to(here) if folder.is_relative_to(here) else folder)
 
 
 def _default_kv_tokens(model: Model) -> int:

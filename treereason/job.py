@@ -13,7 +13,7 @@ from treereason.core import Problem, Search, Task
 class Job:
     """What the command line hands over. scorer: a reference that `plugins.load` understands in any process.
 
-    overrides: what the user typed, for the report.
+    program, overrides: what the user typed, for the report.
     """
 
     config: Config
@@ -21,4 +21,5 @@ class Job:
     search: Search
     problems: Sequence[Problem]
     scorer: str
+    program: str = "treereason"
     overrides: tuple[str, ...] = ()

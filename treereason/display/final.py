@@ -55,7 +55,7 @@ def report(event: RunDone, started: RunStarted | None = None) -> Report:
         words=_words(summary, task, search, num_done),
         table=_table(summary, search, num_done),
         figures=[*_figures(summary), ("results", folder)],
-        commands=_commands(task, search, int(summary.get("seed") or 0), started.overrides if started else ()),
+        commands=_commands(started, task, search, int(summary.get("seed") or 0)),
     )
 
 
@@ -110,20 +110,22 @@ def lines(event: RunDone, started: RunStarted | None = None) -> list[str]:
     ]
 
 
-def _commands(task: str, search: str, seed: int, overrides: tuple[str, ...]) -> list[tuple[str, str]]:
+def _commands(started: RunStarted | None, task: str, search: str, seed: int) -> list[tuple[str, str]]:
     """What to type next: the same run with another search or seed."""
-    given = [text for text in overrides if not text.startswith(("hydra.", "seed="))]
+    program = started.program if started else "treereason"
+    given = [text for text in (started.overrides if started else ()) if not text.startswith(("hydra.", "seed="))]
     if not any(text.startswith("task=") for text in given):
         given.insert(0, f"task={task}")
     elsewhere = [text for text in given if not text.startswith(("search=", "search."))]
     if not any(text.startswith("search=") for text in given):
         given.append(f"search={search}")
     other = "tree_of_thoughts" if search != "tree_of_thoughts" else "best_of_n"
-    return [
-        (one_line(shlex.join(["treereason", *elsewhere, f"search={other}"]), 1000), "another search"),
-        (one_line(shlex.join(["treereason", *given, f"seed={seed + 1}"]), 1000), "another seed"),
-        ("treereason --help", "all options"),
+    commands = [
+        ([*elsewhere, f"search={other}"], "another search"),
+        ([*given, f"seed={seed + 1}"], "another seed"),
+        (["--help"], "all options"),
     ]
+    return [(one_line(f"{program} {shlex.join(words)}", 1000), what) for words, what in commands]
 
 
 def _words(summary: Mapping[str, Any], task: str, search: str, num_done: int) -> list[str]:
