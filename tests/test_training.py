@@ -164,6 +164,7 @@ def test_an_unknown_option_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_shipped_checkpoint_loads_and_sorts() -> None:
+    torch.set_num_threads(1)
     loaded: Any = AutoModelForCausalLM.from_pretrained(EMBEDDED, output_loading_info=True)
     shipped, info = loaded
     assert not any(info[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"))
@@ -179,7 +180,7 @@ def test_the_shipped_checkpoint_loads_and_sorts() -> None:
 
 
 def test_the_shipped_checkpoint_is_measured() -> None:
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)
     shipped = AutoModelForCausalLM.from_pretrained(EMBEDDED)
     measuring = evaluate.Evaluator(shipped, AutoTokenizer.from_pretrained(EMBEDDED), 8)
     fixed = measuring.lists("fix", lists.fix_problem, 12)
