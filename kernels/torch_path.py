@@ -7,6 +7,7 @@ contiguous ones are read in place, so the number of torch calls does not grow wi
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,10 +15,23 @@ import torch
 
 from treereason.kernels.plan import Int32, Plan
 
+ROW_BLOCK = 64
+ALONE = 4096
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """The first `num_tokens` tokens of a node, attended by rows [lo, hi)."""
+
+    node: int
+    lo: int
+    hi: int
+    num_tokens: int
+
 
 @dataclass(frozen=True)
 class _Group:
-    """Nodes attended together. M nodes, padded to R rows and n tokens.
+    """Pieces attended together. M pieces, padded to R rows and n tokens.
 
     rows: [M, R] row indices, or a slice when M is 1. slots: [M, n] likewise, a slice when contiguous.
     age: [M, R, n] row position - token position; negative where causality or padding hides the token.
@@ -36,17 +50,15 @@ class TorchPath:
     """A plan made ready for torch; built once a step, called once a layer."""
 
     def __init__(self, plan: Plan) -> None:
-        self._num_rows = plan.num_rows
-        num_below = plan.node_hi - plan.node_lo
-        members: dict[tuple[int, int], list[int]] = {}
-        for node in np.flatnonzero((num_below > 0) & (plan.node_tokens > 0)).tolist():
-            rows, tokens = _coarse(int(num_below[node])), _coarse(int(plan.node_tokens[node]))
-            alone = rows * tokens > 4096
-            members.setdefault((-node - 1, 0) if alone else (rows, tokens), []).append(node)
+        members: dict[tuple[int, int], list[_Piece]] = {}
+        for number, piece in enumerate(_pieces(plan)):
+            rows, tokens = _coarse(piece.hi - piece.lo), _coarse(piece.num_tokens)
+            alone = rows * tokens > ALONE
+            members.setdefault((-number, 0) if alone else (rows, tokens), []).append(piece)
         self._groups: list[_Group] = []
         partial_rows: list[Int32] = []
-        for nodes in members.values():
-            group, rows_of = _make_group(plan, nodes)
+        for pieces in members.values():
+            group, rows_of = _make_group(plan, pieces)
             self._groups.append(group)
             partial_rows.append(rows_of)
         self._merge = _merge_table(np.concatenate(partial_rows), plan.num_rows)
@@ -84,6 +96,20 @@ class TorchPath:
         return out.to(q.dtype), lse
 
 
+def _pieces(plan: Plan) -> Iterator[_Piece]:
+    """Every node once, or in blocks of rows without the tokens that come after all rows of the block."""
+    lows, highs, tokens = plan.node_lo.tolist(), plan.node_hi.tolist(), plan.node_tokens.tolist()
+    for node, start in enumerate(plan.node_start.tolist()):
+        step = ROW_BLOCK if highs[node] - lows[node] > 2 * ROW_BLOCK else plan.num_rows
+        for lo in range(lows[node], highs[node], step):
+            hi = min(lo + step, highs[node])
+            visible = tokens[node]
+            if step == ROW_BLOCK:
+                visible = min(visible, int(plan.row_position[lo:hi].max()) - start + 1)
+            if visible > 0:
+                yield _Piece(node, lo, hi, visible)
+
+
 def _coarse(count: int) -> int:
     """The next of 1, 4, 16, 64, ...: nodes of like size share a group."""
     size = 1
@@ -92,10 +118,12 @@ def _coarse(count: int) -> int:
     return size
 
 
-def _make_group(plan: Plan, nodes: list[int]) -> tuple[_Group, Int32]:
+def _make_group(plan: Plan, pieces: list[_Piece]) -> tuple[_Group, Int32]:
     """The group, and [M * R] the row of each of its partial results (-1 for padding)."""
-    lo, tokens = plan.node_lo[nodes], plan.node_tokens[nodes]
-    num_below = plan.node_hi[nodes] - lo
+    nodes = [piece.node for piece in pieces]
+    lo = np.array([piece.lo for piece in pieces], dtype=np.int32)
+    tokens = np.array([piece.num_tokens for piece in pieces], dtype=np.int32)
+    num_below = np.array([piece.hi for piece in pieces], dtype=np.int32) - lo
     num_rows, num_tokens = int(num_below.max()), int(tokens.max())
     rank = np.arange(num_rows, dtype=np.int32)
     real_row = rank < num_below[:, None]  # [M, R]
@@ -106,7 +134,7 @@ def _make_group(plan: Plan, nodes: list[int]) -> tuple[_Group, Int32]:
     age = np.where(real_token[:, None, :], age, -1)
     slots = np.empty((len(nodes), num_tokens), dtype=np.int64)
     for i, node in enumerate(nodes):
-        own = plan.slots(node)
+        own = plan.slots(node)[: tokens[i]]
         slots[i, : tokens[i]] = own
         slots[i, tokens[i] :] = own[0]  # padding reads a stored token: a weight of 0 times garbage may be NaN
     contiguous = len(nodes) == 1 and bool((np.diff(slots[0]) == 1).all())
@@ -152,13 +180,13 @@ def _partial(
     num_kv_heads, num_groups, head_dim = q.shape[1:]
     # [M * Hkv, R * G, D]: the query heads of one KV head lie in one tile, so KV is read once for all of them.
     queries = (
-        q[group.rows]
+        (q[group.rows] * scale)
         .view(num_nodes, num_rows, num_kv_heads, num_groups, head_dim)
         .permute(0, 2, 1, 3, 4)
         .reshape(num_nodes * num_kv_heads, num_rows * num_groups, head_dim)
     )
     keys, values = (_read(pool, group) for pool in (k, v))  # [M * Hkv, n, D]
-    scores = torch.bmm(queries, keys.transpose(1, 2)).float() * scale
+    scores = torch.bmm(queries, keys.transpose(1, 2)).float()
     if softcap is not None:
         scores = softcap * torch.tanh(scores / softcap)
     scores = scores.view(num_nodes, num_kv_heads, num_rows, num_groups, num_tokens)
@@ -167,11 +195,16 @@ def _partial(
         hidden = group.age < 0
         if window is not None:
             hidden |= group.age >= window
-        scores = scores.masked_fill(hidden[:, None, :, None, :], float("-inf"))
-    lse = scores.logsumexp(dim=-1)
-    weights = torch.exp(scores - lse.clamp_min(torch.finfo(torch.float32).min)[..., None])
+        scores.masked_fill_(hidden[:, None, :, None, :], float("-inf"))
+    # One exp a score, in place; the division waits until the sum is the size of the output. A row that sees nothing
+    # has the lowest finite maximum, weights 0 and a sum of 0.
+    largest = scores.amax(dim=-1, keepdim=True).clamp_min_(torch.finfo(torch.float32).min)
+    weights = scores.sub_(largest).exp_()
+    total = weights.sum(dim=-1)
     flat = weights.view(num_nodes * num_kv_heads, num_rows * num_groups, num_tokens).to(values.dtype)
     out = torch.bmm(flat, values).float().view(num_nodes, num_kv_heads, num_rows, num_groups, head_dim)
+    out = out / total.clamp_min(torch.finfo(torch.float32).tiny)[..., None]
+    lse = total.log().add_(largest[..., 0])
     return out.permute(0, 2, 1, 3, 4), lse.permute(0, 2, 1, 3)
 
 

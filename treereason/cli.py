@@ -38,9 +38,9 @@ INTERRUPTED = 130
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    # OpenMP reads it when torch loads it. Threads that spin while they wait made a run of the small model 500 times
-    # slower on a machine that was busy with other work, and threads that sleep cost little on an idle one.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # OpenMP reads it when torch loads it: waiting threads spin for some microseconds, then sleep. Endless spinning made
+    # runs 500 times slower on a busy machine, sleeping at once made steps a fifth slower on an idle one (docs/log.md).
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     try:
         return _main(list(sys.argv[1:] if arguments is None else arguments))
     except UserError as error:
