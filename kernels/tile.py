@@ -1,0 +1,131 @@
+"""What every Triton kernel here shares: tile shapes, and one online-softmax step over one KV tile.
+
+A tile of queries holds the G query heads of one KV head for BLOCK_M // G rows: tile row i is query row
+lo + i // G and head i % G. A tile of KV is up to BLOCK_N // PAGE entries of the plan's page table, which may belong to
+several nodes. Softmax runs in base 2, because the hardware's exponential does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import triton
+import triton.language as tl
+
+LOG2E = tl.constexpr(1.4426950408889634)
+LN2 = tl.constexpr(0.6931471805599453)
+
+BLOCK_MS = (16, 32, 64, 128)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Compile-time shape of a kernel: query tile rows, KV tile tokens, and the compiler's two knobs."""
+
+    block_m: int
+    block_n: int
+    warps: int
+    stages: int
+
+
+def choose_tile(query_rows: int, head_dim: int, dtype: torch.dtype) -> Tile:
+    """The smallest tile that holds `query_rows` (rows x G), within what compiles without spills (docs/kernels.md)."""
+    widest = 64 if head_dim > 128 or (dtype == torch.float32 and head_dim > 64) else 128
+    if dtype == torch.float32 and head_dim > 128:
+        widest = 32
+    block_m = next(m for m in BLOCK_MS if m >= min(query_rows, widest))
+    block_n = 64
+    if dtype == torch.float32 or head_dim > 128:
+        block_n = 32
+    if dtype == torch.float32 and head_dim > 128:
+        block_n = 16
+    return Tile(block_m, block_n, warps=8 if block_m == 128 else 4, stages=2)
+
+
+def block_d(head_dim: int) -> int:
+    """Head size as tiles see it; 96 is padded to 128, masked on load."""
+    return 1 << (head_dim - 1).bit_length()
+
+
+@triton.jit
+def query_tile(
+    q, row_lo, row_hi, head, stride_row, stride_head, G: tl.constexpr, D: tl.constexpr, BLOCK_M: tl.constexpr,
+    BLOCK_D: tl.constexpr,
+):  # fmt: skip
+    """Queries [BLOCK_M, BLOCK_D] of rows [row_lo, row_hi) for one KV head; zeros outside."""
+    i = tl.arange(0, BLOCK_M)
+    d = tl.arange(0, BLOCK_D)
+    row = row_lo + i // G
+    where = row.to(tl.int64)[:, None] * stride_row + (head * G + i % G)[:, None] * stride_head + d[None, :]
+    return tl.load(q + where, mask=(row < row_hi)[:, None] & (d < D)[None, :], other=0.0)
+
+
+@triton.jit
+def attend(
+    acc, top, total, queries, k, v, stride_k, stride_v, first, last, page, page_tokens, page_start, page_lo, page_hi,
+    row, row_position, scale, window, softcap, D: tl.constexpr, PAGE: tl.constexpr, BLOCK_N: tl.constexpr,
+    BLOCK_D: tl.constexpr, MASKED: tl.constexpr, WINDOW: tl.constexpr, SOFTCAP: tl.constexpr,
+):  # fmt: skip
+    """One step over page-table entries [first, last): acc [M, D], running maximum and sum [M], all float32.
+
+    k, v point at the head. Without MASKED the caller vouches that every row sees every token of the entries.
+    """
+    n = tl.arange(0, BLOCK_N)
+    d = tl.arange(0, BLOCK_D)
+    entry = first + n // PAGE
+    offset = n % PAGE
+    inside = entry < last
+    stored = offset < tl.load(page_tokens + entry, mask=inside, other=0)
+    slot = tl.load(page + entry, mask=inside, other=0).to(tl.int64) * PAGE + offset
+    real = d < D
+    keys = tl.load(k + slot[None, :] * stride_k + d[:, None], mask=stored[None, :] & real[:, None], other=0.0)
+    scores = tl.dot(queries, keys, input_precision="ieee")
+    if SOFTCAP:
+        # tanh by its exponential: exact limits at both ends, and no library call
+        scores = softcap * (1.0 - 2.0 / (tl.exp2(scores * (scale / softcap) * (2.0 * LOG2E)) + 1.0)) * LOG2E
+    else:
+        scores = scores * (scale * LOG2E)
+    visible = stored[None, :]
+    if MASKED or WINDOW:
+        age = row_position[:, None] - (tl.load(page_start + entry, mask=inside, other=0) + offset)[None, :]
+        if MASKED:
+            lo = tl.load(page_lo + entry, mask=inside, other=0)
+            hi = tl.load(page_hi + entry, mask=inside, other=0)
+            visible = visible & (row[:, None] >= lo[None, :]) & (row[:, None] < hi[None, :]) & (age >= 0)
+        if WINDOW:
+            visible = visible & (age < window)
+    scores = tl.where(visible, scores, float("-inf"))
+    new_top = tl.maximum(top, tl.max(scores, 1))
+    base = tl.where(new_top == float("-inf"), 0.0, new_top)  # a row that sees nothing yet keeps weight 0, not NaN
+    weights = tl.exp2(scores - base[:, None])
+    shrink = tl.exp2(top - base)
+    values = tl.load(v + slot[:, None] * stride_v + d[None, :], mask=stored[:, None] & real[None, :], other=0.0)
+    acc = tl.dot(weights.to(values.dtype), values, acc * shrink[:, None], input_precision="ieee")
+    return acc, new_top, total * shrink + tl.sum(weights, 1)
+
+
+@triton.jit
+def join_sink(acc, top, total, sink):
+    """Lets one more logit (natural) join the softmax without a value."""
+    sink = sink * LOG2E
+    new_top = tl.maximum(top, sink)
+    shrink = tl.exp2(top - new_top)
+    return acc * shrink[:, None], new_top, total * shrink + tl.exp2(sink - new_top)
+
+
+@triton.jit
+def normalise(acc, top, total):
+    """(out, log2-sum-exp2) of an accumulator; out 0 and -inf where nothing was seen."""
+    out = acc / tl.where(total == 0.0, 1.0, total)[:, None]
+    return out, top + tl.log2(total)
+
+
+@triton.jit
+def merge(acc, top, total, out, lse):
+    """Folds one partial result (normalised, base 2) into an accumulator."""
+    new_top = tl.maximum(top, lse)
+    base = tl.where(new_top == float("-inf"), 0.0, new_top)
+    shrink = tl.exp2(top - base)
+    weight = tl.exp2(lse - base)
+    return acc * shrink[:, None] + out * weight[:, None], new_top, total * shrink + weight
