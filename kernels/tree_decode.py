@@ -70,7 +70,7 @@ def tree_decode_kernel(
             tl.store(out + at[:, None] * D + d[None, :], result.to(out.dtype.element_ty), mask=mask)
             tl.store(lse + at, log_total * LN2, mask=real)
         else:
-            at = (slot.to(tl.int64) * num_heads + head) * BLOCK_M + i
+            at = (slot * num_heads + head) * BLOCK_M + i
             tl.store(partial_out + at[:, None] * D + d[None, :], result, mask=mask)
             tl.store(partial_lse + at, log_total, mask=real)
 
@@ -98,7 +98,7 @@ def merge_kernel(
         total = tl.zeros([MERGE_M], tl.float32)
         acc = tl.zeros([MERGE_M, BLOCK_D], tl.float32)
         for slot in range(first, last):
-            at = (slot.to(tl.int64) * num_heads + head) * BLOCK_M + i
+            at = (slot * num_heads + head) * BLOCK_M + i
             part = tl.load(partial_out + at[:, None] * D + d[None, :], mask=mask, other=0.0)
             acc, top, total = merge(
                 acc, top, total, part, tl.load(partial_lse + at, mask=real, other=float("-inf"))

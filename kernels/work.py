@@ -199,7 +199,8 @@ def _runs(
     if window is not None:
         skipped = np.clip((lowest - window + 1 - plan.node_start[node]) // plan.page_size, 0, last)
     mixed = (plan.node_lo[node] > block_lo[block]) | (plan.node_hi[node] < block_hi[block])
-    mixed |= plan.node_start[node] + visible - 1 > lowest
+    # Whole pages are read, so a row must also see the tokens after its own in the last page, or be masked.
+    mixed |= plan.node_start[node] + np.minimum(last * plan.page_size, plan.node_tokens[node]) - 1 > lowest
     first_page = plan.node_page[node]
     first, last = first_page + skipped, first_page + last
 
