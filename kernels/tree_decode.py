@@ -70,9 +70,9 @@ def tree_decode_kernel(
             tl.store(out + at[:, None] * D + d[None, :], result.to(out.dtype.element_ty), mask=mask)
             tl.store(lse + at, log_total * LN2, mask=real)
         else:
-            at = (slot * num_heads + head) * BLOCK_M + i
-            tl.store(partial_out + at[:, None] * D + d[None, :], result, mask=mask)
-            tl.store(partial_lse + at, log_total, mask=real)
+            part = (slot * num_heads + head) * BLOCK_M + i  # bounded by the grid: 32 bits suffice
+            tl.store(partial_out + part[:, None] * D + d[None, :], result, mask=mask)
+            tl.store(partial_lse + part, log_total, mask=real)
 
 
 @triton.jit
@@ -98,11 +98,10 @@ def merge_kernel(
         total = tl.zeros([MERGE_M], tl.float32)
         acc = tl.zeros([MERGE_M, BLOCK_D], tl.float32)
         for slot in range(first, last):
-            at = (slot * num_heads + head) * BLOCK_M + i
-            part = tl.load(partial_out + at[:, None] * D + d[None, :], mask=mask, other=0.0)
-            acc, top, total = merge(
-                acc, top, total, part, tl.load(partial_lse + at, mask=real, other=float("-inf"))
-            )
+            part = (slot * num_heads + head) * BLOCK_M + i
+            part_out = tl.load(partial_out + part[:, None] * D + d[None, :], mask=mask, other=0.0)
+            part_lse = tl.load(partial_lse + part, mask=real, other=float("-inf"))
+            acc, top, total = merge(acc, top, total, part_out, part_lse)
         if SINKS:
             acc, top, total = join_sink(acc, top, total, tl.load(sinks + head * G + i % G).to(tl.float32))
         result, log_total = normalise(acc, top, total)
