@@ -69,7 +69,7 @@ def compile_report(
         text = compiled.asm["amdgcn"]
         notes = {key: int(n) for key, n in re.findall(r"\.(\w+_count): +(\d+)", text)}
         registers = notes["vgpr_count"]  # the unified file: accumulation registers are in it
-        spilled = 4 * (notes["vgpr_spill_count"] + notes["sgpr_spill_count"])
+        spilled = 4 * notes["vgpr_spill_count"]  # a scalar register spills into lanes of a vector register, not to memory
     return Report(registers, spilled, compiled.metadata.shared)
 
 

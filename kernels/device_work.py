@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 import torch
 
+from treereason.kernels.plan import Plan
 from treereason.kernels.work import Work
 
 # What an advance changes comes first, so that it is one short copy.
@@ -22,12 +24,20 @@ class Capacity:
     tiles: int
     pieces: int
     spans: int
+    merges: int
 
     @staticmethod
     def of(work: Work) -> Capacity:
-        """Room for the given work and some growth: each count rounded up to a power of two, spans kept."""
+        """Room for the given work and some growth: counts rounded up to a power of two, the grid of spans as it is."""
         counts = (work.row_position, work.page, work.block_lo, work.tile_first, work.piece_block)
-        return Capacity(*(1 << (len(a) - 1).bit_length() for a in counts), spans=len(work.span_piece) - 1)
+        rows, pages, blocks, tiles, pieces = (1 << (len(a) - 1).bit_length() for a in counts)
+        merges = min(blocks, work.num_spans) if work.num_spans else blocks  # a cut splits at most one block
+        return Capacity(rows, pages, blocks, tiles, pieces, work.num_spans, merges)
+
+    @property
+    def slots(self) -> int:
+        """Partial results at most: two a span (its first and its last piece), or one a piece."""
+        return 2 * self.spans or self.pieces
 
     def holds(self, work: Work) -> bool:
         return (
@@ -36,7 +46,8 @@ class Capacity:
             and len(work.block_lo) <= self.blocks
             and len(work.tile_first) <= self.tiles
             and len(work.piece_block) <= self.pieces
-            and len(work.span_piece) - 1 <= self.spans
+            and work.num_spans <= self.spans
+            and len(work.merge_block) <= self.merges
         )
 
     def lengths(self) -> dict[str, int]:
@@ -46,14 +57,14 @@ class Capacity:
         tiles = dict.fromkeys(("tile_first", "tile_last"), self.tiles)
         names = ("piece_block", "piece_first", "piece_mixed", "piece_last", "piece_slot")
         pieces = dict.fromkeys(names, self.pieces)
-        # A cut between two spans splits at most one block.
-        spans = {"span_piece": self.spans + 1, "merge_block": self.spans, "merge_slot": self.spans + 1}
-        lengths = rows | pages | blocks | tiles | pieces | spans
+        spans = {"span_piece": self.spans + 1}
+        merges = {"merge_block": self.merges, "merge_slot": self.merges + 1}
+        lengths = rows | pages | blocks | tiles | pieces | spans | merges
         return {name: lengths[name] for name in (*_MOVING, *(n for n in lengths if n not in _MOVING))}
 
 
 class DeviceWork:
-    """Device int32 tensors named as Work's arrays. Beyond a work's own length: no pieces, no merges, old values."""
+    """Device int32 tensors named as Work's arrays; beyond a work's own length lie empty pieces and empty merges."""
 
     def __init__(self, capacity: Capacity, device: torch.device | str) -> None:
         self.capacity = capacity
@@ -67,6 +78,9 @@ class DeviceWork:
 
     def __getitem__(self, name: str) -> torch.Tensor:
         return self._tensors[name]
+
+    def arrays(self, *names: str) -> list[torch.Tensor]:
+        return [self._tensors[name] for name in names]
 
     @property
     def nbytes(self) -> int:
@@ -82,6 +96,8 @@ class DeviceWork:
                 self._views[field.name][: len(array)] = array
         for name in ("span_piece", "merge_slot"):
             self._views[name][len(getattr(work, name)) :] = getattr(work, name)[-1]
+        for name in ("piece_first", "piece_last"):
+            self._views[name][len(work.piece_first) :] = 0
         self._buffer.copy_(self._host)
 
     def load_advanced(self, work: Work) -> None:
@@ -90,3 +106,34 @@ class DeviceWork:
             array = getattr(work, name)
             self._views[name][: len(array)] = array
         self._buffer[: self._moving].copy_(self._host[: self._moving])
+
+
+class PlannedWork:
+    """The work of one plan for each attention window a model's layers have, on the host and on the device."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        make: Callable[[Plan, int | None], Work],
+        windows: tuple[int | None, ...],
+        device: torch.device | str,
+    ) -> None:
+        self._make = make
+        self.host = {window: make(plan, window) for window in windows}
+        self.device = {window: DeviceWork(Capacity.of(work), device) for window, work in self.host.items()}
+        self._copy()
+
+    def load(self, plan: Plan) -> None:
+        """A new plan in the same buffers; ValueError when it exceeds them."""
+        self.host = {window: self._make(plan, window) for window in self.host}
+        self._copy()
+
+    def advance(self) -> None:
+        """One more token a branch."""
+        for window, work in self.host.items():
+            work.advance()
+            self.device[window].load_advanced(work)
+
+    def _copy(self) -> None:
+        for window, work in self.host.items():
+            self.device[window].load(work)

@@ -28,6 +28,12 @@ class Tile:
     warps: int
     stages: int
 
+    def rows(self, groups: int) -> int:
+        """Query rows a tile holds when each brings `groups` heads of one KV head."""
+        if groups > self.block_m:
+            raise ValueError(f"{groups} query heads a KV head do not fit a tile of {self.block_m} rows")
+        return self.block_m // groups
+
 
 def choose_tile(query_rows: int, head_dim: int, dtype: torch.dtype) -> Tile:
     """The smallest tile that holds `query_rows` (rows x G), within what compiles without spills (docs/kernels.md)."""
@@ -106,6 +112,71 @@ def attend(
 
 
 @triton.jit
+def attend_tiles(
+    q, k, v, row_lo, row_hi, head, first, mixed, last, row_positions, page, page_tokens, page_start, page_lo, page_hi,
+    tile_first, tile_last, stride_q, stride_qh, stride_k, stride_kh, stride_v, stride_vh, scale, window, softcap,
+    G: tl.constexpr, D: tl.constexpr, PAGE: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
+    BLOCK_D: tl.constexpr, WINDOW: tl.constexpr, SOFTCAP: tl.constexpr,
+):  # fmt: skip
+    """Rows [row_lo, row_hi) of one KV head over tiles [first, mixed) without a mask and [mixed, last) with one.
+
+    Returns acc [BLOCK_M, BLOCK_D], running maximum and sum [BLOCK_M].
+    """
+    k += head.to(tl.int64) * stride_kh
+    v += head.to(tl.int64) * stride_vh
+    row = row_lo + tl.arange(0, BLOCK_M) // G
+    queries = query_tile(q, row_lo, row_hi, head, stride_q, stride_qh, G, D, BLOCK_M, BLOCK_D)
+    row_position = tl.load(row_positions + row, mask=row < row_hi, other=0)
+    top = tl.full([BLOCK_M], float("-inf"), tl.float32)
+    total = tl.zeros([BLOCK_M], tl.float32)
+    acc = tl.zeros([BLOCK_M, BLOCK_D], tl.float32)
+    for tile in range(first, mixed):
+        acc, top, total = attend(
+            acc, top, total, queries, k, v, stride_k, stride_v, tl.load(tile_first + tile), tl.load(tile_last + tile),
+            page, page_tokens, page_start, page_lo, page_hi, row, row_position, scale, window, softcap, D, PAGE,
+            BLOCK_N, BLOCK_D, False, WINDOW, SOFTCAP,
+        )  # fmt: skip
+    for tile in range(mixed, last):
+        acc, top, total = attend(
+            acc, top, total, queries, k, v, stride_k, stride_v, tl.load(tile_first + tile), tl.load(tile_last + tile),
+            page, page_tokens, page_start, page_lo, page_hi, row, row_position, scale, window, softcap, D, PAGE,
+            BLOCK_N, BLOCK_D, True, WINDOW, SOFTCAP,
+        )  # fmt: skip
+    return acc, top, total
+
+
+@triton.jit
+def store_result(
+    out, lse, sinks, acc, top, total, i, row_lo, row_hi, head, num_kv_heads, G: tl.constexpr, D: tl.constexpr,
+    BLOCK_D: tl.constexpr, SINKS: tl.constexpr,
+):  # fmt: skip
+    """Finishes tile rows i of a block: out [N, Hq, D] and lse [N, Hq] in natural log, sinks joined."""
+    d = tl.arange(0, BLOCK_D)
+    row = row_lo + i // G
+    if SINKS:
+        acc, top, total = join_sink(acc, top, total, tl.load(sinks + head * G + i % G))
+    result, log_total = normalise(acc, top, total)
+    real = row < row_hi
+    where = row.to(tl.int64) * (num_kv_heads * G) + head * G + i % G
+    mask = real[:, None] & (d < D)[None, :]
+    tl.store(out + where[:, None] * D + d[None, :], result.to(out.dtype.element_ty), mask=mask)
+    tl.store(lse + where, log_total * LN2, mask=real)
+
+
+@triton.jit
+def store_partial(
+    partial_out, partial_lse, acc, top, total, first_partial, real, D: tl.constexpr, BLOCK_M: tl.constexpr,
+    BLOCK_D: tl.constexpr,
+):  # fmt: skip
+    """Leaves the tile's rows at partial_out [first_partial + i, D] and partial_lse, normalised, base 2."""
+    d = tl.arange(0, BLOCK_D)
+    where = first_partial + tl.arange(0, BLOCK_M)
+    result, log_total = normalise(acc, top, total)
+    tl.store(partial_out + where[:, None] * D + d[None, :], result, mask=real[:, None] & (d < D)[None, :])
+    tl.store(partial_lse + where, log_total, mask=real)
+
+
+@triton.jit
 def join_sink(acc, top, total, sink):
     """Lets one more logit (natural) join the softmax without a value."""
     sink = sink * LOG2E
@@ -122,7 +193,7 @@ def normalise(acc, top, total):
 
 
 @triton.jit
-def merge(acc, top, total, out, lse):
+def fold(acc, top, total, out, lse):
     """Folds one partial result (normalised, base 2) into an accumulator."""
     new_top = tl.maximum(top, lse)
     base = tl.where(new_top == float("-inf"), 0.0, new_top)

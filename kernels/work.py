@@ -34,7 +34,7 @@ class Work:
     tile_first, tile_last: [T] page-table range of the tile; tiles of a block adjoin, those that need no mask first.
     piece_block: [E]. piece_first, piece_mixed, piece_last: [E] tiles [first, mixed) need no mask, [mixed, last) do.
     piece_slot: [E] where its partial result goes, -1 when the piece is its whole block.
-    span_piece: [S + 1] pieces of a span.
+    span_piece: [S + 1] pieces of a span; S is 0 where every piece has a program of its own.
     merge_block: [M], merge_slot: [M + 1] blocks in several pieces, and the slots to fold, in order.
     """
 
@@ -62,6 +62,10 @@ class Work:
     page_size: int
 
     @property
+    def num_spans(self) -> int:
+        return len(self.span_piece) - 1
+
+    @property
     def num_slots(self) -> int:
         """Partial results written, each of a whole query tile."""
         return int(self.merge_slot[-1])
@@ -80,13 +84,22 @@ class Work:
         self.page_tokens[self.row_page] += 1
 
 
-def make_work(plan: Plan, *, block_rows: int, tile_pages: int, spans: int, window: int | None = None) -> Work:
-    """Cuts a plan for query tiles of `block_rows` rows, KV tiles of `tile_pages` pages, and `spans` programs.
+def make_work(
+    plan: Plan,
+    *,
+    block_rows: int,
+    tile_pages: int,
+    spans: int | None = None,
+    piece_tiles: int | None = None,
+    window: int | None = None,
+) -> Work:
+    """Cuts a plan for query tiles of `block_rows` rows and KV tiles of `tile_pages` pages.
 
+    spans: programs of a persistent grid that share the tiles evenly. None: every block is one piece, or as many as
+    `piece_tiles` tiles each make it, longest first, a program a piece.
     Pages that `window` hides from a whole block are left out.
     """
     page_count = np.diff(plan.node_page)
-    table = _page_table(plan, page_count)
     edges = row_blocks(plan, block_rows)
     block_lo, block_hi = edges[:-1], edges[1:]
     run_block, run_mixed, run_first, run_last = _runs(plan, page_count, block_lo, block_hi, window)
@@ -95,42 +108,49 @@ def make_work(plan: Plan, *, block_rows: int, tile_pages: int, spans: int, windo
     run = np.repeat(np.arange(len(run_first), dtype=np.int32), tiles_of_run)
     tile_first = run_first[run] + tile_pages * _rank(tiles_of_run)
     tile_last = np.minimum(tile_first + tile_pages, run_last[run])
-    tile_block, tile_mixed = run_block[run], run_mixed[run]
+    tile_block = run_block[run]
 
-    num_tiles, num_blocks = len(tile_first), len(block_lo)
-    spans = _lockstep(spans, edges, plan)
-    cost = np.arange(num_tiles, dtype=np.int64) + PIECE_COST * (tile_block + 1)
-    tile_span = (cost * spans // (num_tiles + PIECE_COST * num_blocks + 1)).astype(np.int32)
-    cut = np.flatnonzero((np.diff(tile_span) != 0) | (np.diff(tile_block) != 0)) + 1
-    piece_first = _i32([0], cut)
-    piece_last = _i32(cut, [num_tiles])
+    num_blocks = len(block_lo)
+    if spans is None:
+        tile_part = _rank(np.bincount(tile_block, minlength=num_blocks)) // (piece_tiles or len(tile_block))
+    else:
+        used = _lockstep(spans, edges, plan)  # the rest of the grid stays empty
+        cost = np.arange(len(tile_block), dtype=np.int64) + PIECE_COST * (tile_block + 1)
+        tile_part = (cost * used // (len(tile_block) + PIECE_COST * num_blocks + 1)).astype(np.int32)
+    piece_first = _i32([0], np.flatnonzero((np.diff(tile_part) != 0) | (np.diff(tile_block) != 0)) + 1)
+    piece_last = _i32(piece_first[1:], [len(tile_block)])
     piece_block = tile_block[piece_first]
-    before = _i32([0], np.cumsum(~tile_mixed))  # tiles without mask come first in a block, so also in a piece
-    piece_mixed = piece_first + before[piece_last] - before[piece_first]
+    unmasked = _i32([0], np.cumsum(~run_mixed[run]))  # tiles without mask come first in a block, so also in a piece
+    piece_mixed = piece_first + unmasked[piece_last] - unmasked[piece_first]
     pieces_of_block = np.bincount(piece_block, minlength=num_blocks)
     split = pieces_of_block > 1
     is_split = split[piece_block]
-    merge_block = np.flatnonzero(split).astype(np.int32)
-    first_page = plan.node_page[:-1]
+    piece_slot = np.where(is_split, np.cumsum(is_split) - 1, -1).astype(np.int32)
+    if spans is None:
+        span_piece = np.zeros(1, dtype=np.int32)
+        order = np.argsort(piece_first - piece_last, kind="stable")
+    else:
+        span_piece = np.searchsorted(tile_part[piece_first], np.arange(spans + 1)).astype(np.int32)
+        order = np.arange(len(piece_first))
     row_node = _row_node(plan)
-    tokens_before = plan.row_position - plan.node_start[row_node]
+    row_page = plan.node_page[row_node] + (plan.row_position - plan.node_start[row_node]) // plan.page_size
     return Work(
         row_position=plan.row_position.copy(),
         row_slot=plan.row_slot.copy(),
-        **table,
-        row_page=first_page[row_node] + tokens_before // plan.page_size,
+        **_page_table(plan, page_count),
+        row_page=row_page,
         row_last_page=plan.node_page[1:][row_node] - 1,
         block_lo=block_lo,
         block_hi=block_hi,
         tile_first=tile_first,
         tile_last=tile_last,
-        piece_block=piece_block,
-        piece_first=piece_first,
-        piece_mixed=piece_mixed,
-        piece_last=piece_last,
-        piece_slot=np.where(is_split, np.cumsum(is_split) - 1, -1).astype(np.int32),
-        span_piece=np.searchsorted(tile_span[piece_first], np.arange(spans + 1)).astype(np.int32),
-        merge_block=merge_block,
+        piece_block=piece_block[order],
+        piece_first=piece_first[order],
+        piece_mixed=piece_mixed[order],
+        piece_last=piece_last[order],
+        piece_slot=piece_slot[order],
+        span_piece=span_piece,
+        merge_block=np.flatnonzero(split).astype(np.int32),
         merge_slot=_i32([0], np.cumsum(pieces_of_block[split])),
         page_size=plan.page_size,
     )
