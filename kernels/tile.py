@@ -35,18 +35,37 @@ class Tile:
         return self.block_m // groups
 
 
-def choose_tile(query_rows: int, head_dim: int, dtype: torch.dtype) -> Tile:
-    """The smallest tile that holds `query_rows` (rows x G), within what compiles without spills (docs/kernels.md)."""
-    widest = 64 if head_dim > 128 or (dtype == torch.float32 and head_dim > 64) else 128
-    if dtype == torch.float32 and head_dim > 128:
-        widest = 32
-    block_m = next(m for m in BLOCK_MS if m >= min(query_rows, widest))
-    block_n = 64
-    if dtype == torch.float32 or head_dim > 128:
-        block_n = 32
-    if dtype == torch.float32 and head_dim > 128:
-        block_n = 16
-    return Tile(block_m, block_n, warps=8 if block_m == 128 else 4, stages=2)
+def choose_tile(query_rows: int, head_dim: int, dtype: torch.dtype, arch: str) -> Tile:
+    """The smallest tile that holds `query_rows` (rows x G), among those that compile without spills (docs/kernels.md).
+
+    arch: "sm_80", "sm_90" or "gfx942".
+    """
+    wide = block_d(head_dim)
+    if dtype == torch.float32:
+        most, block_n, warps = {64: 64, 128: 32, 256: 16}[max(wide, 64)], 16, 4
+    elif arch == "sm_90":
+        most, block_n, warps = (64, 32, 8) if wide > 128 else (128, 64, 8)
+    elif arch == "sm_80":
+        most, block_n, warps = {64: 128, 128: 64, 256: 32}[max(wide, 64)], 32, 8
+    else:
+        most, block_n, warps = 64 if wide > 128 else 128, 32, 4
+    block_m = next(m for m in BLOCK_MS if m >= min(query_rows, most))
+    return Tile(block_m, block_n, warps if block_m >= 64 else 4, stages=2)
+
+
+def arch_of(device: torch.device | str) -> str:
+    """The architecture whose tile shapes suit a device; the interpreter takes those of sm_90."""
+    if torch.device(device).type != "cuda" or torch.version.hip is None:
+        modern = torch.device(device).type != "cuda" or torch.cuda.get_device_capability(device)[0] >= 9
+        return "sm_90" if modern else "sm_80"
+    return "gfx942"
+
+
+def programs(device: torch.device | str) -> int:
+    """Processors of a device; a few for the interpreter."""
+    if torch.device(device).type != "cuda":
+        return 4
+    return torch.cuda.get_device_properties(device).multi_processor_count
 
 
 def block_d(head_dim: int) -> int:

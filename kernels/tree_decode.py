@@ -13,7 +13,16 @@ import triton.language as tl
 from treereason.kernels.device_work import PlannedWork
 from treereason.kernels.merge import MERGE_M, merge_kernel
 from treereason.kernels.plan import Plan
-from treereason.kernels.tile import Tile, attend_tiles, block_d, choose_tile, store_partial, store_result
+from treereason.kernels.tile import (
+    Tile,
+    arch_of,
+    attend_tiles,
+    block_d,
+    choose_tile,
+    programs,
+    store_partial,
+    store_result,
+)
 from treereason.kernels.work import Work, make_work
 
 
@@ -71,9 +80,10 @@ class TreeDecode:
     ) -> None:
         self._groups = num_heads // num_kv_heads
         self._num_kv_heads = num_kv_heads
-        self._spans = spans or default_spans(torch.device(device), num_kv_heads)
+        # All heads together fill the device once.
+        self._spans = spans or max(1, programs(device) // num_kv_heads)
         self._page_size = plan.page_size
-        self.tile = tile or choose_tile(plan.num_rows * self._groups, head_dim, dtype)
+        self.tile = tile or choose_tile(plan.num_rows * self._groups, head_dim, dtype, arch_of(device))
         self.work = PlannedWork(plan, self._cut, windows, device)
         rows = max(work.capacity.slots for work in self.work.device.values()) * num_kv_heads * self.tile.block_m
         self._partial_out = torch.empty(rows, head_dim, dtype=torch.float32, device=device)
@@ -136,11 +146,3 @@ class TreeDecode:
             spans=self._spans,
             window=window,
         )
-
-
-def default_spans(device: torch.device, num_kv_heads: int) -> int:
-    """Programs a KV head, so that all heads together fill the device once."""
-    if device.type != "cuda":
-        return 4
-    processors = torch.cuda.get_device_properties(device).multi_processor_count
-    return max(1, processors // num_kv_heads)

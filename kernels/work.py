@@ -106,13 +106,13 @@ def make_work(
 
     tiles_of_run = -(-(run_last - run_first) // tile_pages)
     run = np.repeat(np.arange(len(run_first), dtype=np.int32), tiles_of_run)
-    tile_first = run_first[run] + tile_pages * _rank(tiles_of_run)
+    tile_first = run_first[run] + tile_pages * rank(tiles_of_run)
     tile_last = np.minimum(tile_first + tile_pages, run_last[run])
     tile_block = run_block[run]
 
     num_blocks = len(block_lo)
     if spans is None:
-        tile_part = _rank(np.bincount(tile_block, minlength=num_blocks)) // (piece_tiles or len(tile_block))
+        tile_part = rank(np.bincount(tile_block, minlength=num_blocks)) // (piece_tiles or len(tile_block))
     else:
         used = _lockstep(spans, edges, plan)  # the rest of the grid stays empty
         cost = np.arange(len(tile_block), dtype=np.int64) + PIECE_COST * (tile_block + 1)
@@ -137,7 +137,7 @@ def make_work(
     return Work(
         row_position=plan.row_position.copy(),
         row_slot=plan.row_slot.copy(),
-        **_page_table(plan, page_count),
+        **page_table(plan),
         row_page=row_page,
         row_last_page=plan.node_page[1:][row_node] - 1,
         block_lo=block_lo,
@@ -186,9 +186,11 @@ def _shared_tokens(plan: Plan) -> npt.NDArray[np.int64]:
     return np.cumsum(change[: plan.num_rows + 1]).astype(np.int64)
 
 
-def _page_table(plan: Plan, page_count: Int32) -> dict[str, Int32]:
+def page_table(plan: Plan) -> dict[str, Int32]:
+    """Work's page arrays: [P] each, pages in the plan's order."""
+    page_count = np.diff(plan.node_page)
     node = np.repeat(np.arange(plan.num_nodes, dtype=np.int32), page_count)
-    offset = plan.page_size * _rank(page_count)
+    offset = plan.page_size * rank(page_count)
     return {
         "page": plan.pages.copy(),
         "page_tokens": np.clip(plan.node_tokens[node] - offset, 0, plan.page_size).astype(np.int32),
@@ -207,7 +209,7 @@ def _runs(
     first_block = np.searchsorted(block_hi, lo, side="right").astype(np.int32)
     blocks = np.searchsorted(block_lo, hi, side="left").astype(np.int32) - first_block
     node = np.repeat(live, blocks)
-    block = np.repeat(first_block, blocks) + _rank(blocks)
+    block = np.repeat(first_block, blocks) + rank(blocks)
 
     lowest = np.minimum.reduceat(plan.row_position, block_lo)[block]
     last_row = np.minimum(block_hi[block], plan.node_hi[node]) - 1
@@ -244,6 +246,15 @@ def _lockstep(spans: int, edges: Int32, plan: Plan) -> int:
     return fewer if fewer * 8 >= spans * 7 else spans
 
 
+def live_pages(plan: Plan) -> Int32:
+    """[R, 2] maximal page-table ranges that hold tokens some row may see."""
+    seen = (plan.node_hi > plan.node_lo) & (plan.node_tokens > 0)
+    used = page_table(plan)["page_tokens"] > 0
+    used &= np.repeat(seen, np.diff(plan.node_page))
+    edges = np.flatnonzero(np.diff(_i32([0], used, [0])))
+    return edges.reshape(-1, 2).astype(np.int32)
+
+
 def _row_node(plan: Plan) -> Int32:
     """[N] the node that owns each row: the last in depth-first order whose interval holds it."""
     own = plan.node_hi > plan.node_lo
@@ -255,7 +266,7 @@ def _row_node(plan: Plan) -> Int32:
     return nodes[last]
 
 
-def _rank(counts: Int32) -> Int32:
+def rank(counts: Int32) -> Int32:
     """0, 1, ... within each group of the given sizes."""
     ends = np.cumsum(counts)
     total = int(ends[-1]) if len(ends) else 0

@@ -1,0 +1,245 @@
+"""What the three DeFT variants share (arXiv 2404.00242): a partial result for each group and row, then a reduction.
+
+A group pairs a range of pages with the rows below them. The variants differ only in how they cut the forest into
+groups. The reduction follows the tree: each row folds the groups on its path. Query heads of one KV head share a tile
+here as everywhere in this folder, so that a comparison shows the cut and nothing else.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import triton
+import triton.language as tl
+
+from treereason.kernels.plan import Int32, Plan
+from treereason.kernels.tile import (
+    Tile,
+    arch_of,
+    attend_tiles,
+    block_d,
+    choose_tile,
+    fold,
+    store_partial,
+    store_result,
+)
+from treereason.kernels.work import live_pages, page_table, rank
+
+# Tokens of a chunk in Node-Chunk and Flatten, as in the published code.
+CHUNK_TOKENS = 128
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Host int32 arrays. U groups, each cut to the rows of a query tile; T KV tiles; C (row, group) pairs.
+
+    row_lo, row_hi: [U] rows. tile_start: [U + 1] tiles of the group. mixed: [U] whether some row misses some token.
+    tile_first, tile_last: [T] page-table ranges.
+    pair_start: [N + 1] a row's pairs; pair_group, pair_rank: [C] the group, and the row's place in it.
+    """
+
+    row_lo: Int32
+    row_hi: Int32
+    tile_start: Int32
+    mixed: Int32
+    tile_first: Int32
+    tile_last: Int32
+    pair_start: Int32
+    pair_group: Int32
+    pair_rank: Int32
+
+
+# (row_lo, row_hi, first page, last page, mixed) of a plan's groups.
+Cut = tuple[Int32, Int32, Int32, Int32, npt.NDArray[np.bool_]]
+
+
+def node_groups(plan: Plan, chunk_pages: int | None) -> Cut:
+    """A group a node, or several of `chunk_pages` pages each."""
+    live = np.flatnonzero((plan.node_hi > plan.node_lo) & (plan.node_tokens > 0))
+    pages = -(-plan.node_tokens[live] // plan.page_size)
+    chunks = np.ones_like(pages) if chunk_pages is None else -(-pages // chunk_pages)
+    node = np.repeat(live, chunks)
+    size = np.repeat(pages if chunk_pages is None else np.full_like(pages, chunk_pages), chunks)
+    first = plan.node_page[node] + rank(chunks) * size
+    last = np.minimum(first + size, plan.node_page[node] + np.repeat(pages, chunks))
+    last_token = plan.node_start[node] + plan.node_tokens[node] - 1
+    mixed = plan.row_position[plan.node_lo[node]] < last_token  # the node has new tokens, so its rows differ
+    return plan.node_lo[node], plan.node_hi[node], first.astype(np.int32), last.astype(np.int32), mixed
+
+
+def flat_groups(plan: Plan, chunk_pages: int) -> Cut:
+    """Chunks of equal size over all pages, whichever nodes they belong to, with the rows below any of them."""
+    table = page_table(plan)
+    runs = live_pages(plan)
+    chunks = -(-np.diff(runs, axis=1)[:, 0] // chunk_pages)
+    first = np.repeat(runs[:, 0], chunks) + rank(chunks) * chunk_pages
+    last = np.minimum(first + chunk_pages, np.repeat(runs[:, 1], chunks))
+    edges = np.stack([first, last], axis=1).reshape(-1)
+    padded = {name: np.append(table[name], 0) for name in ("page_lo", "page_hi")}
+    lo = np.minimum.reduceat(padded["page_lo"], edges)[::2]
+    hi = np.maximum.reduceat(padded["page_hi"], edges)[::2]
+    mixed = np.ones(len(first), dtype=bool)
+    return lo, hi, first.astype(np.int32), last.astype(np.int32), mixed
+
+
+def make_groups(cut: Cut, num_rows: int, *, block_rows: int, tile_pages: int) -> Groups:
+    """Groups of at most `block_rows` rows, their tiles, and for every row the groups it folds."""
+    lo, hi, first, last, mixed = cut
+    parts = -(-(hi - lo) // block_rows)
+    group = np.repeat(np.arange(len(lo)), parts)
+    row_lo = (lo[group] + rank(parts) * block_rows).astype(np.int32)
+    row_hi = np.minimum(row_lo + block_rows, hi[group])
+    tiles = -(-(last - first) // tile_pages)[group]
+    of_tile = np.repeat(group, tiles)
+    tile_first = (first[of_tile] + rank(tiles) * tile_pages).astype(np.int32)
+    rows = row_hi - row_lo
+    pair_group = np.repeat(np.arange(len(row_lo), dtype=np.int32), rows)
+    pair_row = row_lo[pair_group] + rank(rows)
+    order = np.argsort(pair_row, kind="stable")
+    return Groups(
+        row_lo=row_lo,
+        row_hi=row_hi,
+        tile_start=np.concatenate([[0], np.cumsum(tiles)]).astype(np.int32),
+        mixed=mixed[group].astype(np.int32),
+        tile_first=tile_first,
+        tile_last=np.minimum(tile_first + tile_pages, last[of_tile]).astype(np.int32),
+        pair_start=np.searchsorted(pair_row[order], np.arange(num_rows + 1)).astype(np.int32),
+        pair_group=pair_group[order],
+        pair_rank=rank(rows)[order],
+    )
+
+
+@triton.jit
+def deft_kernel(
+    q, k, v, partial_out, partial_lse, row_position, page, page_tokens, page_start, page_lo, page_hi,
+    row_los, row_his, tile_start, mixed, tile_first, tile_last,
+    stride_q, stride_qh, stride_k, stride_kh, stride_v, stride_vh, scale, window, softcap,
+    G: tl.constexpr, D: tl.constexpr, PAGE: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
+    BLOCK_D: tl.constexpr, WINDOW: tl.constexpr, SOFTCAP: tl.constexpr,
+):  # fmt: skip
+    """Grid (groups, Hkv). partial_out [groups, Hkv, BLOCK_M, D], partial_lse [groups, Hkv, BLOCK_M]."""
+    group = tl.program_id(0)
+    head = tl.program_id(1)
+    row_lo = tl.load(row_los + group)
+    row_hi = tl.load(row_his + group)
+    first = tl.load(tile_start + group)
+    last = tl.load(tile_start + group + 1)
+    middle = tl.where(tl.load(mixed + group) != 0, first, last)
+    acc, top, total = attend_tiles(
+        q, k, v, row_lo, row_hi, head, first, middle, last, row_position, page, page_tokens, page_start, page_lo,
+        page_hi, tile_first, tile_last, stride_q, stride_qh, stride_k, stride_kh, stride_v, stride_vh, scale, window,
+        softcap, G, D, PAGE, BLOCK_M, BLOCK_N, BLOCK_D, WINDOW, SOFTCAP,
+    )  # fmt: skip
+    first_partial = (group.to(tl.int64) * tl.num_programs(1) + head) * BLOCK_M
+    real = row_lo + tl.arange(0, BLOCK_M) // G < row_hi
+    store_partial(partial_out, partial_lse, acc, top, total, first_partial, real, D, BLOCK_M, BLOCK_D)
+
+
+@triton.jit
+def reduce_kernel(
+    partial_out, partial_lse, out, lse, sinks, pair_start, pair_group, pair_rank,
+    G: tl.constexpr, D: tl.constexpr, BLOCK_M: tl.constexpr, REDUCE_M: tl.constexpr, BLOCK_D: tl.constexpr,
+    SINKS: tl.constexpr,
+):  # fmt: skip
+    """Grid (N, Hkv): the G query heads of one row and KV head over the groups on the row's path."""
+    row = tl.program_id(0)
+    head = tl.program_id(1)
+    i = tl.arange(0, REDUCE_M)
+    d = tl.arange(0, BLOCK_D)
+    top = tl.full([REDUCE_M], float("-inf"), tl.float32)
+    total = tl.zeros([REDUCE_M], tl.float32)
+    acc = tl.zeros([REDUCE_M, BLOCK_D], tl.float32)
+    for pair in range(tl.load(pair_start + row), tl.load(pair_start + row + 1)):
+        group = tl.load(pair_group + pair).to(tl.int64)
+        part = (group * tl.num_programs(1) + head) * BLOCK_M + tl.load(pair_rank + pair) * G + i
+        mask = (i < G)[:, None] & (d < D)[None, :]
+        part_out = tl.load(partial_out + part[:, None] * D + d[None, :], mask=mask, other=0.0)
+        part_lse = tl.load(partial_lse + part, mask=i < G, other=float("-inf"))
+        acc, top, total = fold(acc, top, total, part_out, part_lse)
+    store_result(out, lse, sinks, acc, top, total, i, row, row + 1, head, tl.num_programs(1), G, D, BLOCK_D, SINKS)
+
+
+class Deft(ABC):
+    """Attention of one plan by groups. Planned afresh whenever the forest grows, as published."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        num_heads: int,
+        num_kv_heads: int,
+        head_dim: int,
+        dtype: torch.dtype,
+        device: torch.device | str,
+        tile: Tile | None = None,
+    ) -> None:
+        self._heads = num_heads // num_kv_heads
+        self._num_kv_heads = num_kv_heads
+        self._page_size = plan.page_size
+        self.tile = tile or choose_tile(plan.num_rows * self._heads, head_dim, dtype, arch_of(device))
+        self.groups = make_groups(
+            self.cut(plan),
+            plan.num_rows,
+            block_rows=self.tile.rows(self._heads),
+            tile_pages=self.tile.block_n // plan.page_size,
+        )
+        arrays = {"row_position": plan.row_position, **page_table(plan), **vars(self.groups)}
+        self._arrays = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
+        rows = len(self.groups.row_lo) * num_kv_heads * self.tile.block_m
+        self._partial_out = torch.empty(rows, head_dim, dtype=torch.float32, device=device)
+        self._partial_lse = torch.empty(rows, dtype=torch.float32, device=device)
+
+    @staticmethod
+    @abstractmethod
+    def cut(plan: Plan) -> Cut:
+        """The variant: how a plan is cut into groups."""
+
+    def __call__(
+        self,
+        q: torch.Tensor,
+        k: torch.Tensor,
+        v: torch.Tensor,
+        *,
+        scale: float,
+        window: int | None = None,
+        softcap: float | None = None,
+        sinks: torch.Tensor | None = None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Shapes and meaning as in `reference_attention`; k and v may have any slot and head strides."""
+        tile, head_dim = self.tile, q.shape[2]
+        out = torch.empty(q.shape, dtype=q.dtype, device=q.device)
+        lse = torch.empty(q.shape[:2], dtype=torch.float32, device=q.device)
+        table = ("row_position", "page", "page_tokens", "page_start", "page_lo", "page_hi")
+        groups = ("row_lo", "row_hi", "tile_start", "mixed", "tile_first", "tile_last")
+        deft_kernel[(len(self.groups.row_lo), self._num_kv_heads)](
+            *(q, k, v, self._partial_out, self._partial_lse),
+            *(self._arrays[name] for name in (*table, *groups)),
+            *(q.stride(0), q.stride(1), k.stride(0), k.stride(1), v.stride(0), v.stride(1)),
+            *(scale, window or 0, softcap or 0.0),
+            G=self._heads,
+            D=head_dim,
+            PAGE=self._page_size,
+            BLOCK_M=tile.block_m,
+            BLOCK_N=tile.block_n,
+            BLOCK_D=block_d(head_dim),
+            WINDOW=window is not None,
+            SOFTCAP=softcap is not None,
+            num_warps=tile.warps,
+            num_stages=tile.stages,
+        )
+        reduce_kernel[(q.shape[0], self._num_kv_heads)](
+            *(self._partial_out, self._partial_lse, out, lse, lse if sinks is None else sinks.float()),
+            *(self._arrays[name] for name in ("pair_start", "pair_group", "pair_rank")),
+            G=self._heads,
+            D=head_dim,
+            BLOCK_M=tile.block_m,
+            REDUCE_M=16,
+            BLOCK_D=block_d(head_dim),
+            SINKS=sinks is not None,
+            num_warps=4,
+        )
+        return out, lse
