@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -38,7 +38,7 @@ class Report:
 
 
 def compile_report(
-    kernel: triton.JITFunction,  # type: ignore[type-arg]
+    kernel: triton.JITFunction,
     target: str,
     dtype: torch.dtype,
     constexprs: Mapping[str, int | bool],
@@ -58,9 +58,7 @@ def compile_report(
     source = ASTSource(kernel, signature, constexprs=dict(constexprs), attrs=attrs)
     log = io.StringIO()
     with _fresh_compile(), contextlib.redirect_stdout(log):
-        compiled = triton.compile(
-            source, target=TARGETS[target], options={"num_warps": warps, "num_stages": stages}
-        )
+        compiled = triton.compile(source, target=TARGETS[target], options={"num_warps": warps, "num_stages": stages})
     if target.startswith("sm"):
         text = log.getvalue()
         spilled = sum(int(n) for n in re.findall(r"(\d+) bytes spill (?:stores|loads)", text))
@@ -69,7 +67,7 @@ def compile_report(
         text = compiled.asm["amdgcn"]
         notes = {key: int(n) for key, n in re.findall(r"\.(\w+_count): +(\d+)", text)}
         registers = notes["vgpr_count"]  # the unified file: accumulation registers are in it
-        spilled = 4 * notes["vgpr_spill_count"]  # a scalar register spills into lanes of a vector register, not to memory
+        spilled = 4 * notes["vgpr_spill_count"]  # scalar registers spill into vector ones, not to memory
     return Report(registers, spilled, compiled.metadata.shared)
 
 
@@ -84,7 +82,7 @@ def _type_of(name: str, dtype: torch.dtype) -> str:
 
 
 @contextlib.contextmanager
-def _fresh_compile():  # type: ignore[no-untyped-def]
+def _fresh_compile() -> Iterator[None]:
     """ptxas prints its report only when it runs, so the compile cache is passed over."""
     before = knobs.compilation.always_compile, knobs.nvidia.dump_ptxas_log
     knobs.compilation.always_compile, knobs.nvidia.dump_ptxas_log = True, True

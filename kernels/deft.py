@@ -113,8 +113,8 @@ def make_groups(cut: Cut, num_rows: int, *, block_rows: int, tile_pages: int) ->
     )
 
 
-@triton.jit
-def deft_kernel(
+@triton.jit  # type: ignore[untyped-decorator]
+def deft_kernel(  # type: ignore[no-untyped-def]
     q, k, v, partial_out, partial_lse, row_position, page, page_tokens, page_start, page_lo, page_hi,
     row_los, row_his, tile_start, mixed, tile_first, tile_last,
     stride_q, stride_qh, stride_k, stride_kh, stride_v, stride_vh, scale, window, softcap,
@@ -139,8 +139,8 @@ def deft_kernel(
     store_partial(partial_out, partial_lse, acc, top, total, first_partial, real, D, BLOCK_M, BLOCK_D)
 
 
-@triton.jit
-def reduce_kernel(
+@triton.jit  # type: ignore[untyped-decorator]
+def reduce_kernel(  # type: ignore[no-untyped-def]
     partial_out, partial_lse, out, lse, sinks, pair_start, pair_group, pair_rank,
     G: tl.constexpr, D: tl.constexpr, BLOCK_M: tl.constexpr, REDUCE_M: tl.constexpr, BLOCK_D: tl.constexpr,
     SINKS: tl.constexpr,

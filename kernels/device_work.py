@@ -73,8 +73,8 @@ class DeviceWork:
         self._host = torch.zeros(sum(lengths.values()), dtype=torch.int32)
         self._buffer = torch.zeros_like(self._host, device=device)
         parts = list(lengths.values())
-        self._views = dict(zip(lengths, (a.numpy() for a in self._host.split(parts)), strict=True))
-        self._tensors = dict(zip(lengths, self._buffer.split(parts), strict=True))
+        self._views = dict(zip(lengths, (a.numpy() for a in torch.split(self._host, parts)), strict=True))
+        self._tensors = dict(zip(lengths, torch.split(self._buffer, parts), strict=True))
 
     def __getitem__(self, name: str) -> torch.Tensor:
         return self._tensors[name]

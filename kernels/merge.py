@@ -10,8 +10,8 @@ from treereason.kernels.tile import fold, store_result
 MERGE_M = 16
 
 
-@triton.jit
-def merge_kernel(
+@triton.jit  # type: ignore[untyped-decorator]
+def merge_kernel(  # type: ignore[no-untyped-def]
     partial_out, partial_lse, out, lse, sinks, block_lo, block_hi, merge_block, merge_slot,
     G: tl.constexpr, D: tl.constexpr, BLOCK_M: tl.constexpr, MERGE_M: tl.constexpr, BLOCK_D: tl.constexpr,
     SINKS: tl.constexpr,

@@ -26,8 +26,8 @@ from treereason.kernels.tile import (
 from treereason.kernels.work import Work, make_work
 
 
-@triton.jit
-def sequence_kernel(
+@triton.jit  # type: ignore[untyped-decorator]
+def sequence_kernel(  # type: ignore[no-untyped-def]
     q, k, v, out, lse, partial_out, partial_lse, sinks,
     row_position, page, page_tokens, page_start, page_lo, page_hi, block_lo, tile_first, tile_last,
     piece_block, piece_first, piece_mixed, piece_last, piece_slot,

@@ -7,8 +7,8 @@ import triton
 import triton.language as tl
 
 
-@triton.jit
-def store_kv_kernel(
+@triton.jit  # type: ignore[untyped-decorator]
+def store_kv_kernel(  # type: ignore[no-untyped-def]
     k, v, k_pool, v_pool, row_slot,
     stride_k, stride_kh, stride_v, stride_vh, stride_kp, stride_kph, stride_vp, stride_vph, num_kv_heads,
     D: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_D: tl.constexpr,

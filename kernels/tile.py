@@ -73,8 +73,8 @@ def block_d(head_dim: int) -> int:
     return 1 << (head_dim - 1).bit_length()
 
 
-@triton.jit
-def query_tile(
+@triton.jit  # type: ignore[untyped-decorator]
+def query_tile(  # type: ignore[no-untyped-def]
     q, row_lo, row_hi, head, stride_row, stride_head, G: tl.constexpr, D: tl.constexpr, BLOCK_M: tl.constexpr,
     BLOCK_D: tl.constexpr,
 ):  # fmt: skip
@@ -86,8 +86,8 @@ def query_tile(
     return tl.load(q + where, mask=(row < row_hi)[:, None] & (d < D)[None, :], other=0.0)
 
 
-@triton.jit
-def attend(
+@triton.jit  # type: ignore[untyped-decorator]
+def attend(  # type: ignore[no-untyped-def]
     acc, top, total, queries, k, v, stride_k, stride_v, first, last, page, page_tokens, page_start, page_lo, page_hi,
     row, row_position, scale, window, softcap, D: tl.constexpr, PAGE: tl.constexpr, BLOCK_N: tl.constexpr,
     BLOCK_D: tl.constexpr, MASKED: tl.constexpr, WINDOW: tl.constexpr, SOFTCAP: tl.constexpr,
@@ -130,8 +130,8 @@ def attend(
     return acc, new_top, total * shrink + tl.sum(weights, 1)
 
 
-@triton.jit
-def attend_tiles(
+@triton.jit  # type: ignore[untyped-decorator]
+def attend_tiles(  # type: ignore[no-untyped-def]
     q, k, v, row_lo, row_hi, head, first, mixed, last, row_positions, page, page_tokens, page_start, page_lo, page_hi,
     tile_first, tile_last, stride_q, stride_qh, stride_k, stride_kh, stride_v, stride_vh, scale, window, softcap,
     G: tl.constexpr, D: tl.constexpr, PAGE: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
@@ -164,8 +164,8 @@ def attend_tiles(
     return acc, top, total
 
 
-@triton.jit
-def store_result(
+@triton.jit  # type: ignore[untyped-decorator]
+def store_result(  # type: ignore[no-untyped-def]
     out, lse, sinks, acc, top, total, i, row_lo, row_hi, head, num_kv_heads, G: tl.constexpr, D: tl.constexpr,
     BLOCK_D: tl.constexpr, SINKS: tl.constexpr,
 ):  # fmt: skip
@@ -182,8 +182,8 @@ def store_result(
     tl.store(lse + where, log_total * LN2, mask=real)
 
 
-@triton.jit
-def store_partial(
+@triton.jit  # type: ignore[untyped-decorator]
+def store_partial(  # type: ignore[no-untyped-def]
     partial_out, partial_lse, acc, top, total, first_partial, real, D: tl.constexpr, BLOCK_M: tl.constexpr,
     BLOCK_D: tl.constexpr,
 ):  # fmt: skip
@@ -196,7 +196,7 @@ def store_partial(
 
 
 @triton.jit
-def join_sink(acc, top, total, sink):
+def join_sink(acc, top, total, sink):  # type: ignore[no-untyped-def]
     """Lets one more logit (natural) join the softmax without a value."""
     sink = sink * LOG2E
     new_top = tl.maximum(top, sink)
@@ -205,14 +205,14 @@ def join_sink(acc, top, total, sink):
 
 
 @triton.jit
-def normalise(acc, top, total):
+def normalise(acc, top, total):  # type: ignore[no-untyped-def]
     """(out, log2-sum-exp2) of an accumulator; out 0 and -inf where nothing was seen."""
     out = acc / tl.where(total == 0.0, 1.0, total)[:, None]
     return out, top + tl.log2(total)
 
 
 @triton.jit
-def fold(acc, top, total, out, lse):
+def fold(acc, top, total, out, lse):  # type: ignore[no-untyped-def]
     """Folds one partial result (normalised, base 2) into an accumulator."""
     new_top = tl.maximum(top, lse)
     base = tl.where(new_top == float("-inf"), 0.0, new_top)

@@ -26,8 +26,8 @@ from treereason.kernels.tile import (
 from treereason.kernels.work import Work, make_work
 
 
-@triton.jit
-def tree_decode_kernel(
+@triton.jit  # type: ignore[untyped-decorator]
+def tree_decode_kernel(  # type: ignore[no-untyped-def]
     q, k, v, out, lse, partial_out, partial_lse, sinks,
     row_position, page, page_tokens, page_start, page_lo, page_hi, block_lo, block_hi, tile_first, tile_last,
     piece_block, piece_first, piece_mixed, piece_last, piece_slot, span_piece,
@@ -35,7 +35,7 @@ def tree_decode_kernel(
     G: tl.constexpr, D: tl.constexpr, PAGE: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
     BLOCK_D: tl.constexpr, WINDOW: tl.constexpr, SOFTCAP: tl.constexpr, SINKS: tl.constexpr,
 ):  # fmt: skip
-    """Grid (spans, Hkv). partial_out [slots, Hkv, BLOCK_M, D] and partial_lse [slots, Hkv, BLOCK_M], float32, base 2."""
+    """Grid (spans, Hkv). partial_out [slots, Hkv, BLOCK_M, D], partial_lse [slots, Hkv, BLOCK_M], float32, base 2."""
     head = tl.program_id(1)
     num_kv_heads = tl.num_programs(1)
     i = tl.arange(0, BLOCK_M)

@@ -16,8 +16,8 @@ from treereason.kernels.tile import Tile, arch_of, attend_tiles, block_d, choose
 from treereason.kernels.work import Work, make_work
 
 
-@triton.jit
-def tree_extend_kernel(
+@triton.jit  # type: ignore[untyped-decorator]
+def tree_extend_kernel(  # type: ignore[no-untyped-def]
     q, k, v, out, lse, sinks,
     row_position, page, page_tokens, page_start, page_lo, page_hi, block_lo, block_hi, tile_first, tile_last,
     piece_block, piece_first, piece_mixed, piece_last,

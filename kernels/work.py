@@ -112,7 +112,7 @@ def make_work(
 
     num_blocks = len(block_lo)
     if spans is None:
-        tile_part = rank(np.bincount(tile_block, minlength=num_blocks)) // (piece_tiles or len(tile_block))
+        tile_part = rank(_i32(np.bincount(tile_block, minlength=num_blocks))) // (piece_tiles or len(tile_block))
     else:
         used = _lockstep(spans, edges, plan)  # the rest of the grid stays empty
         cost = np.arange(len(tile_block), dtype=np.int64) + PIECE_COST * (tile_block + 1)
