@@ -116,7 +116,7 @@ def make_work(
     else:
         used = _lockstep(spans, edges, plan)  # the rest of the grid stays empty
         cost = np.arange(len(tile_block), dtype=np.int64) + PIECE_COST * (tile_block + 1)
-        tile_part = (cost * used // (len(tile_block) + PIECE_COST * num_blocks + 1)).astype(np.int32)
+        tile_part = (cost * used // (len(tile_block) + PIECE_COST * num_blocks)).astype(np.int32)
     piece_first = _i32([0], np.flatnonzero((np.diff(tile_part) != 0) | (np.diff(tile_block) != 0)) + 1)
     piece_last = _i32(piece_first[1:], [len(tile_block)])
     piece_block = tile_block[piece_first]
