@@ -42,9 +42,7 @@ def compile_report(
     target: str,
     dtype: torch.dtype,
     constexprs: Mapping[str, int | bool],
-    *,
-    warps: int,
-    stages: int,
+    options: Mapping[str, int],
 ) -> Report:
     """Compiles as a launch with aligned pointers and strides would. Argument names say the types: q, k, v, out and
     *_pool have the model's dtype; lse, partial_*, sinks are float32; scale, softcap floats; stride_*, window integers;
@@ -58,7 +56,7 @@ def compile_report(
     source = ASTSource(kernel, signature, constexprs=dict(constexprs), attrs=attrs)
     log = io.StringIO()
     with _fresh_compile(), contextlib.redirect_stdout(log):
-        compiled = triton.compile(source, target=TARGETS[target], options={"num_warps": warps, "num_stages": stages})
+        compiled = triton.compile(source, target=TARGETS[target], options=dict(options))
     if target.startswith("sm"):
         text = log.getvalue()
         spilled = sum(int(n) for n in re.findall(r"(\d+) bytes spill (?:stores|loads)", text))

@@ -228,8 +228,7 @@ class Deft(ABC):
             BLOCK_D=block_d(head_dim),
             WINDOW=window is not None,
             SOFTCAP=softcap is not None,
-            num_warps=tile.warps,
-            num_stages=tile.stages,
+            **tile.options(),
         )
         reduce_kernel[(q.shape[0], self._num_kv_heads)](
             *(self._partial_out, self._partial_lse, out, lse, lse if sinks is None else sinks.float()),

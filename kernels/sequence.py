@@ -119,8 +119,7 @@ class Sequence:
             WINDOW=window is not None,
             SOFTCAP=softcap is not None,
             SINKS=sinks is not None,
-            num_warps=tile.warps,
-            num_stages=tile.stages,
+            **tile.options(),
         )
         merge_kernel[(work.capacity.merges, tile.block_m // MERGE_M, self._num_kv_heads)](
             *(*partials, out, lse, sink_logits),

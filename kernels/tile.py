@@ -21,12 +21,17 @@ BLOCK_MS = (16, 32, 64, 128)
 
 @dataclass(frozen=True)
 class Tile:
-    """Compile-time shape of a kernel: query tile rows, KV tile tokens, and the compiler's two knobs."""
+    """Compile-time shape of a kernel: query tile rows, KV tile tokens, and the compiler's knobs.
+
+    registers: most a thread may use. Unset, ptxas spills a little to fit more programs on a processor; a grid of one
+    program a processor gains nothing from that. AMD's compiler has no such knob.
+    """
 
     block_m: int
     block_n: int
     warps: int
     stages: int
+    registers: int | None = None
 
     def rows(self, groups: int) -> int:
         """Query rows a tile holds when each brings `groups` heads of one KV head."""
@@ -34,23 +39,29 @@ class Tile:
             raise ValueError(f"{groups} query heads a KV head do not fit a tile of {self.block_m} rows")
         return self.block_m // groups
 
+    def options(self) -> dict[str, int]:
+        """Launch options."""
+        options = {"num_warps": self.warps, "num_stages": self.stages}
+        return options if self.registers is None else {**options, "maxnreg": self.registers}
+
 
 def choose_tile(query_rows: int, head_dim: int, dtype: torch.dtype, arch: str) -> Tile:
     """The smallest tile that holds `query_rows` (rows x G), among those that compile without spills (docs/kernels.md).
 
     arch: "sm_80", "sm_90" or "gfx942".
     """
-    wide = block_d(head_dim)
+    wide = max(64, block_d(head_dim))
     if dtype == torch.float32:
-        most, block_n, warps = {64: 64, 128: 32, 256: 16}[max(wide, 64)], 16, 4
+        most, block_n, two_groups = {64: 64, 128: 32, 256: 16}[wide], 16, 32
     elif arch == "sm_90":
-        most, block_n, warps = (64, 32, 8) if wide > 128 else (128, 64, 8)
+        most, block_n, two_groups = (64, 32, 64) if wide > 128 else (128, 64, 128)
     elif arch == "sm_80":
-        most, block_n, warps = {64: 128, 128: 64, 256: 32}[max(wide, 64)], 32, 8
+        most, block_n, two_groups = {64: 128, 128: 64, 256: 32}[wide], 32, 64
     else:
-        most, block_n, warps = 64 if wide > 128 else 128, 32, 4
+        most, block_n, two_groups = 64 if wide > 128 else 128, 32, 256
     block_m = next(m for m in BLOCK_MS if m >= min(query_rows, most))
-    return Tile(block_m, block_n, warps if block_m >= 64 else 4, stages=2)
+    registers = None if arch == "gfx942" else 255
+    return Tile(block_m, block_n, warps=8 if block_m >= two_groups else 4, stages=2, registers=registers)
 
 
 def arch_of(device: torch.device | str) -> str:

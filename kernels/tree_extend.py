@@ -97,8 +97,7 @@ class TreeExtend:
             WINDOW=window is not None,
             SOFTCAP=softcap is not None,
             SINKS=sinks is not None,
-            num_warps=tile.warps,
-            num_stages=tile.stages,
+            **tile.options(),
         )
         return out, lse
 
