@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from treereason.kernels.deft import CHUNK_TOKENS, Cut, Deft, flat_groups
+from treereason.kernels.deft import Deft
+from treereason.kernels.groups import CHUNK_TOKENS, Cut, flat_groups
 from treereason.kernels.plan import Plan
 
 

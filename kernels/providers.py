@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Protocol
 
 import torch
 
-from treereason.kernels.deft_flatten import DeftFlatten
-from treereason.kernels.deft_node import DeftNode
-from treereason.kernels.deft_node_chunk import DeftNodeChunk
 from treereason.kernels.plan import Plan
 from treereason.kernels.reference import reference_attention
-from treereason.kernels.sequence import Sequence
 from treereason.kernels.torch_path import TorchPath
-from treereason.kernels.tree_decode import TreeDecode
-from treereason.kernels.tree_extend import TreeExtend
 
 
 class Attention(Protocol):
@@ -52,13 +47,14 @@ class _Reference:
         return reference_attention(q, k, v, self._plan, scale=scale, window=window, softcap=softcap, sinks=sinks)
 
 
-TRITON: dict[str, Callable[..., Attention]] = {
-    "tree_decode": TreeDecode,
-    "tree_extend": TreeExtend,
-    "deft_node": DeftNode,
-    "deft_node_chunk": DeftNodeChunk,
-    "deft_flatten": DeftFlatten,
-    "sequence": Sequence,
+# Modules by name rather than imported: without Triton the torch providers still work.
+TRITON = {
+    "tree_decode": "TreeDecode",
+    "tree_extend": "TreeExtend",
+    "deft_node": "DeftNode",
+    "deft_node_chunk": "DeftNodeChunk",
+    "deft_flatten": "DeftFlatten",
+    "sequence": "Sequence",
 }
 ON_TORCH: dict[str, Callable[[Plan], Attention]] = {"torch": TorchPath, "reference": _Reference}
 PROVIDERS = (*TRITON, *ON_TORCH)
@@ -70,10 +66,11 @@ def prepare(
     """The named provider, planned for tensors of these shapes; call it once a layer."""
     if name in ON_TORCH:
         return ON_TORCH[name](plan)
+    make: Callable[..., Attention] = getattr(import_module(f"treereason.kernels.{name}"), TRITON[name])
     shape = {"num_heads": q.shape[1], "num_kv_heads": k.shape[1], "head_dim": q.shape[2]}
-    if not name.startswith("deft"):  # DeFT's plan knows no window; its kernel masks
-        return TRITON[name](plan, **shape, dtype=q.dtype, device=q.device, windows=windows)
-    return TRITON[name](plan, **shape, dtype=q.dtype, device=q.device)
+    if name.startswith("deft"):  # DeFT's plan knows no window; its kernel masks
+        return make(plan, **shape, dtype=q.dtype, device=q.device)
+    return make(plan, **shape, dtype=q.dtype, device=q.device, windows=windows)
 
 
 def attention(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from treereason.kernels.deft import Groups
+from treereason.kernels.groups import Groups
 from treereason.kernels.plan import Int32, Plan
 from treereason.kernels.work import Work, page_table, rank
 

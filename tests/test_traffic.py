@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-pytest.importorskip("triton")
-
 from benchmarks.forests import several, star
-from treereason.kernels.deft import Deft, make_groups
-from treereason.kernels.deft_flatten import DeftFlatten
-from treereason.kernels.deft_node import DeftNode
-from treereason.kernels.deft_node_chunk import DeftNodeChunk
+from treereason.kernels.groups import CHUNK_TOKENS, Cut, flat_groups, make_groups, node_groups
 from treereason.kernels.plan import Plan
 from treereason.kernels.traffic import Shape, Traffic, floor_seconds, flops, groups_traffic, work_traffic
 from treereason.kernels.work import make_work
@@ -29,8 +24,8 @@ def tree(plan: Plan, shape: Shape = SHAPE) -> Traffic:
     return work_traffic(work, shape, programs=PROCESSORS)
 
 
-def deft(variant: type[Deft], plan: Plan) -> Traffic:
-    groups = make_groups(variant.cut(plan), plan.num_rows, block_rows=32, tile_pages=4)
+def deft(cut: Cut, plan: Plan) -> Traffic:
+    groups = make_groups(cut, plan.num_rows, block_rows=32, tile_pages=4)
     return groups_traffic(plan, groups, SHAPE, programs=PROCESSORS)
 
 
@@ -55,9 +50,10 @@ def test_partial_results_are_bounded_by_the_grid(heads: tuple[int, int]) -> None
 def test_each_way_of_cutting_pays_where_it_is_known_to() -> None:
     plan = star(50, 20_000, 200).plan()
     unique = plan.kv_tokens_read_tree * SHAPE.kv_token
-    assert deft(DeftNodeChunk, plan).partials > 10 * tree(plan).partials
-    assert deft(DeftFlatten, plan).partials > 10 * tree(plan).partials
-    assert deft(DeftNode, plan).partials < 2 * tree(plan).partials
+    chunk = CHUNK_TOKENS // plan.page_size
+    assert deft(node_groups(plan, chunk), plan).partials > 10 * tree(plan).partials
+    assert deft(flat_groups(plan, chunk), plan).partials > 10 * tree(plan).partials
+    assert deft(node_groups(plan, None), plan).partials < 2 * tree(plan).partials
     rows = make_work(plan, block_rows=1, tile_pages=4, piece_tiles=16)
     assert work_traffic(rows, SHAPE, programs=PROCESSORS, cache_bytes=0).kv > 25 * unique
 
