@@ -14,6 +14,7 @@ import torch
 from benchmarks.forests import several, star
 from treereason.kernels.plan import Plan
 from treereason.kernels.torch_path import TorchPath
+from treereason.kernels.traffic import Shape, floor_seconds
 from treereason.kernels.tree_decode import TreeDecode
 from treereason.kernels.work import make_work
 
@@ -44,6 +45,7 @@ def costs(trees: int, branches: int, device: str, *, prompt: int = 1_200, own: i
         "rebuild_and_copy": microseconds(lambda: planned.work.load(plan)),
         "advance": microseconds(work.advance, repeats=8),
         "advance_and_copy": microseconds(planned.work.advance, repeats=8),
+        "floor": floor_seconds(plan, Shape(**shape), bandwidth=3.35e12, rate=989e12) * 1e6,
         "torch_path": microseconds(lambda: TorchPath(plan), repeats=3) if trees * branches <= 4096 else float("nan"),
     }
 
@@ -51,11 +53,13 @@ def costs(trees: int, branches: int, device: str, *, prompt: int = 1_200, own: i
 def main() -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     print(f"microseconds, median; copies go to {device}; blocks of 32 rows, KV tiles of 64 tokens, 16 spans")
-    print(f"{'trees':>6} {'branches':>9} {'rebuild':>9} {'+ copy':>9} {'advance':>9} {'+ copy':>9} {'torch path':>11}")
+    print("floor: one layer's attention of the step it serves (32/8 heads, D 128, 16 bit) at 3.35 TB/s, 989 Tflop/s")
+    columns = ("trees", "branches", "rebuild", "+ copy", "advance", "+ copy", "floor", "torch path")
+    print(" ".join(f"{column:>10}" for column in columns))
     for trees in (1, 64):
         for branches in (10, 64, 512):
             cost = costs(trees, branches, device)
-            print(f"{trees:6} {branches:9} " + " ".join(f"{value:9.0f}" for value in cost.values()))
+            print(" ".join(f"{value:10.0f}" for value in (trees, branches, *cost.values())))
 
 
 if __name__ == "__main__":

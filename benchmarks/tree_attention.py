@@ -39,6 +39,7 @@ DEVICES = {
     "A100": (2.0e12, 312e12),
     "MI300X": (5.3e12, 1307e12),
 }
+Tensors = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -71,7 +72,7 @@ def cases(data: Path | None) -> Iterator[Case]:
             yield Case(f"{path.stem} {len(at_once)} searches at step 803", several(at_once))
 
 
-def tensors(plan: Plan, shape: Shape, dtype: torch.dtype, device: str) -> tuple[torch.Tensor, ...]:
+def tensors(plan: Plan, shape: Shape, dtype: torch.dtype, device: str) -> Tensors:
     generator = torch.Generator(device).manual_seed(0)
     slots = (int(plan.pages.max()) + 1) * plan.page_size
     k, v = (kv_pool(slots, shape.num_kv_heads, shape.head_dim, dtype=dtype, device=device) for _ in range(2))
@@ -79,6 +80,16 @@ def tensors(plan: Plan, shape: Shape, dtype: torch.dtype, device: str) -> tuple[
         pool.normal_(generator=generator)
     q = torch.randn(plan.num_rows, shape.num_heads, shape.head_dim, device=device, dtype=dtype, generator=generator)
     return q, k, v
+
+
+def by_definition(plan: Plan, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: float) -> torch.Tensor:
+    """The reference, a KV head at a time: its dense scores of all heads would fill a device."""
+    groups = q.shape[1] // k.shape[1]
+    outs = [
+        reference_attention(q[:, h * groups : (h + 1) * groups], k[:, h : h + 1], v[:, h : h + 1], plan, scale=scale)[0]
+        for h in range(k.shape[1])
+    ]
+    return torch.cat(outs, dim=1)
 
 
 def percentiles(run: Callable[[], object], device: str, repeats: int) -> tuple[float, float, float]:
@@ -127,7 +138,14 @@ def traffic_of(planned: Any, plan: Plan, shape: Shape, programs: int) -> Traffic
 
 
 def measure(
-    name: str, case: Case, plan: Plan, shape: Shape, data: tuple[torch.Tensor, ...], device: str, repeats: int
+    name: str,
+    case: Case,
+    plan: Plan,
+    shape: Shape,
+    data: Tensors,
+    want: torch.Tensor,
+    device: str,
+    repeats: int,
 ) -> dict[str, Any]:
     q, k, v = data
     scale = shape.head_dim**-0.5
@@ -140,7 +158,6 @@ def measure(
 
     prepared = (time.perf_counter() - begin) * 1e6
     out = run()
-    want, _ = reference_attention(q, k, v, plan, scale=scale)
     error = float((out.float() - want.float()).abs().max())
     if not error < 2e-2:
         raise ValueError(f"wrong by {error:.3g}")
@@ -187,7 +204,8 @@ def main() -> None:
     here = (*TRITON, *OTHERS) if device == "cuda" else (*(n for n in ON_TORCH if n != "reference"), "sdpa")
     names = tuple(args.providers.split(",")) if args.providers else here
     heads = HEADS if device == "cuda" else HEADS[1:2]
-    print(f"# {gpu}, torch {torch.__version__}, {dtype}, head size 128")
+    threads = "" if device == "cuda" else f", {torch.get_num_threads()} threads"
+    print(f"# {gpu}, torch {torch.__version__}, {dtype}, head size 128{threads}")
     if device == "cpu":
         print(
             "# no GPU: the torch path and dense attention on the CPU; no Triton kernel runs, nothing here is its speed"
@@ -208,12 +226,12 @@ def main() -> None:
                 rows.append({"case": case.name, "heads": [num_heads, num_kv_heads], "skipped": True})
                 continue
             data = tensors(plan, shape, dtype, device)
+            want = by_definition(plan, *data, scale=shape.head_dim**-0.5)
+            repeats = args.repeats or (30 if device == "cuda" else 5)
             for name in names:
                 row: dict[str, Any] = {"case": case.name, "heads": [num_heads, num_kv_heads], "provider": name}
                 try:
-                    row |= measure(
-                        name, case, plan, shape, data, device, args.repeats or (30 if device == "cuda" else 5)
-                    )
+                    row |= measure(name, case, plan, shape, data, want, device, repeats)
                     if bandwidth and rate:
                         row["floor"] = floor_seconds(plan, shape, bandwidth=bandwidth, rate=rate) * 1e6 / row["p50"]
                     print(_line(row), flush=True)
