@@ -25,7 +25,7 @@ from treereason.kernels.tile import (
     store_partial,
     store_result,
 )
-from treereason.kernels.work import page_table
+from treereason.kernels.work import page_table, widest_tree
 
 
 @triton.jit  # type: ignore[untyped-decorator]
@@ -95,7 +95,7 @@ class Deft(ABC):
         self._heads = num_heads // num_kv_heads
         self._num_kv_heads = num_kv_heads
         self._page_size = plan.page_size
-        self.tile = tile or choose_tile(plan.num_rows * self._heads, head_dim, dtype, arch_of(device))
+        self.tile = tile or choose_tile(widest_tree(plan) * self._heads, head_dim, dtype, arch_of(device))
         self.groups = make_groups(
             self.cut(plan),
             plan.num_rows,

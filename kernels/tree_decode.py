@@ -23,7 +23,7 @@ from treereason.kernels.tile import (
     store_partial,
     store_result,
 )
-from treereason.kernels.work import Work, make_work
+from treereason.kernels.work import Work, make_work, widest_tree
 
 
 @triton.jit  # type: ignore[untyped-decorator]
@@ -83,7 +83,7 @@ class TreeDecode:
         # All heads together fill the device once.
         self._spans = spans or max(1, programs(device) // num_kv_heads)
         self._page_size = plan.page_size
-        self.tile = tile or choose_tile(plan.num_rows * self._groups, head_dim, dtype, arch_of(device))
+        self.tile = tile or choose_tile(widest_tree(plan) * self._groups, head_dim, dtype, arch_of(device))
         self.work = PlannedWork(plan, self._cut, windows, device)
         rows = max(work.capacity.slots for work in self.work.device.values()) * num_kv_heads * self.tile.block_m
         self._partial_out = torch.empty(rows, head_dim, dtype=torch.float32, device=device)

@@ -13,7 +13,7 @@ import triton.language as tl
 from treereason.kernels.device_work import PlannedWork
 from treereason.kernels.plan import Plan
 from treereason.kernels.tile import Tile, arch_of, attend_tiles, block_d, choose_tile, store_result
-from treereason.kernels.work import Work, make_work
+from treereason.kernels.work import Work, make_work, widest_tree
 
 
 @triton.jit  # type: ignore[untyped-decorator]
@@ -63,7 +63,7 @@ class TreeExtend:
         self._groups = num_heads // num_kv_heads
         self._num_kv_heads = num_kv_heads
         self._page_size = plan.page_size
-        self.tile = tile or choose_tile(plan.num_rows * self._groups, head_dim, dtype, arch_of(device))
+        self.tile = tile or choose_tile(widest_tree(plan) * self._groups, head_dim, dtype, arch_of(device))
         self.work = PlannedWork(plan, self._cut, windows, device)
 
     def __call__(

@@ -115,8 +115,7 @@ def make_work(
         tile_part = rank(_i32(np.bincount(tile_block, minlength=num_blocks))) // (piece_tiles or len(tile_block))
     else:
         used = _lockstep(spans, edges, plan)  # the rest of the grid stays empty
-        cost = np.arange(len(tile_block), dtype=np.int64) + PIECE_COST * (tile_block + 1)
-        tile_part = (cost * used // (len(tile_block) + PIECE_COST * num_blocks)).astype(np.int32)
+        tile_part = _spans_of(tile_block, num_blocks, used)
     piece_first = _i32([0], np.flatnonzero((np.diff(tile_part) != 0) | (np.diff(tile_block) != 0)) + 1)
     piece_last = _i32(piece_first[1:], [len(tile_block)])
     piece_block = tile_block[piece_first]
@@ -154,6 +153,19 @@ def make_work(
         merge_slot=_i32([0], np.cumsum(pieces_of_block[split])),
         page_size=plan.page_size,
     )
+
+
+def _spans_of(tile_block: Int32, num_blocks: int, spans: int) -> Int32:
+    """[T] the span of each tile: equal cost, but a cut near the end of a block moves there and splits nothing."""
+    cost = np.arange(len(tile_block)) + PIECE_COST * (tile_block + 1)
+    total = len(tile_block) + PIECE_COST * num_blocks
+    cuts = total * np.arange(1, spans) / spans
+    last_tile = np.append(np.flatnonzero(np.diff(tile_block)), len(tile_block) - 1)
+    ends = np.append(0, cost[last_tile] + 1)
+    after = np.searchsorted(ends, cuts)
+    nearest = np.where(ends[after] - cuts < cuts - ends[after - 1], ends[after], ends[after - 1])
+    cuts = np.where(np.abs(nearest - cuts) <= max(PIECE_COST, total / spans / 16), nearest, cuts)
+    return np.searchsorted(cuts, cost, side="right").astype(np.int32)
 
 
 def row_blocks(plan: Plan, block_rows: int) -> Int32:
@@ -198,6 +210,11 @@ def page_table(plan: Plan) -> dict[str, Int32]:
         "page_lo": plan.node_lo[node],
         "page_hi": plan.node_hi[node],
     }
+
+
+def widest_tree(plan: Plan) -> int:
+    """Rows of the tree that has most: what a query tile should hold."""
+    return int(np.diff(np.flatnonzero(_shared_tokens(plan) == 0)).max())
 
 
 def _runs(

@@ -93,7 +93,8 @@ def test_spans_cost_the_same(spans: int) -> None:
     tiles = np.add.reduceat(work.piece_last - work.piece_first, work.span_piece[:-1].clip(0, len(work.piece_block) - 1))
     tiles[pieces == 0] = 0
     share = (len(work.tile_first) + PIECE_COST * len(work.block_lo)) / spans
-    assert tiles.max() <= share * 8 / 7 + PIECE_COST + 1
+    # An eighth of the grid may stay empty for lockstep, and a cut moves at most a sixteenth of a span, at either end.
+    assert tiles.max() <= share * 8 / 7 * 9 / 8 + 2 * PIECE_COST + 1
 
 
 def test_blocks_never_join_trees_and_prefer_forks() -> None:
