@@ -111,10 +111,44 @@ class Thought:
         return "".join(reversed(texts))
 
 
+@dataclass(frozen=True)
+class Sampling:
+    """How tokens are drawn. temperature 0 takes the most likely one; top_p 1 draws from the whole vocabulary."""
+
+    temperature: float = 0.7
+    top_p: float = 1.0
+
+
+@dataclass(frozen=True)
+class Expansion:
+    """What a search asks of the engine: decode `children` (paths) of `parent` (a path) from one prompt."""
+
+    problem: str
+    parent: tuple[int, ...]
+    prompt: Prompt
+    children: tuple[tuple[int, ...], ...]
+    sampling: Sampling
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What the engine answers for one child. With an `error` the text is what had been decoded until then."""
+
+    problem: str
+    path: tuple[int, ...]
+    text: str
+    logprob: float
+    cost: Cost
+    error: str | None = None
+
+
 class Task(Protocol):
     """A kind of problem. `tasks/base.py` holds defaults for most of it."""
 
-    scorer: str
+    @property
+    def scorer(self) -> str:
+        """Name of the default scorer."""
+        ...
 
     def problems(self, seed: int) -> Sequence[Problem]:
         """The problems of a run, in order. Raises UserError on bad files or settings."""
@@ -151,6 +185,10 @@ class Tree(Protocol):
 
     @property
     def root(self) -> Thought: ...
+
+    def unfinished(self, thought: Thought) -> bool:
+        """Whether the thought is only a step: it holds no answer, and its task would continue its tokens."""
+        ...
 
     async def expand(self, thoughts: Sequence[Thought], k: int) -> list[Thought]:
         """Decode k children of each thought at once; a thought that needs no further one is returned itself."""

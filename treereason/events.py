@@ -26,7 +26,11 @@ class Event:
 
 @dataclass(frozen=True)
 class RunStarted(Event):
-    """`config` is the whole validated configuration; `pass_name` is "search", or "greedy" for the baseline."""
+    """config: the whole validated configuration. pass_name: "search", or "greedy" for the baseline.
+
+    program, overrides: what the user typed, to show how the run can be varied.
+    scorer_oracle: whether the scorer knows or recomputes the truth.
+    """
 
     task: str
     search: str
@@ -36,6 +40,9 @@ class RunStarted(Event):
     num_problems: int
     pass_name: str = "search"
     config: dict[str, Any] = field(default_factory=dict)
+    program: str = "treereason"
+    overrides: tuple[str, ...] = ()
+    scorer_oracle: bool = False
 
 
 @dataclass(frozen=True)
@@ -129,6 +136,7 @@ class ProblemDone(Event):
     tokens_reused: int
     kv_tokens_peak: int
     single_sample_scores: tuple[float, ...] = ()
+    single_sample_solved: tuple[bool, ...] = ()
 
 
 @dataclass(frozen=True)

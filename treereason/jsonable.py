@@ -15,17 +15,21 @@ from pathlib import PurePath
 from typing import Any
 
 MAX_DEPTH = 100
+MAX_BITS = 10_000
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 
 def jsonable(value: Any) -> Any:
     """`value` built of None, bool, int, finite float, str, list and dict with str keys; never raises.
 
-    Tuples become lists, sets become lists ordered by their JSON text, dataclasses become objects. NaN and the
-    infinities become "nan", "inf" and "-inf". Anything else becomes its repr without memory addresses, so that
-    two equal runs write equal bytes.
+    Integers of more than 10,000 bits become hexadecimal text, NaN and the infinities "nan", "inf" and "-inf".
+    Tuples become lists, sets become lists ordered by their JSON text, dataclasses become objects. Anything
+    else becomes its repr without memory addresses, so that two equal runs write equal bytes.
     """
-    return _convert(value, ())
+    try:
+        return _convert(value, ())
+    except Exception:
+        return _text(value)
 
 
 def _convert(value: Any, containers: tuple[int, ...]) -> Any:
@@ -34,10 +38,11 @@ def _convert(value: Any, containers: tuple[int, ...]) -> Any:
     if isinstance(value, Enum):
         return _convert(value.value, containers)
     if isinstance(value, Integral):
-        return int(value)
+        number = int(value)
+        return number if number.bit_length() <= MAX_BITS else hex(number)
     if isinstance(value, Real) and not isinstance(value, Fraction):
-        number = float(value)
-        return number if math.isfinite(number) else str(number)
+        real = float(value)
+        return real if math.isfinite(real) else str(real)
     if isinstance(value, PurePath):
         return str(value)
     if id(value) in containers or len(containers) >= MAX_DEPTH:

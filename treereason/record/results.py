@@ -79,6 +79,7 @@ def line(done: ProblemDone) -> str:
         "tokens_reused": done.tokens_reused,
         "kv_tokens_peak": done.kv_tokens_peak,
         "single_sample_scores": [_finite(score) for score in done.single_sample_scores],
+        "single_sample_solved": done.single_sample_solved,
     }
     return json.dumps(jsonable(fields)) + "\n"
 

@@ -58,6 +58,12 @@ class _Pass:
         return _mean(done.score for done in self.done.values())
 
     @property
+    def single_sample_solved(self) -> float | None:
+        """Problems that one sample solves, on average over the samples drawn."""
+        share = _mean(_mean(map(float, done.single_sample_solved)) for done in self.done.values())
+        return None if share is None else share * len(self.done)
+
+    @property
     def single_sample_mean_score(self) -> float | None:
         return _mean(_mean(done.single_sample_scores) for done in self.done.values())
 
@@ -65,8 +71,8 @@ class _Pass:
 class Summary:
     """A sink that adds up a run; `as_dict` may be asked at any moment.
 
-    Token, KV and time figures are those of the search pass; the greedy pass gives `greedy_solved` and
-    `greedy_mean_score` only. Means are over the problems that have a finite score, and null without any.
+    Token, KV and time figures are those of the search pass; the greedy pass gives the `greedy_` figures only, null
+    until it has done a problem. Means are over the problems that have a finite score, and null without any.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -103,6 +109,8 @@ class Summary:
         if search is None:
             return {"status": status or self.status, "versions": versions()}
         greedy = self._passes.get("greedy")
+        if greedy is not None and not greedy.done:
+            greedy = None
         started = search.started
         seconds = search.end - search.start
         return {
@@ -111,13 +119,16 @@ class Summary:
             "search": started.search,
             "model": started.model,
             "scorer": started.scorer,
+            "scorer_oracle": started.scorer_oracle,
             "seed": started.seed,
             "problems": started.num_problems,
             "problems_done": len(search.done),
             "solved": search.num_solved,
             "failed": search.num_failed,
             "mean_score": search.mean_score,
+            "single_sample_solved": search.single_sample_solved,
             "single_sample_mean_score": search.single_sample_mean_score,
+            "greedy_problems_done": len(greedy.done) if greedy else None,
             "greedy_solved": greedy.num_solved if greedy else None,
             "greedy_mean_score": greedy.mean_score if greedy else None,
             "tokens_decoded": search.tokens_decoded,

@@ -1,0 +1,88 @@
+"""Defaults for tasks, so that a new task states only what is its own."""
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field
+
+from treereason.core import Problem, Prompt, Thought, UserError
+
+GENERATED = 100
+_STAND_INS = {"plain": "chat"}
+
+
+@dataclass(frozen=True)
+class Template:
+    """A prompt as data: `text` has {placeholders}; `shared` goes before it as it stands, equal for all problems."""
+
+    text: str
+    shared: str = ""
+    stop: tuple[str, ...] = ()
+
+
+Templates = Mapping[str, Mapping[str, Template]]
+"""Style of the model ("embedded", "chat") -> name of the prompt ("solve", "improve") -> template."""
+
+
+@dataclass(frozen=True)
+class BaseTask:
+    """A task that generates its problems or reads them from `path`, and asks once for each.
+
+    Subclasses set `templates` and `scorer` and override what differs: `generate` or `read`, then `prompt`, `parse`
+    and `solved` as needed.
+    """
+
+    path: str | None = None
+    limit: Annotated[int, Field(ge=1)] | None = None
+
+    templates: ClassVar[Templates] = {}
+
+    def generate(self, rng: random.Random) -> tuple[Any, Any]:  # noqa: ARG002
+        """Input and target of one fresh problem, drawn from `rng` alone."""
+        raise UserError(f"{type(self).__name__} generates no problems: give it a file with task.path=FILE")
+
+    def read(self, path: Path) -> Sequence[Problem]:
+        """All problems of a file. Raises UserError naming file and line."""
+        raise UserError(f"{type(self).__name__} reads no files: leave task.path={path} out")
+
+    def problems(self, seed: int) -> Sequence[Problem]:
+        """The first `limit` problems: all of the file by default, 100 of the generator.
+
+        A generated problem depends on the seed, its number and the task's fields, never on `limit`.
+        """
+        if self.path is not None:
+            found = self.read(Path(self.path).expanduser())
+            if not found:
+                raise UserError(f"{self.path} holds no problems")
+            return found[: self.limit]
+        numbers = range(self.limit or GENERATED)
+        made = (self.generate(random.Random(f"{type(self).__name__}/{seed}/{i}")) for i in numbers)
+        return [Problem(str(i), *pair) for i, pair in enumerate(made)]
+
+    def prompt(self, thought: Thought, style: str) -> Prompt | None:
+        """The "solve" template filled with the problem's input (a mapping), asked once."""
+        return self.fill(style, "solve", thought.problem.input) if thought.depth == 0 else None
+
+    def parse(self, thought: Thought) -> Any:
+        """The thought's text without outer white space, None when nothing is left."""
+        return thought.text.strip() or None
+
+    def solved(self, problem: Problem, answer: Any) -> bool:
+        """Whether the answer equals the target."""
+        return problem.target is not None and bool(answer == problem.target)
+
+    def fill(self, style: str, name: str, values: Mapping[str, Any], max_tokens: int = 256) -> Prompt:
+        """One of the task's templates with its placeholders replaced. Raises UserError for a style without prompts."""
+        template = self.template(style, name)
+        return Prompt(template.text.format(**values), False, template.shared, template.stop, max_tokens)
+
+    def template(self, style: str, name: str) -> Template:
+        """The template of that name for a style; "plain" uses those of "chat"."""
+        named = self.templates.get(style) or self.templates.get(_STAND_INS.get(style, style))
+        if named is None:
+            known = ", ".join(self.templates) or "none"
+            raise UserError(f"{type(self).__name__} has no prompts for models of style {style!r}, only for: {known}")
+        return named[name]

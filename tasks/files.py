@@ -1,0 +1,77 @@
+"""Problem files: rows with their line numbers, and errors that name file and line."""
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from treereason.core import UserError
+
+SHOWN = 60
+
+
+def bad_line(path: Path, line: int, what: str) -> UserError:
+    """The error for one line of a file, in one line itself: `lists.csv:7: ...`."""
+    return UserError(f"{path}:{line}: {' '.join(what.split())}")
+
+
+def shorten(value: object) -> str:
+    """A value as it may stand in an error message."""
+    text = repr(value)
+    return text if len(text) <= SHOWN else text[:SHOWN] + "..."
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise UserError(f"no such file: {path}") from None
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise bad_line(path, line, "not UTF-8 text") from None
+
+
+def csv_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
+    """First line number and cells by column name of each row. Raises UserError when a column or a cell is missing."""
+    reader = csv.reader(io.StringIO(_text(path), newline=""))
+    header: list[str] | None = None
+    start = 1
+    try:
+        for cells in reader:
+            line, start = start, reader.line_num + 1
+            if not cells:
+                continue
+            if header is None:
+                header = [name.strip() for name in cells]
+                missing = [name for name in columns if name not in header]
+                if missing:
+                    raise bad_line(path, line, f"no column {missing[0]!r}; the columns are {', '.join(header)}")
+                continue
+            if len(cells) != len(header):
+                raise bad_line(path, line, f"{len(cells)} cells in a table of {len(header)} columns")
+            yield line, dict(zip(header, cells, strict=True))
+    except csv.Error as error:
+        raise bad_line(path, reader.line_num, f"not CSV: {error}") from None
+    if header is None:
+        raise UserError(f"{path} is empty: its first line must name the columns {', '.join(columns)}")
+
+
+def json_objects(path: Path, keys: Sequence[str]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Line number and object of each line that is not blank. Raises UserError for anything but objects with `keys`."""
+    for line, text in enumerate(_text(path).split("\n"), start=1):
+        if not text.strip():
+            continue
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise bad_line(path, line, f"not JSON: {error}") from None
+        if not isinstance(value, dict):
+            raise bad_line(path, line, f"not a JSON object: {shorten(value)}")
+        missing = [key for key in keys if key not in value]
+        if missing:
+            raise bad_line(path, line, f"no key {missing[0]!r}; the keys are {', '.join(value) or 'none'}")
+        yield line, value

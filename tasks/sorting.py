@@ -1,0 +1,129 @@
+"""Sorting lists of digits: generated, or read from a CSV file in graph-of-thoughts' format.
+
+The elements are digits 0..9 for every style of model, so that one file serves all of them.
+"""
+
+import json
+import random
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from treereason.core import Problem, Prompt, Score, Thought, oracle
+from treereason.tasks.base import BaseTask, Template
+from treereason.tasks.files import bad_line, csv_rows, shorten
+
+UNPARSABLE = 300
+_BRACKETS = re.compile(r"\[([^\[\]]*)\]")
+_INTEGERS = re.compile(r"\s*-?[0-9]{1,9}(?:[\s,]+-?[0-9]{1,9})*[\s,]*")
+_DIGITS = re.compile(r"[0-9]+")
+
+PROMPTS = {
+    "embedded": {
+        "solve": Template("sort {digits}="),
+        "improve": Template("fix {digits}:{attempt_digits}="),
+    },
+    "chat": {
+        "solve": Template(
+            shared="Put the numbers of a list in ascending order. Every number must occur in your list exactly as "
+            "often as in the given one. Write the ordered list in square brackets and nothing else.\n\n"
+            "Given: [5, 1, 5, 0, 3]\nOrdered: [0, 1, 3, 5, 5]\n\n",
+            text="Given: {numbers}\nOrdered:",
+        ),
+        "improve": Template(
+            shared="A list was put in ascending order, perhaps with slips: a number lost, repeated, changed or out of "
+            "place. Compare how often each number occurs in both lists, then write the right ordered list in square "
+            "brackets, last in your reply.\n\n",
+            text="Given: {numbers}\nAttempt: {attempt}\nRight:",
+        ),
+    },
+}
+
+
+@dataclass(frozen=True)
+class Sorting(BaseTask):
+    """Sort `length` random digits, or the lists of a CSV file with the columns ID, Unsorted and Sorted."""
+
+    length: Annotated[int, Field(ge=2)] = 32
+
+    scorer = "sorting_errors"
+    templates = PROMPTS
+
+    def generate(self, rng: random.Random) -> tuple[list[int], list[int]]:
+        digits = [rng.randrange(10) for _ in range(self.length)]
+        return digits, sorted(digits)
+
+    def read(self, path: Path) -> Sequence[Problem]:
+        problems: dict[str, Problem] = {}
+        for line, row in csv_rows(path, ("ID", "Unsorted", "Sorted")):
+            name, digits = row["ID"], _digit_list(path, line, row["Unsorted"])
+            if name in problems:
+                raise bad_line(path, line, f"the ID {shorten(name)} occurs twice")
+            if _digit_list(path, line, row["Sorted"]) != sorted(digits):
+                raise bad_line(path, line, "the column Sorted is not the column Unsorted in ascending order")
+            problems[name] = Problem(name, digits, sorted(digits))
+        return list(problems.values())
+
+    def prompt(self, thought: Thought, style: str) -> Prompt | None:
+        """Sort, or revise the answer of an earlier thought; None once a scorer found it perfect."""
+        if thought.score is not None and thought.score.final:
+            return None
+        digits, attempt = thought.problem.input, thought.answer
+        values = {"numbers": digits, "digits": _join(digits)}
+        if attempt:
+            values |= {"attempt": attempt, "attempt_digits": _join(attempt)}
+        chatty = 1 if style == "embedded" else 4
+        return self.fill(style, "improve" if attempt else "solve", values, max_tokens=(len(digits) + 8) * chatty)
+
+    def parse(self, thought: Thought) -> list[int] | None:
+        """The last list in square brackets, else a text of digits alone, else a last line of numbers with commas."""
+        for inside in reversed(_BRACKETS.findall(thought.text)):
+            if not inside.strip():
+                return []
+            if _INTEGERS.fullmatch(inside):
+                return _integers(inside)
+        text = thought.text.strip()
+        if _DIGITS.fullmatch(text):
+            return [int(digit) for digit in text]
+        last = text.rsplit("\n", 1)[-1]
+        return _integers(last) if "," in last and _INTEGERS.fullmatch(last) else None
+
+
+def _join(digits: Sequence[int]) -> str:
+    return "".join(map(str, digits))
+
+
+def _integers(text: str) -> list[int]:
+    return [int(number) for number in re.findall(r"-?[0-9]+", text)]
+
+
+def _digit_list(path: Path, line: int, cell: str) -> list[int]:
+    try:
+        value: Any = json.loads(cell)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, list) or not value:
+        raise bad_line(path, line, f"not a list of digits such as [3, 1, 4]: {shorten(cell)}")
+    for element in value:
+        if type(element) is not int or not 0 <= element <= 9:
+            raise bad_line(path, line, f"the element {shorten(element)} is not a digit 0 to 9")
+    return value
+
+
+@oracle
+def sorting_errors(thought: Thought) -> Score:
+    """Minus the errors: how far each number's count is off, plus descents; -300 when there is no answer."""
+    if thought.answer is None:
+        return Score(-UNPARSABLE)
+    given, found = Counter(thought.problem.input), Counter(thought.answer)
+    miscounted = ((given - found) + (found - given)).total()
+    descents = sum(a > b for a, b in zip(thought.answer, thought.answer[1:], strict=False))
+    return Score(-(miscounted + descents), final=miscounted + descents == 0)
+
+
+SCORERS = {"sorting_errors": sorting_errors}

@@ -1,0 +1,193 @@
+"""The engine against plain `eager` runs of every root-to-leaf sequence, and against itself in other packings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from transformers import PreTrainedModel
+
+from treereason.core import Decoded, Expansion, Prompt, Sampling
+from treereason.engine.attention import TreeStep
+from treereason.engine.engine import Engine
+from treereason.engine.model import Model
+
+Build = Callable[[str], tuple[Model, PreTrainedModel]]
+HOT = Sampling(temperature=1.0)
+
+
+class Recorder:
+    """Stands before a model's forward and keeps the logits of every row that was asked for, by its token sequence."""
+
+    def __init__(self, model: Model) -> None:
+        self.logits: list[tuple[list[int], torch.Tensor]] = []
+        self._forward = model.forward
+        model.forward = self  # type: ignore[method-assign]
+
+    def __call__(self, step: TreeStep, rows: list[int]) -> torch.Tensor:
+        logits = self._forward(step, rows)
+        node_of_row = {row: node for node, row in step.last_row.items()}
+        for row, values in zip(rows, logits, strict=True):
+            node = node_of_row[row]
+            tokens = [token for part in node.path() for token in part.tokens[: part.num_cached]]
+            self.logits.append((tokens, values))
+        return logits
+
+
+def make_engine(model: Model, **options: Any) -> Engine:
+    return Engine(model, **{"seed": 0, "max_branches": 64, "prefill_tokens": 64, "kv_tokens": 1024, **options})
+
+
+def finish(engine: Engine) -> dict[tuple[str, tuple[int, ...]], Decoded]:
+    found: dict[tuple[str, tuple[int, ...]], Decoded] = {}
+    while engine.busy:
+        done, _ = engine.step()
+        engine.forest.check()
+        found |= {(child.problem, child.path): child for child in done}
+    return found
+
+
+def grow_prune_and_refill(engine: Engine) -> list[Decoded]:
+    """Two problems: fork, go on appended, prune, fresh prompts on shared and on recycled pages."""
+    head = "THE HEAD THAT ALL PROBLEMS SHARE, "
+    done: dict[tuple[str, tuple[int, ...]], Decoded] = {}
+    for problem in "ab":
+        prompt = Prompt(f"PROBLEM {problem}", shared=head, max_tokens=9)
+        engine.submit(Expansion(problem, (), prompt, ((0,), (1,), (2,)), HOT))
+    done |= finish(engine)
+    engine.release("a", (1,))
+    engine.release("b", (0,))
+    engine.submit(Expansion("a", (0,), Prompt(" GO", appended=True, max_tokens=7), ((0, 0), (0, 1)), HOT))
+    engine.submit(Expansion("b", (2,), Prompt("", appended=True, max_tokens=20), ((2, 0), (2, 1)), HOT))
+    again = Prompt("PROBLEM a, SECOND TRY", shared=head, max_tokens=5)
+    engine.submit(Expansion("a", (2,), again, ((2, 0), (2, 1)), HOT))
+    done |= finish(engine)
+    for problem in "ab":
+        engine.end_problem(problem)
+    engine.submit(Expansion("c", (), Prompt("ON RECYCLED PAGES " * 3, max_tokens=5), ((0,), (1,)), HOT))
+    done |= finish(engine)
+    engine.end_problem("c")
+    return list(done.values())
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen3", "mistral", "gemma2", "gpt_oss"])
+def test_logits_of_a_forked_pruned_refilled_forest_equal_eager_runs(kind: str, tiny_model: Build) -> None:
+    model, twin = tiny_model(kind)
+    recorder = Recorder(model)
+    grow_prune_and_refill(make_engine(model))
+    assert len(recorder.logits) > 60
+    for tokens, logits in recorder.logits:
+        with torch.inference_mode():
+            want = twin(torch.tensor([tokens])).logits[0, -1]
+        torch.testing.assert_close(logits, want, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("kind", "feature", "without"),
+    [("mistral", "sliding_window", None), ("gemma2", "attn_logit_softcapping", None), ("gemma2", "sliding_window", 99)],
+)
+def test_a_missing_feature_would_show(kind: str, feature: str, without: Any, tiny_model: Build) -> None:
+    _, twin = tiny_model(kind)
+    tokens = torch.arange(40)[None]
+    with torch.inference_mode():
+        full = twin(tokens).logits[0, -1]
+        setattr(twin.config, feature, without)
+        for layer in twin.model.layers:
+            if hasattr(layer.self_attn, "attn_logit_softcapping") and feature == "attn_logit_softcapping":
+                layer.self_attn.attn_logit_softcapping = without
+        other = twin(tokens).logits[0, -1]
+    assert (full - other).abs().max() > 1e-2
+
+
+@pytest.mark.parametrize("options", [{"max_branches": 1}, {"max_branches": 3}, {"prefill_tokens": 5}])
+def test_results_do_not_depend_on_how_much_is_done_at_once(options: dict[str, int], tiny_model: Build) -> None:
+    want = {(d.problem, d.path): d for d in grow_prune_and_refill(make_engine(tiny_model("llama")[0]))}
+    got = {(d.problem, d.path): d for d in grow_prune_and_refill(make_engine(tiny_model("llama")[0], **options))}
+    assert {key: (d.text, d.cost) for key, d in got.items()} == {key: (d.text, d.cost) for key, d in want.items()}
+
+
+def test_a_shared_head_is_stored_once_and_a_fork_costs_no_page(tiny_model: Build) -> None:
+    engine = make_engine(tiny_model("llama")[0])
+    head = "EXAMPLES " * 8
+    for problem in "abc":
+        paths = tuple((i,) for i in range(5))
+        engine.submit(Expansion(problem, (), Prompt("Q" + problem, shared=head, max_tokens=3), paths, HOT))
+    done = finish(engine)
+    costs = {problem: done[problem, (0,)].cost for problem in "abc"}
+    assert costs["a"].tokens_prefilled == len(head) + 2
+    assert costs["b"].tokens_prefilled == costs["c"].tokens_prefilled == 2
+    assert costs["b"].tokens_reused == len(head)
+    assert engine.forest.num_tokens <= len(head) + 3 * (2 + 5 * 2)
+    for problem in "abc":
+        engine.end_problem(problem)
+    assert engine.forest.num_tokens == len(head)
+
+
+def test_stop_strings_end_a_thought_and_its_tokens_can_be_continued(tiny_model: Build) -> None:
+    model, _ = tiny_model("llama")
+    engine = make_engine(model)
+    free = Prompt("SOME PROMPT", max_tokens=30)
+    engine.submit(Expansion("a", (), free, ((0,),), HOT))
+    text = finish(engine)["a", (0,)].text
+    stop = text[10:12]
+    engine = make_engine(model)
+    stopping = Prompt("SOME PROMPT", max_tokens=30, stop=(stop,))
+    engine.submit(Expansion("a", (), stopping, ((0,),), HOT))
+    stopped = finish(engine)["a", (0,)]
+    assert stopped.text == text[: text.index(stop)]
+    engine.submit(Expansion("a", (0,), Prompt("", appended=True, max_tokens=4), ((0, 0),), Sampling(0.0)))
+    assert finish(engine)["a", (0, 0)].cost.tokens_reused == len("SOME PROMPT") + len(stopped.text) + 1
+
+
+def test_prompts_that_cannot_be_served_fail_with_a_reason(tiny_model: Build) -> None:
+    engine = make_engine(tiny_model("llama")[0], kv_tokens=32)
+    engine.submit(Expansion("long", (), Prompt("X" * 256), ((0,),), HOT))
+    engine.submit(Expansion("empty", (), Prompt(""), ((0,),), HOT))
+    engine.submit(Expansion("large", (), Prompt("X" * 60), ((0,),), HOT))
+    engine.submit(Expansion("small", (), Prompt("X" * 6, max_tokens=3), ((0,),), HOT))
+    errors = {problem: child.error for (problem, _), child in finish(engine).items()}
+    assert errors["long"] == "a prompt of 256 tokens; the model holds 256"
+    assert errors["empty"] == "a prompt has no tokens"
+    assert "4 KV pages needed, 2 of 2 free; raise engine.kv_tokens" in str(errors["large"])
+    assert errors["small"] is None
+
+
+def test_branches_that_find_no_page_fail_alone(tiny_model: Build) -> None:
+    engine = make_engine(tiny_model("llama")[0], kv_tokens=16 * 4)
+    engine.submit(Expansion("a", (), Prompt("X" * 16, max_tokens=40), tuple((i,) for i in range(3)), HOT))
+    found = finish(engine)
+    assert sorted(child.error is None for child in found.values()) != [True, True, True]
+    assert all("raise engine.kv_tokens" in child.error for child in found.values() if child.error)
+    engine.end_problem("a")
+    assert engine.forest.pool.num_free == 4
+
+
+def test_nan_logits_fail_their_branch_only(tiny_model: Build) -> None:
+    model, _ = tiny_model("llama")
+    forward = model.forward
+
+    def poisoned(step: TreeStep, rows: list[int]) -> torch.Tensor:
+        logits = forward(step, rows).clone()
+        if len(rows) == 3:
+            logits[1] = float("nan")
+        return logits
+
+    model.forward = poisoned  # type: ignore[method-assign]
+    engine = make_engine(model)
+    engine.submit(Expansion("a", (), Prompt("HELLO", max_tokens=6), ((0,), (1,), (2,)), HOT))
+    errors = [child.error for child in finish(engine).values() if child.error]
+    assert errors == ["the model returned NaN logits at position 6"]
+
+
+def test_ending_a_problem_in_flight_returns_everything(tiny_model: Build) -> None:
+    engine = make_engine(tiny_model("llama")[0], max_branches=2, prefill_tokens=8)
+    for problem in "abc":
+        engine.submit(Expansion(problem, (), Prompt(problem * 20, max_tokens=9), ((0,), (1,), (2,)), HOT))
+    for _ in range(5):
+        engine.step()
+    for problem in "abc":
+        engine.end_problem(problem)
+    assert engine.forest.num_tokens == 0
+    assert not engine.busy

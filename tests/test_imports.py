@@ -1,0 +1,151 @@
+"""Who may import whom, read off the files: imports only run down, so every part can be understood on its own."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+BASE = {"treereason", "treereason.core", "treereason.events", "treereason.jsonable"}
+
+# Part of the program -> packages outside the standard library, and other parts, that it may import.
+# The longest name that fits a module is its part; a part may always import itself.
+ALLOWED: dict[str, set[str]] = {
+    "treereason": set(),
+    "treereason.core": set(),
+    "treereason.events": set(),
+    "treereason.jsonable": set(),
+    "treereason.kernels": {"torch", "triton", "numpy"},
+    "treereason.search": {"treereason.core", "treereason.events", "pydantic"},
+    "treereason.tasks": {"treereason.core", "pydantic"},
+    "treereason.record": BASE,
+    "treereason.display": {*BASE, "rich"},
+    "treereason.engine": {*BASE, "treereason.engine", "torch", "transformers", "safetensors", "numpy"},
+    "treereason.engine.attention": {*BASE, "treereason.engine", "treereason.kernels", "torch", "transformers", "numpy"},
+    "treereason.embedded": set(),
+    "treereason.config": {"treereason.core", "pydantic"},
+    "treereason.plugins": {*BASE, "treereason.config", "pydantic"},
+    "treereason.usage": {"treereason"},
+    "treereason.job": {"treereason.core", "treereason.config"},
+}
+UNBOUND = {  # they wire the others together
+    "treereason.cli",
+    "treereason.overrides",
+    "treereason.__main__",
+    "treereason.experiment",
+    "treereason.runner",
+    "treereason.training",
+    "treereason.conf",
+}
+
+
+def sources() -> dict[str, Path]:
+    """Every module of the program by the name under which it is imported."""
+    files = [(ROOT, path) for path in (ROOT / "treereason").rglob("*.py")]
+    files += [(ROOT, path) for folder in ("kernels", "tasks", "conf") for path in (ROOT / folder).rglob("*.py")]
+    names = {}
+    for root, path in files:
+        parts = list(path.relative_to(root).with_suffix("").parts)
+        if parts[0] != "treereason":
+            parts.insert(0, "treereason")
+        if parts[-1] == "__init__":
+            parts.pop()
+        names[".".join(parts)] = path
+    return names
+
+
+SOURCES = sources()
+
+
+def imported(source: str, module: str) -> Iterator[str]:
+    """Names of all modules that a file imports, anywhere in it."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                package = module.split(".")[: -node.level]
+                base = ".".join([*package, *([base] if base else [])])
+            # `from treereason import core` imports a module, `from treereason.core import Task` does not.
+            inner = {f"{base}.{alias.name}" for alias in node.names} & SOURCES.keys()
+            yield from inner or {base}
+            if inner and len(inner) < len(node.names):
+                yield base
+
+
+def part(module: str) -> str:
+    """The most special entry of the rules that a module belongs to."""
+    fitting = [name for name in (*ALLOWED, *UNBOUND) if module == name or module.startswith(f"{name}.")]
+    return max(fitting, key=len)
+
+
+def violations(module: str, source: str) -> list[str]:
+    """What a file imports and may not."""
+    own = part(module)
+    found = []
+    for name in imported(source, module):
+        top = name.partition(".")[0]
+        if name == "treereason.cli" and module != "treereason.__main__":
+            found.append(f"{module} imports {name}: nobody imports the command line")
+        elif own in UNBOUND or top in sys.stdlib_module_names or name == "treereason":
+            continue
+        elif top != "treereason":
+            if top not in ALLOWED[own]:
+                found.append(f"{module} imports {name}")
+        elif part(name) != own and not any(
+            name == ok or name.startswith(f"{ok}.") for ok in ALLOWED[own] - {"treereason"}
+        ):
+            found.append(f"{module} imports {name}")
+    return found
+
+
+@pytest.mark.parametrize("module", sorted(SOURCES))
+def test_imports_only_run_down(module: str) -> None:
+    assert violations(module, SOURCES[module].read_text(encoding="utf-8")) == []
+
+
+def test_every_module_has_a_rule_of_its_own_part() -> None:
+    loose = [name for name in SOURCES if part(name) == "treereason" and name != "treereason"]
+    assert loose == [], "say in ALLOWED or UNBOUND what these may import"
+
+
+@pytest.mark.parametrize(
+    ("module", "line"),
+    [
+        ("treereason.kernels.plan", "import transformers"),
+        ("treereason.kernels.plan", "from treereason.core import Task"),
+        ("treereason.core", "from treereason import events"),
+        ("treereason.core", "import pydantic"),
+        ("treereason.search.best_of_n", "import torch"),
+        ("treereason.search.best_of_n", "from treereason.tasks.sorting import Sorting"),
+        ("treereason.search.best_of_n", "from treereason.tasks import sorting"),
+        ("treereason.tasks.sorting", "def f():\n    import torch.nn"),
+        ("treereason.tasks.sorting", "from ..search import best_of_n"),
+        ("treereason.engine.scheduler", "from treereason.kernels.plan import Plan"),
+        ("treereason.display.live", "from treereason.engine.engine import Engine"),
+        ("treereason.record.journal", "from treereason.search import best_of_n"),
+        ("treereason.training.train", "from treereason.cli import main"),
+    ],
+)
+def test_the_check_can_fail(module: str, line: str) -> None:
+    assert violations(module, line) != []
+
+
+@pytest.mark.parametrize(
+    ("module", "line"),
+    [
+        ("treereason.kernels.plan", "import torch, math"),
+        ("treereason.kernels.plan", "from treereason.kernels import reference"),
+        ("treereason.engine.attention", "from treereason.kernels.plan import Plan"),
+        ("treereason.search.best_of_n", "from treereason.core import Thought"),
+        ("treereason.display.live", "import rich.live"),
+        ("treereason.__main__", "from treereason.cli import main"),
+    ],
+)
+def test_the_check_can_pass(module: str, line: str) -> None:
+    assert violations(module, line) == []

@@ -1,0 +1,115 @@
+"""The three ways to have treereason: editable install, wheel, and the checkout on PYTHONPATH. No network."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+LEFT_OUT = {".git", ".venv", "build", "dist", "runs", "multirun", "outputs", "treereason.egg-info"}
+
+# Imports from every folder and checks that the name `kernels` is left to the package of that name on PyPI.
+PROBE = """
+import importlib.util, pathlib, sys
+import treereason, treereason.conf, treereason.tasks.sorting, treereason.kernels.plan, treereason.embedded
+from treereason import plugins
+assert type(plugins.task({"name": "sorting"})).__name__ == "Sorting"
+from treereason.tasks.sorting import Sorting
+assert treereason.tasks.sorting.Sorting is Sorting
+spec = importlib.util.find_spec("kernels")
+assert spec is None or spec.origin is None, f"kernels is taken: {spec}"
+print(pathlib.Path(treereason.__file__).resolve().parent)
+"""
+
+
+def python(*arguments: str, folder: Path, path: str) -> str:
+    """Output of a fresh interpreter that sees `path` and the installed dependencies, started in `folder`."""
+    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def pip(*arguments: str, folder: Path) -> None:
+    common = ("--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check", "--quiet")
+    python("-m", "pip", *arguments[:1], *common, *arguments[1:], folder=folder, path="")
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the checkout, so that building leaves nothing behind in it."""
+    copy = tmp_path_factory.mktemp("checkout") / "treereason"
+    ignore = shutil.ignore_patterns(*LEFT_OUT, "__pycache__", ".*_cache", ".hypothesis")
+    shutil.copytree(ROOT, copy, ignore=ignore, symlinks=True)
+    if not (copy / "README.md").exists():
+        (copy / "README.md").write_text("")
+    return copy
+
+
+@pytest.fixture(scope="module")
+def wheel(checkout: Path) -> Path:
+    pip("wheel", "--wheel-dir", "dist", ".", folder=checkout)
+    (path,) = (checkout / "dist").glob("*.whl")
+    return path
+
+
+def works(folder: Path, path: str) -> Path:
+    """Import and run from an empty folder; returns where the package lies."""
+    assert "Usage: treereason" in python("-m", "treereason", "--help", folder=folder, path=path)
+    shown = python("-m", "treereason", "--cfg", "job", "task=few_shot", folder=folder, path=path)
+    assert "operations: 4" in shown
+    return Path(python("-c", PROBE, folder=folder, path=path).strip())
+
+
+def test_pythonpath_alone(checkout: Path, tmp_path: Path) -> None:
+    assert works(tmp_path, str(checkout)) == checkout / "treereason"
+
+
+def test_wheel(wheel: Path, tmp_path: Path) -> None:
+    pip("install", "--target", "site", str(wheel), folder=tmp_path)
+    site = tmp_path / "site"
+    assert works(tmp_path, str(site)) == site / "treereason"
+    script = (site / "bin" / "treereason").read_text()
+    assert "from treereason.cli import main" in script
+
+
+def test_editable(checkout: Path, tmp_path: Path) -> None:
+    pip("install", "--target", str(tmp_path / "site"), "--editable", str(checkout), folder=tmp_path)
+    # PYTHONPATH folders do not have their .pth files read, site folders do.
+    start = f"import site, sys; site.addsitedir({str(tmp_path / 'site')!r})\n"
+    found = python("-c", start + PROBE, folder=tmp_path, path="").strip()
+    assert Path(found) == checkout / "treereason"
+    run = start + "sys.argv = ['treereason', '--help']\nfrom treereason.cli import main\nsys.exit(main())"
+    assert "Usage: treereason" in python("-c", run, folder=tmp_path, path="")
+
+
+def test_the_wheel_holds_all_files_and_no_top_level_package_but_treereason(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    tops = {name.partition("/")[0] for name in names}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"treereason"}
+    for folder in ("conf", "kernels", "tasks"):
+        for file in (ROOT / folder).rglob("*"):
+            if file.suffix in (".py", ".yaml"):
+                assert f"treereason/{file.relative_to(ROOT)}" in names
+    for file in (ROOT / "treereason").rglob("*"):
+        if file.is_file() and file.suffix != ".pyc":
+            assert str(file.relative_to(ROOT)) in names, "see [tool.setuptools] in pyproject.toml"
+    assert "treereason/py.typed" in names
+    assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
+
+
+def test_the_packages_of_pyproject_are_the_folders() -> None:
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    folders = {path.parent.relative_to(ROOT) for path in (ROOT / "treereason").rglob("*.py")}
+    folders |= {Path("treereason") / name for name in ("kernels", "tasks", "conf")}
+    assert set(listed) == {".".join(folder.parts) for folder in folders}

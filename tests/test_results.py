@@ -1,0 +1,209 @@
+"""results.jsonl in problem order, and the numbers of summary.json."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from treereason.events import Event, ProblemDone, ProblemStarted, RunDone, RunStarted, StepDone
+from treereason.record import Results, Summary
+
+
+def started(pass_name: str = "search", problems: int = 3) -> RunStarted:
+    return RunStarted("sorting", "tree_of_thoughts", "embedded", "oracle", 11, problems, pass_name)
+
+
+def done(problem: str, **changes: Any) -> ProblemDone:
+    fields: dict[str, Any] = {
+        "status": "done",
+        "solved": True,
+        "score": 0.1 + 0.2,
+        "answer": [1, 2],
+        "best": (0, 1),
+        "error": None,
+        "tokens_decoded": 10,
+        "tokens_prefilled": 20,
+        "tokens_reused": 30,
+        "kv_tokens_peak": 40,
+        "single_sample_scores": (0.0, 0.5),
+        "single_sample_solved": (False, True),
+    }
+    return ProblemDone(problem, **{**fields, **changes})
+
+
+def step(**changes: Any) -> StepDone:
+    fields: dict[str, Any] = dict.fromkeys(StepDone.__dataclass_fields__, 0)
+    return StepDone(**{**fields, **changes})
+
+
+def written(folder: Path, events: list[Event]) -> bytes:
+    folder.mkdir(exist_ok=True)
+    with Results(folder) as results:
+        for event in events:
+            results(event)
+    return (folder / "results.jsonl").read_bytes()
+
+
+def test_lines_stand_in_problem_order_whatever_finished_first(tmp_path: Path) -> None:
+    names = ["a", "b", "c", "d"]
+    head: list[Event] = [started(problems=4), *(ProblemStarted(name, 1) for name in names)]
+    files = {written(tmp_path, [*head, *(done(name) for name in order)]) for order in itertools.permutations(names)}
+    assert len(files) == 1
+    assert [json.loads(line)["id"] for line in files.pop().splitlines()] == names
+
+
+def test_a_line_is_on_disk_as_soon_as_earlier_problems_are_done(tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    results = Results(tmp_path)
+    for event in (started(), *(ProblemStarted(name, 1) for name in "abc"), done("b")):
+        results(event)
+    assert path.read_text() == ""
+    results(done("a"))
+    assert [json.loads(line)["id"] for line in path.read_text().splitlines()] == ["a", "b"]
+    results.close()
+    results.close()
+
+
+def test_an_interrupted_run_keeps_what_is_done(tmp_path: Path) -> None:
+    data = written(tmp_path, [started(), *(ProblemStarted(name, 1) for name in "abc"), done("c"), done("b")])
+    assert [json.loads(line)["id"] for line in data.splitlines()] == ["b", "c"]
+
+
+def test_the_bytes_of_a_line(tmp_path: Path) -> None:
+    hostile = done("a", score=math.nan, answer="é\u2028\ud800", single_sample_scores=(math.inf, 1.0))
+    data = written(tmp_path, [started(), ProblemStarted("a", 1), hostile])
+    assert data == (
+        b'{"id": "a", "status": "done", "solved": true, "score": null, "answer": "\\u00e9\\u2028\\ud800", '
+        b'"best": [0, 1], "error": null, "tokens_decoded": 10, "tokens_prefilled": 20, "tokens_reused": 30, '
+        b'"kv_tokens_peak": 40, "single_sample_scores": [null, 1.0], "single_sample_solved": [false, true]}\n'
+    )
+    data = written(tmp_path, [started(), ProblemStarted("a", 1), done("a")])
+    assert b'"score": 0.30000000000000004,' in data
+
+
+def test_the_greedy_pass_leaves_results_alone(tmp_path: Path) -> None:
+    search: list[Event] = [started(), ProblemStarted("a", 1), done("a")]
+    greedy: list[Event] = [started("greedy"), ProblemStarted("a", 1), done("a", solved=False)]
+    assert written(tmp_path, search + greedy) == written(tmp_path, search)
+
+
+def run_events() -> list[Event]:
+    return [
+        started(),
+        ProblemStarted("a", 1),
+        step(
+            tokens_decoded=3,
+            tokens_prefilled=100,
+            kv_tokens_peak=50,
+            kv_tokens_read_tree=10,
+            kv_tokens_read_sequence=80,
+        ),
+        done("a", score=1.0, tokens_reused=5, single_sample_scores=(0.0, 1.0)),
+        step(tokens_decoded=4, kv_tokens_peak=70, kv_tokens_read_tree=10, kv_tokens_read_sequence=40),
+        done(
+            "b",
+            score=None,
+            status="failed",
+            solved=False,
+            tokens_reused=7,
+            single_sample_scores=(),
+            single_sample_solved=(),
+        ),
+        done(
+            "c",
+            score=0.5,
+            solved=False,
+            tokens_reused=9,
+            single_sample_scores=(0.0, 0.75),
+            single_sample_solved=(False, False),
+        ),
+    ]
+
+
+def greedy_events() -> list[Event]:
+    return [
+        started("greedy"),
+        step(tokens_decoded=1000, kv_tokens_peak=900, kv_tokens_read_tree=1, kv_tokens_read_sequence=1),
+        done("a", score=0.75, solved=True),
+        done("b", score=0.25, solved=False),
+        done("c", score=0.5, solved=True),
+    ]
+
+
+def summary_of(events: list[Event]) -> Summary:
+    ticks = itertools.count(100.0, 0.5)
+    summary = Summary(clock=lambda: next(ticks))
+    for event in events:
+        summary(event)
+    return summary
+
+
+def test_summary_adds_up_the_search_pass() -> None:
+    found = summary_of(run_events() + greedy_events()).as_dict()
+    versions = found.pop("versions")
+    assert found == {
+        "status": "done",
+        "task": "sorting",
+        "search": "tree_of_thoughts",
+        "model": "embedded",
+        "scorer": "oracle",
+        "scorer_oracle": False,
+        "seed": 11,
+        "problems": 3,
+        "problems_done": 3,
+        "solved": 1,
+        "failed": 1,
+        "mean_score": 0.75,
+        "single_sample_solved": 0.75,
+        "single_sample_mean_score": 0.4375,
+        "greedy_problems_done": 3,
+        "greedy_solved": 2,
+        "greedy_mean_score": 0.5,
+        "tokens_decoded": 7,
+        "tokens_prefilled": 100,
+        "tokens_reused": 21,
+        "kv_tokens_peak": 70,
+        "kv_tokens_read_tree": 20,
+        "kv_tokens_read_sequence": 120,
+        "kv_read_ratio": 6.0,
+        "seconds": 3.0,
+        "tokens_per_second": 7 / 3.0,
+    }
+    assert list(versions) == ["python", "treereason", "torch", "transformers"]
+
+
+def test_what_is_not_known_is_null() -> None:
+    found = summary_of([started(), started("greedy")]).as_dict()
+    for name in ("mean_score", "single_sample_mean_score", "greedy_solved", "greedy_mean_score", "kv_read_ratio"):
+        assert found[name] is None
+    assert found["tokens_per_second"] is None
+    assert Summary().as_dict()["status"] == "interrupted"
+
+
+@pytest.mark.parametrize(
+    ("events", "status"),
+    [
+        (run_events(), "done"),
+        (run_events()[:-1], "interrupted"),
+        (run_events() + greedy_events()[:-1], "interrupted"),
+        ([*run_events(), RunDone("interrupted", {}, "")], "interrupted"),
+        ([*run_events()[:-1], RunDone("done", {}, "")], "done"),
+    ],
+)
+def test_status(events: list[Event], status: str) -> None:
+    assert summary_of(events).as_dict()["status"] == status
+
+
+def test_summary_is_written_in_one_step(tmp_path: Path) -> None:
+    summary = summary_of(run_events())
+    (tmp_path / "summary.json").write_text("old")
+    assert summary.write(tmp_path) == tmp_path / "summary.json"
+    assert [path.name for path in tmp_path.iterdir()] == ["summary.json"]
+    assert json.loads((tmp_path / "summary.json").read_text()) == summary.as_dict()
+    summary.write(tmp_path, status="interrupted")
+    assert json.loads((tmp_path / "summary.json").read_text())["status"] == "interrupted"

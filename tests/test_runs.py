@@ -1,0 +1,127 @@
+"""Whole runs on the shipped model through the command line, and what they leave in the run folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from treereason import events
+from treereason.cli import main
+from treereason.record.journal import read
+
+KEYS = {"id", "status", "solved", "score", "answer", "tokens_decoded", "tokens_prefilled", "tokens_reused"}
+SUMMARY_KEYS = {
+    "task", "search", "model", "scorer", "seed", "problems", "solved", "failed", "mean_score",
+    "single_sample_mean_score", "tokens_decoded", "tokens_prefilled", "tokens_reused", "kv_tokens_peak",
+    "kv_tokens_read_tree", "kv_tokens_read_sequence", "seconds", "versions",
+}  # fmt: skip
+
+
+def run(folder: Path, *overrides: str) -> dict[str, Any]:
+    code = main([f"hydra.run.dir={folder}", "display=none", "engine.threads=1", *overrides])
+    assert code == 0
+    summary: dict[str, Any] = json.loads((folder / "summary.json").read_text())
+    return summary
+
+
+def lines(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
+
+
+def test_a_run_leaves_results_a_summary_and_a_journal(tmp_path: Path) -> None:
+    summary = run(tmp_path, "task=sorting", "task.length=12", "task.limit=4", "search.k=3")
+    assert set(summary) >= SUMMARY_KEYS
+    assert [line["id"] for line in lines(tmp_path)] == ["0", "1", "2", "3"]
+    assert all(set(line) >= {*KEYS, "kv_tokens_peak"} for line in lines(tmp_path))
+    assert summary["tokens_decoded"] == sum(line["tokens_decoded"] for line in lines(tmp_path))
+    assert summary["tokens_prefilled"] == sum(line["tokens_prefilled"] for line in lines(tmp_path))
+    assert summary["greedy_mean_score"] is not None
+    journal = list(read(tmp_path / "journal.sqlite"))
+    assert isinstance(journal[-1], events.RunDone)
+    decoded = [e for e in journal if isinstance(e, events.ThoughtDecoded)]
+    assert sum(e.tokens_decoded for e in decoded) >= summary["tokens_decoded"]
+
+
+@pytest.mark.parametrize("options", [[], ["engine.max_branches=7"], ["engine.max_branches=1"]])
+def test_one_seed_gives_the_same_bytes_however_much_decodes_at_once(tmp_path: Path, options: list[str]) -> None:
+    common = ["task=few_shot", "task.limit=4", "search=self_consistency", "search.n=5", "baseline=none"]
+    run(tmp_path / "a", *common)
+    run(tmp_path / "b", *common, *options)
+    assert (tmp_path / "a/results.jsonl").read_bytes() == (tmp_path / "b/results.jsonl").read_bytes()
+
+
+def test_another_seed_gives_other_samples(tmp_path: Path) -> None:
+    common = ["task=few_shot", "task.limit=4", "search=self_consistency", "search.n=3", "temperature=1.5"]
+    for seed in (0, 1):
+        run(tmp_path / str(seed), *common, f"seed={seed}", "baseline=none")
+    assert (tmp_path / "0/results.jsonl").read_bytes() != (tmp_path / "1/results.jsonl").read_bytes()
+
+
+def test_the_examples_are_stored_once_and_read_once_for_all_samples(tmp_path: Path) -> None:
+    summary = run(tmp_path, "task=few_shot", "task.limit=6", "search=self_consistency", "search.n=15")
+    assert summary["kv_tokens_read_sequence"] / summary["kv_tokens_read_tree"] >= 5
+    first, *others = (line["tokens_prefilled"] for line in lines(tmp_path))
+    assert first > 5 * max(others)
+
+
+def test_a_stepwise_search_continues_thoughts_on_their_own_tokens(tmp_path: Path) -> None:
+    overrides = ["task=few_shot", "task.stepwise=true", "task.limit=3", "scorer=steps_hold", "search.k=3"]
+    run(tmp_path, *overrides, "search.steps=8")
+    created = [e for e in read(tmp_path / "journal.sqlite") if isinstance(e, events.ThoughtDecoded)]
+    deeper = [e for e in created if len(e.thought) > 1]
+    assert deeper
+    # The newline that ended the parent's line is computed once for all its children; the rest is in the KV.
+    assert all(e.tokens_prefilled <= 1 and e.tokens_reused > 100 for e in deeper)
+
+
+def test_a_scorer_that_raises_or_hangs_fails_its_thought_and_the_run_goes_on(tmp_path: Path) -> None:
+    scorer = tmp_path / "mine.py"
+    scorer.write_text(
+        "import time\n"
+        "def picky(thought):\n"
+        "    if thought.path[-1] == 0:\n"
+        "        raise RuntimeError('not this one')\n"
+        "    if thought.path[-1] == 1 and thought.problem.id == '0':\n"
+        "        time.sleep(60)\n"
+        "    return len(thought.text)\n"
+    )
+    common = ["task.length=6", "task.limit=2", "search=best_of_n", "search.n=3", "baseline=none"]
+    summary = run(tmp_path / "run", *common, f"scorer={scorer}:picky", "scorer_timeout_s=1.0")
+    failed = [e for e in read(tmp_path / "run/journal.sqlite") if isinstance(e, events.ThoughtFailed)]
+    assert {(e.problem, e.thought) for e in failed} == {("0", (0,)), ("1", (0,)), ("0", (1,))}
+    assert any("not this one" in e.error for e in failed)
+    assert any("longer than 1" in e.error for e in failed)
+    assert summary["failed"] == 0
+    assert all(line["status"] == "done" for line in lines(tmp_path / "run"))
+
+
+def test_ctrl_c_ends_cleanly_and_keeps_what_is_done(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "treereason", f"hydra.run.dir={tmp_path}", "task.limit=2000", "engine.threads=1"]
+    process = subprocess.Popen(
+        [*command, "engine.parallel_problems=2", "display=plain"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)},
+    )
+    results = tmp_path / "results.jsonl"
+    deadline = time.monotonic() + 60
+    while not (results.exists() and results.read_text().count("\n") >= 3) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    assert "interrupted" in out
+    assert str(tmp_path) in out
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["status"] == "interrupted"
+    assert len(lines(tmp_path)) == summary["problems_done"] >= 3

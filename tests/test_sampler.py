@@ -1,0 +1,61 @@
+"""Sampling depends on nothing but seed, problem, path, position and logits, and draws from the softmax."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from treereason.engine.sampler import _gumbel, branch_key, sample
+
+
+def draw(logits: torch.Tensor, num: int, temperature: float = 1.0, top_p: float = 1.0) -> torch.Tensor:
+    rows = logits.expand(num, -1)
+    keys = torch.tensor([branch_key(0, "p", (i,)) for i in range(num)])
+    full = torch.full((num,), 1.0)
+    return sample(rows, keys, torch.zeros(num, dtype=torch.long), full * temperature, full * top_p)[0]
+
+
+def test_a_draw_does_not_depend_on_its_neighbours() -> None:
+    logits = torch.randn(64, 100, generator=torch.Generator().manual_seed(0))
+    keys = torch.tensor([branch_key(7, str(i), (i, 2)) for i in range(64)])
+    positions = torch.arange(64)
+    temperature, top_p = torch.full((64,), 0.8), torch.full((64,), 0.9)
+    together = sample(logits, keys, positions, temperature, top_p)[0]
+    alone = [
+        sample(logits[i : i + 1], keys[i : i + 1], positions[i : i + 1], temperature[:1], top_p[:1])[0].item()
+        for i in range(64)
+    ]
+    assert together.tolist() == alone
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
+def test_frequencies_follow_the_tempered_softmax(temperature: float) -> None:
+    logits = torch.tensor([2.0, 1.0, 0.0, -1.0, 0.5])
+    num = 40_000
+    frequency = torch.bincount(draw(logits, num, temperature), minlength=5) / num
+    torch.testing.assert_close(frequency, (logits / temperature).softmax(0), atol=0.01, rtol=0)
+
+
+def test_top_p_keeps_the_smallest_set_that_reaches_it() -> None:
+    logits = torch.log(torch.tensor([0.5, 0.3, 0.15, 0.05]))
+    assert set(draw(logits, 2000, top_p=0.8).tolist()) == {0, 1}
+    assert set(draw(logits, 2000, top_p=0.81).tolist()) == {0, 1, 2}
+    assert set(draw(logits, 200, top_p=1e-9).tolist()) == {0}
+
+
+def test_temperature_zero_is_argmax() -> None:
+    assert set(draw(torch.tensor([0.0, 0.1, 0.05]), 50, temperature=0.0).tolist()) == {1}
+
+
+@pytest.mark.parametrize("other", [(1, "p", (0,)), (0, "q", (0,)), (0, "p", (1,)), (0, "p", (0, 0))])
+def test_every_part_of_the_key_counts(other: tuple[int, str, tuple[int, ...]]) -> None:
+    logits = torch.zeros(1, 10_000)
+    keys = [branch_key(0, "p", (0,)), branch_key(*other)]
+    tokens = [sample(logits, torch.tensor([key]), torch.tensor([3]), torch.ones(1), torch.ones(1))[0] for key in keys]
+    assert tokens[0] != tokens[1]
+
+
+def test_noise_is_finite_everywhere() -> None:
+    noise = _gumbel(torch.arange(64), torch.arange(64), 50_000)
+    assert torch.isfinite(noise).all()
+    assert 0.5 < noise.mean() < 0.65  # the Euler-Mascheroni constant, 0.577

@@ -1,0 +1,233 @@
+"""Searches on a scripted engine: no model, only what is expanded, scored, kept, pruned and answered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from treereason import events
+from treereason.core import Cost, Decoded, Expansion, Problem, Prompt, Sampling, Score, Search, Status, Thought, Tree
+from treereason.runner import Runner
+from treereason.search.best_of_n import BestOfN
+from treereason.search.self_consistency import SelfConsistency
+from treereason.search.single_sample import SingleSample
+from treereason.search.tree_of_thoughts import TreeOfThoughts
+
+Path = tuple[int, ...]
+Script = Callable[[Path], str | None]
+
+
+class ScriptedEngine:
+    """Decodes what the script says for a path, one child a step, last submitted first; None is an error."""
+
+    model = SimpleNamespace(style="plain")
+
+    def __init__(self, script: Script) -> None:
+        self.script = script
+        self.expansions: list[Expansion] = []
+        self.released: list[Path] = []
+        self.ended: list[str] = []
+        self._queue: list[tuple[str, Path]] = []
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._queue)
+
+    def submit(self, expansion: Expansion) -> None:
+        self.expansions.append(expansion)
+        self._queue += [(expansion.problem, path) for path in expansion.children]
+
+    def step(self) -> tuple[list[Decoded], None]:
+        problem, path = self._queue.pop()
+        text = self.script(path)
+        error = "out of pages" if text is None else None
+        return [Decoded(problem, path, text or "", -1.0, Cost(1, 2, 3), error)], None
+
+    def release(self, problem: str, path: Path) -> None:  # noqa: ARG002
+        self.released.append(path)
+
+    def end_problem(self, problem: str) -> int:
+        self.ended.append(problem)
+        return 42
+
+
+class InstantScoring:
+    def __init__(self, scorer: Callable[[Thought], Score | str]) -> None:
+        self.scorer = scorer
+        self._queue: list[Thought] = []
+
+    def submit(self, thought: Thought) -> None:
+        self._queue.append(thought)
+
+    def poll(self, wait_s: float) -> list[tuple[Thought, Score | str]]:  # noqa: ARG002
+        scored, self._queue = self._queue, []
+        return [(thought, self.scorer(thought)) for thought in scored]
+
+
+@dataclass
+class NumberTask:
+    """Thoughts are numbers; `steps` of them make an answer. The target is the problem's input."""
+
+    steps: int = 1
+    scorer: str = "value"
+
+    def problems(self, seed: int) -> Sequence[Problem]:
+        return [Problem(str(seed), 9)]
+
+    def prompt(self, thought: Thought, style: str) -> Prompt | None:  # noqa: ARG002
+        return None if thought.depth == self.steps else Prompt("", appended=self.steps > 1 and thought.depth > 0)
+
+    def parse(self, thought: Thought) -> int | None:
+        return int(thought.text) if thought.depth == self.steps else None
+
+    def solved(self, problem: Problem, answer: Any) -> bool:
+        return bool(answer == problem.input)
+
+
+def value(thought: Thought) -> Score | str:
+    return Score(float(thought.text), final=thought.text == "9")
+
+
+@dataclass
+class Outcome:
+    engine: ScriptedEngine
+    log: list[events.Event] = field(default_factory=list)
+
+    @property
+    def done(self) -> events.ProblemDone:
+        [done] = [event for event in self.log if isinstance(event, events.ProblemDone)]
+        return done
+
+    def of(self, kind: type[Any]) -> list[Any]:
+        return [event for event in self.log if isinstance(event, kind)]
+
+
+def run(search: Search, script: Script, task: NumberTask | None = None, scorer: Any = value) -> Outcome:
+    outcome = Outcome(ScriptedEngine(script))
+    Runner(
+        engine=outcome.engine,  # type: ignore[arg-type]
+        scoring=InstantScoring(scorer),  # type: ignore[arg-type]
+        task=task or NumberTask(),
+        search=search,
+        sampling=Sampling(),
+        parallel_problems=2,
+        emit=outcome.log.append,
+    ).run([Problem("p", 9)])
+    return outcome
+
+
+def digits(path: Path) -> str:
+    return str(path[-1])
+
+
+def test_tree_of_thoughts_keeps_the_b_best_and_returns_the_others_now() -> None:
+    outcome = run(TreeOfThoughts(k=3, b=2, steps=2), digits, NumberTask(steps=2))
+    assert [e.thought for e in outcome.of(events.ThoughtKept)] == [(2,), (1,), (1, 2), (2, 2)]
+    assert {(0,), (1, 0), (1, 1), (2, 0), (2, 1)} <= set(outcome.engine.released)
+    assert outcome.done.best == (1, 2)
+    assert [e.children for e in outcome.engine.expansions] == [
+        ((0,), (1,), (2,)),
+        ((2, 0), (2, 1), (2, 2)),
+        ((1, 0), (1, 1), (1, 2)),
+    ]
+
+
+def test_tree_of_thoughts_stops_at_a_final_score() -> None:
+    outcome = run(TreeOfThoughts(k=2, b=1, steps=5), lambda path: "9" if path == (1,) else "3", NumberTask(steps=9))
+    assert len(outcome.engine.expansions) == 1
+
+
+def test_tree_of_thoughts_goes_on_with_what_is_left_of_failed_thoughts() -> None:
+    def script(path: Path) -> str | None:
+        return None if path == (1,) else str(path[-1])
+
+    outcome = run(TreeOfThoughts(k=2, b=1, steps=1), script)
+    assert (outcome.done.best, outcome.done.status) == ((0,), "done")
+    assert [e.error for e in outcome.of(events.ThoughtFailed)] == ["out of pages"]
+
+
+def test_self_consistency_takes_the_majority_and_the_earliest_of_equals() -> None:
+    answers = ["3", "7", "7", "9", "3"]
+    assert run(SelfConsistency(n=5), lambda path: answers[path[0]]).done.answer == 3
+    answers[0] = "9"
+    assert run(SelfConsistency(n=4), lambda path: answers[path[0]]).done.best == (0,)
+
+
+def test_best_of_n_takes_the_highest_score() -> None:
+    outcome = run(BestOfN(n=4), lambda path: "1805"[path[0]])
+    assert (outcome.done.answer, outcome.done.score) == (8, 8.0)
+    assert outcome.done.single_sample_scores == (1.0, 8.0, 0.0, 5.0)
+
+
+def test_samples_of_a_stepwise_task_are_chains() -> None:
+    outcome = run(BestOfN(n=2), digits, NumberTask(steps=3))
+    assert outcome.done.best == (0, 0, 0)
+    assert {e.thought for e in outcome.of(events.ThoughtCreated)} == {
+        (0,), (1,), (0, 0), (1, 0), (0, 0, 0), (1, 0, 0),
+    }  # fmt: skip
+    assert outcome.done.tokens_decoded == 6 * 2
+
+
+def test_a_broken_scorer_fails_its_thought_and_the_run_goes_on() -> None:
+    def scorer(thought: Thought) -> Score | str:
+        return "ValueError: no such thing" if thought.text == "3" else value(thought)
+
+    outcome = run(BestOfN(n=4), digits, scorer=scorer)
+    assert [e.error for e in outcome.of(events.ThoughtFailed)] == ["scorer: ValueError: no such thing"]
+    assert outcome.done.answer == 2
+
+
+def test_a_task_that_cannot_parse_fails_the_thought() -> None:
+    outcome = run(SingleSample(), lambda _: "no number")
+    assert outcome.done.status == "failed"
+    assert "parse: ValueError" in str(outcome.done.error)
+
+
+def test_a_search_that_raises_fails_its_problem_and_returns_its_pages() -> None:
+    class Broken:
+        async def run(self, tree: Tree) -> Thought | None:
+            await tree.expand([tree.root], 2)
+            raise KeyError("oh")
+
+    outcome = run(Broken(), digits)
+    assert (outcome.done.status, outcome.done.error) == ("failed", "search: KeyError: 'oh'")
+    assert outcome.engine.ended == ["p"]
+
+
+def test_join_has_several_parents_and_probe_leaves_nothing_behind() -> None:
+    class Aggregate:
+        async def run(self, tree: Tree) -> Thought | None:
+            halves = await tree.expand([tree.root], 2)
+            assert await tree.probe(halves[1], Prompt(" is it good?", appended=True)) == "0"
+            [joined] = await tree.join(halves, Prompt("merge", appended=True))
+            await tree.score([joined])
+            assert joined.parents == tuple(halves)
+            assert joined.status is Status.DECODED
+            return tree.best()
+
+    outcome = run(Aggregate(), digits)
+    assert outcome.of(events.ThoughtCreated)[-1].parents == ((0,), (1,))
+    assert not outcome.engine.expansions[-1].prompt.appended
+    assert (1, 0) in outcome.engine.released
+
+
+@pytest.mark.parametrize("stop_after", [0, 1, 3])
+def test_a_stopped_run_gives_up_what_is_in_flight(stop_after: int) -> None:
+    engine, calls = ScriptedEngine(digits), iter(range(100))
+    log: list[events.Event] = []
+    Runner(
+        engine=engine,  # type: ignore[arg-type]
+        scoring=InstantScoring(value),  # type: ignore[arg-type]
+        task=NumberTask(),
+        search=BestOfN(n=5),
+        sampling=Sampling(),
+        parallel_problems=2,
+        emit=log.append,
+        stopped=lambda: next(calls) >= stop_after,
+    ).run([Problem(name, 9) for name in "abc"])
+    assert engine.ended == (["a", "b"] if stop_after else [])
+    assert not [event for event in log if isinstance(event, events.ProblemDone)]

@@ -1,0 +1,7 @@
+"""`python -m treereason` is `treereason`."""
+
+import sys
+
+from treereason.cli import main
+
+sys.exit(main())

@@ -1,0 +1,242 @@
+"""The command line: hydra composes, pydantic checks, `run_experiment` runs. The only module that sees a DictConfig."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import secrets
+import shutil
+import sys
+import traceback
+import warnings
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NoReturn, cast
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+from rich.console import Console
+
+from treereason import __version__, plugins, usage
+from treereason.config import Config, nearest, parse
+from treereason.core import Thought, UserError
+from treereason.engine.checks import check_checkpoint
+from treereason.job import Job
+from treereason.overrides import Overrides
+
+CONFIG = "treereason.conf"
+VERSION_BASE = "1.3"
+INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    # OpenMP reads it when torch loads it. Threads that spin while they wait made a run of the small model 500 times
+    # slower on a machine that was busy with other work, and threads that sleep cost little on an idle one.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    try:
+        return _main(list(sys.argv[1:] if arguments is None else arguments))
+    except UserError as error:
+        return _complain(error)
+    except SystemExit as stop:  # how `_job` ends a run early from inside hydra
+        return stop.code if isinstance(stop.code, int) else 1
+    except KeyboardInterrupt:
+        print("\ntreereason: interrupted", file=sys.stderr)  # noqa: T201
+        return INTERRUPTED
+
+
+def _main(arguments: list[str]) -> int:
+    flags = _parser().parse_intermixed_args(arguments)
+    if flags.help:
+        print(usage.text())  # noqa: T201
+        return 0
+    if flags.version:
+        print(f"treereason {__version__}")  # noqa: T201
+        return 0
+    if flags.multirun and _shows(flags):
+        raise UserError("-m runs and cannot be joined with a flag that only shows something")
+    # Hydra 1.4 announces that these names will go in 1.5, which pyproject.toml leaves out; 1.3 has no others.
+    warnings.filterwarnings("ignore", message=r"(register_new_resolver|The version_base)")
+    start = secrets.token_hex(3)
+    OmegaConf.register_new_resolver("treereason_start", lambda: start, replace=True)
+    given: list[str] = flags.overrides
+    if flags.config_dir is not None:
+        if not Path(flags.config_dir).is_dir():
+            raise UserError(f"--config-dir {flags.config_dir}: no such folder")
+        given.insert(0, f"hydra.searchpath=['file://{Path(flags.config_dir).resolve()}']")
+    multirun = flags.multirun or "hydra.mode=MULTIRUN" in given
+    with hydra.initialize_config_module(CONFIG, job_name="treereason", version_base=VERSION_BASE):
+        loader = GlobalHydra.instance().config_loader()
+        overrides = Overrides(given, loader, multirun)
+        jobs = overrides.jobs()
+        for job in jobs:
+            values = _compose(overrides, job)
+            if not _shows(flags):
+                prepare(values)
+    if multirun:
+        print(f"treereason: {len(jobs)} runs", file=sys.stderr)  # noqa: T201
+    _hydra(flags, overrides.texts())
+    return 0
+
+
+def prepare(values: dict[str, Any]) -> Job:
+    """Check a composed configuration and build all of the run that needs no model."""
+    config = parse(values)
+    task = plugins.task(config.task)
+    search = plugins.search(config.search)
+    scorer = plugins.scorer_reference(config.scorer, task)
+    plugins.scorer(config.scorer, task)
+    problems = task.problems(config.seed)
+    if not problems:
+        raise UserError(f"task={config.task['name']}: there are no problems in it; see task.path and task.limit")
+    ids = [problem.id for problem in problems]
+    twice = next((name for name in ids if ids.count(name) > 1), None) if len(set(ids)) < len(ids) else None
+    if twice is not None:
+        raise UserError(f"task={config.task['name']}: two problems are called {twice}: give each an id of its own")
+    task.prompt(Thought(problems[0]), config.model.style)  # a task without prompts for this style says so
+    if config.model.name != "embedded":
+        check_checkpoint(config.model.name)
+    return Job(config, task, search, problems, scorer)
+
+
+def _compose(overrides: Overrides, job: list[str]) -> dict[str, Any]:
+    """The job's configuration in plain values; whatever hydra would stumble over is a UserError."""
+    try:
+        config = hydra.compose("config", job, return_hydra_config=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        base = hydra.compose("config", overrides.choices_only(job), return_hydra_config=True)
+        overrides.check_keys(job, _plain(base, resolve=False))
+        raise UserError(_one_line(error)) from None
+    for key in ("hydra.run.dir", "hydra.sweep.dir"):
+        _check_folder(key, config)
+    with open_dict(config):
+        del config["hydra"]
+    return _plain(config)
+
+
+def _plain(config: DictConfig, resolve: bool = True) -> dict[str, Any]:
+    try:
+        missing = sorted(OmegaConf.missing_keys(config)) if resolve else []
+        if missing:
+            raise UserError(f"{missing[0]} is missing: give {missing[0]}=VALUE")
+        return cast(dict[str, Any], OmegaConf.to_container(config, resolve=resolve))
+    except OmegaConfBaseException as error:
+        raise UserError(f"{error.full_key}: {str(error).splitlines()[0]}") from None
+
+
+def _check_folder(key: str, config: DictConfig) -> None:
+    """Refuse a folder that cannot be made or written, before anything is loaded or computed."""
+    try:
+        folder = Path(str(OmegaConf.select(config, key))).absolute()
+    except (OmegaConfBaseException, ValueError):
+        return  # it speaks of the running job, which does not exist yet
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    if not existing.is_dir():
+        raise UserError(f"{key}={folder}: {existing} is a file, not a folder")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise UserError(f"{key}={folder}: no permission to write in {existing}")
+
+
+def _hydra(flags: argparse.Namespace, overrides: list[str]) -> None:
+    """Hand over to hydra, which makes the folders, saves the configuration and calls `_job` for every run."""
+    argv = sys.argv
+    sys.argv = [argv[0], *_hydra_flags(flags), *overrides]
+    try:
+        hydra.main(config_path=f"pkg://{CONFIG}", config_name="config", version_base=VERSION_BASE)(_job)()
+    finally:
+        sys.argv = argv
+
+
+def _job(config: DictConfig) -> None:
+    # SystemExit, because hydra goes on to the next run after an ordinary exception, and then trims its traceback.
+    try:
+        job = prepare(_plain(config))
+        hydra_config = HydraConfig.get()
+        folder = Path(hydra_config.runtime.output_dir)
+        if hydra_config.mode == RunMode.MULTIRUN:
+            print(f"treereason: run {hydra_config.job.num}: {hydra_config.job.override_dirname}", file=sys.stderr)  # noqa: T201
+        if (folder / "summary.json").exists():
+            print(f"treereason: {folder} holds an earlier run; its results are replaced", file=sys.stderr)  # noqa: T201
+        with _loading(job.config):
+            from treereason.experiment import load, run_experiment
+
+            model = load(job.config)
+        job = replace(job, program=_program(), overrides=tuple(hydra_config.overrides.task))
+        summary = run_experiment(job, model, folder)
+        if summary.get("status") == "interrupted":  # closed cleanly, and said so
+            raise SystemExit(INTERRUPTED)
+    except UserError as error:
+        raise SystemExit(_complain(error)) from None
+    except Exception:
+        traceback.print_exc()
+        raise SystemExit(1) from None
+
+
+def _program() -> str:
+    """How this program is called from here."""
+    path = Path(sys.argv[0])
+    if path.name != "treereason":
+        return "python -m treereason"
+    if (found := shutil.which("treereason")) is not None and Path(found).samefile(path):
+        return "treereason"
+    path = path.absolute()
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+
+def _loading(config: Config) -> AbstractContextManager[object]:
+    """A line that stands while torch and the model load: seconds of silence look like a hang."""
+    console = Console(stderr=True)
+    if config.display not in ("auto", "rich") or not console.is_terminal:
+        return nullcontext()
+    return console.status(f"loading the model {config.model.name}")
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        word = message.partition("unrecognized arguments: ")[2].split(" ")[0]
+        flags = [flag for flag in self._option_string_actions if flag.startswith("--")]
+        raise UserError(f"{word}: no such flag; {nearest(word, flags)}" if word else message)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="treereason", add_help=False, allow_abbrev=False)
+    parser.add_argument("-h", "--help", action="store_true")
+    parser.add_argument("--version", action="store_true")
+    parser.add_argument("-m", "--multirun", action="store_true")
+    parser.add_argument("-c", "--cfg", choices=["job", "hydra", "all"])
+    parser.add_argument("--resolve", action="store_true")
+    parser.add_argument("--config-dir")
+    parser.add_argument("--hydra-help", action="store_true")
+    parser.add_argument(
+        "--info", nargs="?", const="all", choices=["all", "config", "defaults", "plugins", "searchpath"]
+    )
+    parser.add_argument("--shell-completion", action="store_true")
+    parser.add_argument("overrides", nargs="*")
+    return parser
+
+
+def _hydra_flags(flags: argparse.Namespace) -> list[str]:
+    names = [name for name in ("multirun", "resolve", "hydra_help", "shell_completion") if getattr(flags, name)]
+    values = [f"--{name}={value}" for name in ("cfg", "info") if (value := getattr(flags, name)) is not None]
+    return [f"--{name.replace('_', '-')}" for name in names] + values
+
+
+def _shows(flags: argparse.Namespace) -> bool:
+    """Whether hydra only shows something, and nothing will run."""
+    return bool(flags.cfg or flags.info or flags.hydra_help or flags.shell_completion)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(line.strip() for line in str(error).splitlines() if line.strip())
+
+
+def _complain(error: UserError) -> int:
+    print(f"treereason: error: {_one_line(error)}", file=sys.stderr)  # noqa: T201
+    return 2

@@ -1,0 +1,94 @@
+"""The validated configuration of a run: what hydra composed, checked at the border."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from treereason.core import UserError
+
+Count = Annotated[int, Field(ge=1)]
+Style = Literal["embedded", "chat", "plain"]
+
+
+class _Strict(BaseModel):
+    """Strict, so that `seed=true` or `seed=1.0` is refused rather than read as 1."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class ModelConfig(_Strict):
+    """The language model: `name` is "embedded" for the shipped one, else a folder or hub id."""
+
+    name: Annotated[str, Field(min_length=1)]
+    style: Style = "chat"
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
+
+
+class EngineConfig(_Strict):
+    """How much is done at once. None of it changes results."""
+
+    max_branches: Count = 256
+    parallel_problems: Count = 16
+    prefill_tokens: Count = 2048
+    kv_tokens: Count | None = None
+    threads: Count | None = None
+
+
+class Config(_Strict):
+    """One run. `task` and `search` hold the plugin's name and its parameters; `scorer` None means the task's own."""
+
+    task: dict[str, Any]
+    search: dict[str, Any]
+    model: ModelConfig
+    engine: EngineConfig = EngineConfig()
+    scorer: Annotated[str, Field(min_length=1)] | None = None
+    temperature: Annotated[float, Field(ge=0)] = 0.7
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    display: Literal["auto", "rich", "plain", "json", "none"] = "auto"
+    baseline: Literal["greedy", "none"] = "greedy"
+    scorer_timeout_s: Annotated[float, Field(gt=0)] = 10.0
+
+
+def parse(values: Mapping[str, Any]) -> Config:
+    """The configuration in plain values; a mistake becomes a UserError that names the option."""
+    try:
+        return Config.model_validate(dict(values))
+    except ValidationError as error:
+        raise UserError(explain(error)) from None
+
+
+def explain(error: ValidationError, prefix: str = "") -> str:
+    """All mistakes in one line, each with its option and value. A UserError raised inside passes unchanged."""
+    lines = []
+    for item in error.errors(include_url=False):
+        inner = item.get("ctx", {}).get("error")
+        if isinstance(inner, UserError):
+            return str(inner)
+        option = prefix + ".".join(str(part) for part in item["loc"])
+        reason = str(inner) if inner is not None else item["msg"].removeprefix("Input ")
+        if item["type"] == "missing":
+            lines.append(f"{option} is missing: give {option}=VALUE")
+        elif item["type"] == "extra_forbidden":
+            lines.append(f"no option is called {option}: `treereason --help` lists them")
+        else:
+            lines.append(f"{option}={_short(item['input'])}: {reason}")
+    return "; ".join(dict.fromkeys(lines))
+
+
+def nearest(name: str, valid: Collection[str]) -> str:
+    """What to say behind an unknown name: the closest valid one, or all of them."""
+    close = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
+    if close:
+        return f"did you mean {close[0]}?"
+    return f"it may be {', '.join(valid)}" if valid else "there is none"
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

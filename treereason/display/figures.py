@@ -1,0 +1,40 @@
+"""Numbers as a person reads them."""
+
+from __future__ import annotations
+
+import math
+
+
+def count(number: int, one: str, many: str | None = None) -> str:
+    """ "1 problem", "4,912 problems"."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def short(number: float) -> str:
+    """At most five characters: 999, 12.3k, 123k, 4.5M."""
+    for unit in ("", "k", "M"):
+        if round(number) < 1000:
+            return f"{number:.1f}{unit}" if unit and number < 99.95 else f"{number:.0f}{unit}"
+        number /= 1000
+    return f"{number:.1f}G"
+
+
+def score(value: float | None) -> str:
+    """Two decimals, none from 100 on; a hyphen for no score."""
+    if value is None or math.isnan(value):
+        return "-"
+    return f"{value:.2f}" if abs(value) < 100 else f"{value:,.0f}"
+
+
+def duration(seconds: float) -> str:
+    """0:42, 12:05, 3:04:05; below ten seconds with a decimal: 4.2 s."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    return clock(seconds)
+
+
+def clock(seconds: float) -> str:
+    """0:42, 12:05, 3:04:05."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,0 +1,191 @@
+"""What a run came to, in words and a table: the same for every display."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from treereason.display import figures
+from treereason.display.clean import one_line
+from treereason.events import RunDone, RunStarted
+
+WORTH_SAYING = 1.05
+MAX_WIDTH = 100
+HEADINGS = ("", "solved", "mean score")
+
+
+@dataclass(frozen=True)
+class Report:
+    """`table`: (who, solved, mean score) as text; `figures`: (name, text); `commands`: (command, what it does)."""
+
+    done: bool
+    title: str
+    words: list[str]
+    table: list[tuple[str, str, str]]
+    figures: list[tuple[str, str]]
+    commands: list[tuple[str, str]]
+
+
+def report(event: RunDone, started: RunStarted | None = None) -> Report:
+    """Put a finished or interrupted run into words; figures that the summary lacks are left out.
+
+    started: how the run began; with it the commands repeat what the user typed.
+    """
+    summary = event.summary
+    task, search = one_line(str(summary.get("task", "?"))), one_line(str(summary.get("search", "?")))
+    total = int(summary.get("problems") or 0)
+    num_done = int(summary.get("problems_done", total) or 0)
+    folder = one_line(event.folder)
+    finished = event.status == "done"
+    if finished:
+        title = f"done: {figures.count(total, 'problem')} in {figures.duration(summary.get('seconds') or 0.0)}"
+    else:
+        title = f"interrupted: {num_done:,} of {figures.count(total, 'problem')} done, kept in {folder}"
+    return Report(
+        done=finished,
+        title=title,
+        words=_words(summary, task, search, num_done),
+        table=_table(summary, search, num_done),
+        figures=[*_figures(summary), ("results", folder)],
+        commands=_commands(started, task, search, int(summary.get("seed") or 0)),
+    )
+
+
+def panel(event: RunDone, width: int, started: RunStarted | None = None) -> RenderableType:
+    """The final panel of the live display, at most MAX_WIDTH columns wide."""
+    said = report(event, started)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="dim", border_style="dim")
+    for heading in HEADINGS:
+        table.add_column(heading, justify="right" if heading else "left")
+    for index, row in enumerate(said.table):
+        table.add_row(*(Text(cell) for cell in row), style="bold green" if index == 0 else "")
+    figures_grid = _grid(said.figures, "dim", "")
+    commands = _grid(said.commands, "cyan", "dim")
+    style = "green" if said.done else "yellow"
+    return Panel(
+        Group(
+            *(Text(line) for line in said.words),
+            Text(),
+            table,
+            Text(),
+            figures_grid,
+            Text(),
+            Text("next", style="dim"),
+            commands,
+        ),
+        box=box.ROUNDED,
+        title=Text(said.title, style=f"bold {style}"),
+        title_align="left",
+        border_style=style,
+        padding=(0, 2),
+        width=min(width, MAX_WIDTH),
+    )
+
+
+def lines(event: RunDone, started: RunStarted | None = None) -> list[str]:
+    """The same report as plain lines."""
+    said = report(event, started)
+    rows = [HEADINGS, *said.table]
+    widths = [max(len(row[i]) for row in rows) for i in range(3)]
+    name = max(len(name) for name, _ in said.figures)
+    command = max(len(command) for command, _ in said.commands)
+    return [
+        said.title,
+        *said.words,
+        "",
+        *(f"{who:{widths[0]}}  {solved:>{widths[1]}}  {mean:>{widths[2]}}".rstrip() for who, solved, mean in rows),
+        "",
+        *(f"{left:{name}}  {right}" for left, right in said.figures),
+        "",
+        "next:",
+        *(f"  {left:{command}}  {right}" for left, right in said.commands),
+    ]
+
+
+def _commands(started: RunStarted | None, task: str, search: str, seed: int) -> list[tuple[str, str]]:
+    """What to type next: the same run with another search or seed."""
+    program = started.program if started else "treereason"
+    given = [text for text in (started.overrides if started else ()) if not text.startswith(("hydra.", "seed="))]
+    if not any(text.startswith("task=") for text in given):
+        given.insert(0, f"task={task}")
+    elsewhere = [text for text in given if not text.startswith(("search=", "search."))]
+    if not any(text.startswith("search=") for text in given):
+        given.append(f"search={search}")
+    other = "tree_of_thoughts" if search != "tree_of_thoughts" else "best_of_n"
+    commands = [
+        ([*elsewhere, f"search={other}"], "another search"),
+        ([*given, f"seed={seed + 1}"], "another seed"),
+        (["--help"], "all options"),
+    ]
+    return [(one_line(f"{program} {shlex.join(words)}", 1000), what) for words, what in commands]
+
+
+def _words(summary: Mapping[str, Any], task: str, search: str, num_done: int) -> list[str]:
+    solved, failed = int(summary.get("solved") or 0), int(summary.get("failed") or 0)
+    sentence = f"{search} solved {solved:,} of {figures.count(num_done, f'{task} problem')}"
+    sentence += f"; {failed:,} failed." if failed else "."
+    if not num_done:
+        sentence = f"{search} was stopped before the first problem was done."
+    said = [sentence]
+    if summary.get("scorer_oracle"):
+        said.append(f"The scorer {summary.get('scorer')} knows the truth: it shows what the search could reach.")
+    mean, single = summary.get("mean_score"), summary.get("single_sample_mean_score")
+    if mean is not None and single is not None:
+        said.append(
+            f"A single sample of the same model scores {figures.score(single)} on average, "
+            f"the search {figures.score(mean)}."
+        )
+    ratio = summary.get("kv_read_ratio")
+    if ratio is not None and ratio >= WORTH_SAYING:
+        said.append(
+            f"Each shared token was read once for all branches: {ratio:.1f}x fewer KV reads than decoding "
+            "every branch on its own."
+        )
+    return said
+
+
+def _table(summary: Mapping[str, Any], search: str, num_done: int) -> list[tuple[str, str, str]]:
+    rows = [(search, f"{summary.get('solved') or 0:,} of {num_done:,}", figures.score(summary.get("mean_score")))]
+    if summary.get("single_sample_mean_score") is not None:
+        solved = summary.get("single_sample_solved")
+        of = "-" if solved is None else f"{solved:,.1f} of {num_done:,}"
+        rows.append(("single sample (mean)", of, figures.score(summary["single_sample_mean_score"])))
+    if summary.get("greedy_solved") is not None:
+        of = summary.get("greedy_problems_done", num_done)
+        rows.append(
+            ("greedy", f"{summary['greedy_solved']:,} of {of:,}", figures.score(summary.get("greedy_mean_score")))
+        )
+    return rows
+
+
+def _figures(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+    decoded, prefilled, reused = (
+        int(summary.get(f"tokens_{name}") or 0) for name in ("decoded", "prefilled", "reused")
+    )
+    text = f"{decoded:,} decoded, {prefilled:,} prefilled, {reused:,} reused"
+    found = [("tokens", text)]
+    if pace := summary.get("tokens_per_second"):
+        found.append(("speed", f"{pace:,.0f} tokens decoded a second"))
+    if peak := summary.get("kv_tokens_peak"):
+        found.append(("KV cache", f"{peak:,} tokens at the peak"))
+    if ratio := summary.get("kv_read_ratio"):
+        read, alone = (int(summary.get(f"kv_tokens_read_{name}") or 0) for name in ("tree", "sequence"))
+        found.append(("KV reads", f"{read:,} tokens by tree, {alone:,} branch by branch: {ratio:.1f}x"))
+    return found
+
+
+def _grid(rows: list[tuple[str, str]], left: str, right: str) -> Table:
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style=left, overflow="fold")
+    grid.add_column(style=right, overflow="fold")
+    for name, text in rows:
+        grid.add_row(Text(name), Text(text))
+    return grid

@@ -1,0 +1,109 @@
+"""The thoughts of one problem as the events tell of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from treereason.core import Status
+from treereason.display.clean import one_line
+from treereason.events import (
+    Event,
+    Path,
+    ProblemDone,
+    ThoughtCreated,
+    ThoughtDecoded,
+    ThoughtFailed,
+    ThoughtKept,
+    ThoughtPruned,
+    ThoughtScored,
+)
+from treereason.jsonable import jsonable
+
+
+@dataclass(slots=True)
+class Node:
+    """One thought. `text` and `error` are one line and safe to show.
+
+    children, decoding: how many direct children there are, and how many of them are being decoded.
+    """
+
+    path: Path
+    text: str = ""
+    status: Status = Status.DECODING
+    score: float | None = None
+    error: str = ""
+    num_parents: int = 1
+    children: int = 0
+    decoding: int = 0
+
+
+@dataclass
+class ThoughtTree:
+    """Thoughts by path, and by status in the order in which they got it (the latest last)."""
+
+    problem: str
+    root: Node
+    nodes: dict[Path, Node] = field(default_factory=dict)
+    by_status: dict[Status, dict[Path, Node]] = field(default_factory=lambda: {s: {} for s in Status})
+    done: ProblemDone | None = None
+
+    @classmethod
+    def start(cls, problem: str, problem_input: object) -> ThoughtTree:
+        text = problem_input if isinstance(problem_input, str) else str(jsonable(problem_input))
+        root = Node((), one_line(text), Status.KEPT)
+        return cls(one_line(problem, 40), root, {(): root})
+
+    def apply(self, event: Event) -> None:
+        """Follow one event of this problem."""
+        match event:
+            case ThoughtCreated():
+                self._node(event.thought).num_parents = len(event.parents)
+            case ThoughtDecoded():
+                node = self._set(event.thought, Status.DECODED)
+                node.text = one_line(event.text) or one_line("" if event.answer is None else str(event.answer))
+            case ThoughtScored():
+                self._node(event.thought).score = event.score
+            case ThoughtKept():
+                self._set(event.thought, Status.KEPT)
+            case ThoughtPruned():
+                self._set(event.thought, Status.PRUNED)
+            case ThoughtFailed():
+                self._set(event.thought, Status.FAILED).error = one_line(event.error)
+            case ProblemDone():
+                self.done = event
+
+    def counts(self) -> Counter[Status]:
+        return Counter({status: len(nodes) for status, nodes in self.by_status.items()})
+
+    def best(self) -> Node | None:
+        """The answer once the problem is done; before that the deepest kept thought, of these the best scored."""
+        if self.done is not None and self.done.best in self.nodes:
+            return self.nodes[self.done.best]
+        kept, decoded = self.by_status[Status.KEPT], self.by_status[Status.DECODED]
+        candidates = kept.values() or [node for node in decoded.values() if node.score is not None]
+        return max(candidates, key=_rank, default=None)
+
+    def _set(self, path: Path, status: Status) -> Node:
+        node = self._node(path)
+        if path:
+            self.by_status[node.status].pop(path, None)
+            self.by_status[status][path] = node
+            parent = self.nodes[path[:-1]]
+            parent.decoding += (status is Status.DECODING) - (node.status is Status.DECODING)
+            node.status = status
+        return node
+
+    def _node(self, path: Path) -> Node:
+        node = self.nodes.get(path)
+        if node is None:
+            node = self.nodes[path] = Node(path)
+            self.by_status[Status.DECODING][path] = node
+            parent = self._node(path[:-1])
+            parent.children += 1
+            parent.decoding += 1
+        return node
+
+
+def _rank(node: Node) -> tuple[int, float]:
+    return len(node.path), float("-inf") if node.score is None else node.score

@@ -1,0 +1,134 @@
+"""The one door to the kernels: a step's plan and KV pool go in beside the model's inputs, attention comes back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import AttentionInterface
+
+from treereason.engine.forest import Forest, Node
+from treereason.kernels.plan import Plan, kv_pool, make_plan
+from treereason.kernels.torch_path import TorchPath
+
+NAME = "treereason"
+
+
+class KVCache:
+    """Keys and values of all layers, one pool a layer, [num_slots, Hkv, D] each, made when a layer first stores."""
+
+    def __init__(self, num_pages: int, page_size: int) -> None:
+        self.num_pages = num_pages
+        self.page_size = page_size
+        self._layers: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+
+    def store(
+        self, layer: int, slots: torch.Tensor, key: torch.Tensor, value: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Put key and value [N, Hkv, D] into slots [N] and return the layer's pools."""
+        if layer not in self._layers:
+            num_slots = self.num_pages * self.page_size
+            keys, values = (
+                kv_pool(num_slots, x.shape[1], x.shape[2], dtype=x.dtype, device=x.device) for x in (key, value)
+            )
+            self._layers[layer] = keys, values
+        keys, values = self._layers[layer]
+        keys[slots] = key
+        values[slots] = value
+        return keys, values
+
+
+@dataclass(frozen=True)
+class TreeStep:
+    """What attention needs to know of one step, the same for all layers.
+
+    token_ids, positions, slots: [N] int64, rows in depth-first order.
+    last_row: the row of the newest token, for each node that has new ones.
+    """
+
+    plan: Plan
+    path: TorchPath
+    cache: KVCache
+    token_ids: torch.Tensor
+    positions: torch.Tensor
+    slots: torch.Tensor
+    last_row: dict[Node, int]
+
+
+def plan_step(forest: Forest, work: dict[Node, int], cache: KVCache) -> TreeStep:
+    """The step that computes the last `work[node]` stored tokens of every node in `work`."""
+    on_path = {part for node in work for part in node.path()}
+    nodes, subtree_end = _depth_first(forest.ground, on_path)
+    new = np.array([work.get(node, 0) for node in nodes], dtype=np.int32)
+    plan = make_plan(
+        start=np.array([node.start for node in nodes], dtype=np.int32),
+        tokens=np.array([node.num_cached for node in nodes], dtype=np.int32),
+        new_tokens=new,
+        subtree_end=subtree_end,
+        pages=np.array([page for node in nodes for page in node.pages], dtype=np.int32),
+        page_offset=np.cumsum([0, *(len(node.pages) for node in nodes)], dtype=np.int32),
+        page_size=forest.page_size,
+    )
+    token_ids = [
+        token for node in nodes for token in node.tokens[node.num_cached - work.get(node, 0) : node.num_cached]
+    ]
+    return TreeStep(
+        plan=plan,
+        path=TorchPath(plan),
+        cache=cache,
+        token_ids=torch.tensor(token_ids),
+        positions=torch.from_numpy(plan.row_position).long(),
+        slots=torch.from_numpy(plan.row_slot).long(),
+        last_row={node: int(plan.node_lo[i] + new[i]) - 1 for i, node in enumerate(nodes) if new[i]},
+    )
+
+
+def _depth_first(ground: Node, on_path: set[Node]) -> tuple[list[Node], Any]:
+    """The nodes of `on_path`, parents first, and for each the index after its subtree, [V] int32."""
+    nodes: list[Node] = []
+    parents: list[int] = []
+    stack: list[tuple[Node, int]] = [(child, -1) for child in reversed(ground.children) if child in on_path]
+    while stack:
+        node, parent = stack.pop()
+        index = len(nodes)
+        nodes.append(node)
+        parents.append(parent)
+        stack.extend((child, index) for child in reversed(node.children) if child in on_path)
+    subtree_end = np.arange(1, len(nodes) + 1, dtype=np.int32)
+    for index in range(len(nodes) - 1, -1, -1):
+        if parents[index] >= 0:
+            subtree_end[parents[index]] = max(subtree_end[parents[index]], subtree_end[index])
+    return nodes, subtree_end
+
+
+def tree_attention(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    *,
+    scaling: float,
+    sliding_window: int | None = None,
+    softcap: float | None = None,
+    s_aux: torch.Tensor | None = None,
+    tree: TreeStep | None = None,
+    **_: Any,
+) -> tuple[torch.Tensor, None]:
+    """transformers' attention interface: query [1, Hq, N, D], key and value [1, Hkv, N, D] -> [1, N, Hq, D]."""
+    if tree is None:
+        raise ValueError("treereason attention needs tree=TreeStep among the model's keyword arguments")
+    assert attention_mask is None
+    rows = [x[0].transpose(0, 1) for x in (query, key, value)]  # [N, H, D]
+    layer = module.layer_idx
+    assert isinstance(layer, int)
+    keys, values = tree.cache.store(layer, tree.slots, rows[1], rows[2])
+    out, _lse = tree.path(
+        rows[0].contiguous(), keys, values, scale=scaling, window=sliding_window, softcap=softcap, sinks=s_aux
+    )
+    return out[None], None
+
+
+AttentionInterface.register(NAME, tree_attention)

@@ -1,0 +1,62 @@
+"""A branch: one child being decoded, from its first token until a stop string, the end, or a limit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from treereason.core import Cost, Prompt, Sampling
+from treereason.engine.forest import Node
+from treereason.engine.model import Model
+
+
+@dataclass(eq=False)
+class Branch:
+    """`tokens` are the thought's own. Once `done`, `tail` holds those whose KV is not in the forest (one or none)."""
+
+    problem: str
+    path: tuple[int, ...]
+    node: Node
+    prompt: Prompt
+    sampling: Sampling
+    key: int
+    max_tokens: int
+    cost: Cost
+    tokens: list[int] = field(default_factory=list)
+    logprob: float = 0.0
+    text: str = ""
+    done: bool = False
+    tail: list[int] = field(default_factory=list)
+    error: str | None = None
+
+    def accept(self, token: int, logprob: float, model: Model) -> None:
+        """Take a sampled token: go on with it, or be done."""
+        self.tokens.append(token)
+        self.logprob += logprob
+        self.cost.tokens_decoded += 1
+        if token in model.eos_ids:
+            self._finish(model.decode(self.tokens[:-1]), [])
+        elif (text := self._stopped(token, model)) is not None:
+            self._finish(text, [token])
+        elif len(self.tokens) == self.max_tokens:
+            self._finish(model.decode(self.tokens), [token])
+        else:
+            self.node.tokens.append(token)
+
+    def fail(self, error: str, model: Model) -> None:
+        self.error = error
+        self._finish(model.decode(self.tokens), [])
+
+    def _finish(self, text: str, tail: list[int]) -> None:
+        self.text, self.tail, self.done = text, tail, True
+        del self.node.tokens[self.node.num_cached :]
+        self.node.growing = False
+
+    def _stopped(self, token: int, model: Model) -> str | None:
+        """The text before the first stop string, or None when there is none."""
+        piece = model.piece(token)
+        # A stop string can only be complete once its last character has come; "�" is a part of a character.
+        if not any(stop[-1] in piece or stop[-1].isspace() or "�" in piece for stop in self.prompt.stop):
+            return None
+        text = model.decode(self.tokens)
+        ends = [end for stop in self.prompt.stop if (end := text.find(stop)) >= 0]
+        return text[: min(ends)] if ends else None

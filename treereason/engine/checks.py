@@ -1,0 +1,154 @@
+"""What the engine can serve: a gate on a checkpoint's files, one on its architecture, and a check of a loaded model.
+
+A model that the gates let through wrongly would answer wrongly in silence, so the last word has a forked tree of
+tokens run with the real weights against transformers' own `eager` attention.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from treereason.core import UserError
+
+if TYPE_CHECKING:
+    from treereason.engine.model import Model
+
+LAYER_TYPES = {"full_attention", "sliding_attention"}
+POSITION_DEPENDENT_ROPE = {"dynamic", "longrope"}
+ALIBI = {"bloom", "mpt"}
+TOLERANCE = {"float32": 1e-4, "float16": 2e-2, "bfloat16": 1e-1}
+
+
+def check_checkpoint(name: str) -> None:
+    """Gate on the files alone; imports neither torch nor transformers. A hub id passes: it is checked when loaded.
+
+    Raises UserError for a folder that is none, unreadable files, or an architecture that cannot be served.
+    """
+    folder = Path(name).expanduser()
+    if not folder.is_dir():
+        if folder.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
+            raise UserError(f"model.name={name}: no such folder")
+        return
+    path = folder / "config.json"
+    if not path.is_file():
+        raise UserError(f"model.name={name}: the folder holds no config.json")
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path}: is no JSON: {error}") from None
+    if not isinstance(config, dict):
+        raise UserError(f"{path}: is no JSON object")
+    if reason := refusal(config):
+        raise UserError(f"model.name={name}: {config.get('model_type')} cannot be served: {reason}")
+    tensor_names(folder)
+
+
+def refusal(config: dict[str, Any]) -> str | None:
+    """Why a model with this config.json cannot be served by tree attention, None when nothing speaks against it."""
+    text = config.get("text_config") if isinstance(config.get("text_config"), dict) else config
+    assert isinstance(text, dict)
+    if config.get("is_encoder_decoder"):
+        return "an encoder-decoder has no single token tree"
+    if text.get("model_type") in ALIBI or text.get("alibi"):
+        return "its attention adds ALiBi biases, which the tree's does not know"
+    if text.get("attention_chunk_size"):
+        return f"its attention is cut into chunks of {text['attention_chunk_size']} tokens"
+    if other := sorted(set(text.get("layer_types") or ()) - LAYER_TYPES):
+        return f"it has layers of type {', '.join(other)}; served are {', '.join(sorted(LAYER_TYPES))}"
+    rope_types = _rope_types(text.get("rope_parameters")) | _rope_types(text.get("rope_scaling"))
+    if found := rope_types & POSITION_DEPENDENT_ROPE:
+        return f"its RoPE ({', '.join(sorted(found))}) depends on the longest position in a step, so on other branches"
+    return None
+
+
+def tensor_names(folder: Path) -> set[str]:
+    """Names in the headers of a checkpoint's safetensors files. Raises UserError for missing or broken files."""
+    index = folder / "model.safetensors.index.json"
+    files = [folder / "model.safetensors"]
+    if index.is_file():
+        files = sorted({folder / file for file in json.loads(index.read_text())["weight_map"].values()})
+    return {name for file in files for name in _header(file) if name != "__metadata__"}
+
+
+def check_architecture(name: str, network_class: Any, config: Any) -> None:
+    """Gate on the architecture, once transformers has named it. Raises UserError."""
+    if not getattr(network_class, "_supports_attention_backend", False):
+        raise UserError(
+            f"model.name={name}: {config.model_type} cannot be served: its attention cannot be replaced in transformers"
+        )
+    if reason := refusal(config.to_dict()):
+        raise UserError(f"model.name={name}: {config.model_type} cannot be served: {reason}")
+
+
+def check_tensors(name: str, expected: Iterable[str], tied: Iterable[str], folder: Path) -> None:
+    """Refuse a checkpoint that lacks tensors, before any is read. Raises UserError.
+
+    Where the checkpoint has names that the model does not know, it may be renamed while loading, and the loader
+    decides.
+    """
+    present = tensor_names(folder)
+    wanted = set(expected) - set(tied)
+    missing = sorted(wanted - present)
+    if missing and present <= wanted | set(tied):
+        raise UserError(f"model.name={name}: the checkpoint lacks {len(missing)} of its tensors, first {missing[0]}")
+
+
+def self_check(name: str, model: Model) -> None:
+    """Run a forked tree of 30 tokens against `eager` runs of its branches. Raises UserError when logits differ."""
+    import torch
+
+    from treereason.engine.attention import KVCache, plan_step
+    from treereason.engine.forest import RUN, Forest
+    from treereason.engine.pages import PagePool
+
+    forest, cache = Forest(PagePool(9), page_size=4), KVCache(9, page_size=4)
+    tokens = [(7 + 13 * i) % model.vocabulary_size for i in range(30)]
+    root = forest.attach(tokens[:14], RUN)
+    forest.compute(root, 14)
+    model.forward(plan_step(forest, {root: 14}, cache), [])
+    branches = [forest.fork(root, RUN) for _ in range(2)]
+    for branch, text in zip(branches, (tokens[14:20], tokens[20:]), strict=True):
+        branch.tokens = text
+        forest.compute(branch, len(text))
+    step = plan_step(forest, {branch: len(branch.tokens) for branch in branches}, cache)
+    logits = model.forward(step, [step.last_row[branch] for branch in branches])
+    want = torch.stack([model.eager_logits(root.tokens + branch.tokens) for branch in branches])
+    error = ((logits - want).abs().max() / want.abs().max()).item()
+    tolerance = TOLERANCE[str(logits.dtype).removeprefix("torch.")]
+    if not error <= tolerance:
+        raise UserError(
+            f"model.name={name}: its logits on a token tree differ from its own by {error:.1e} of their size "
+            f"(allowed {tolerance:.0e}): its attention has something that the tree's lacks"
+        )
+
+
+def _rope_types(rope: Any) -> set[str]:
+    """RoPE types in a config, which may hold one set of parameters or one for each layer type."""
+    if not isinstance(rope, dict):
+        return set()
+    own = rope.get("rope_type", rope.get("type"))
+    return ({own} if isinstance(own, str) else set()).union(*(_rope_types(value) for value in rope.values()))
+
+
+def _header(path: Path) -> dict[str, Any]:
+    """The JSON header of a safetensors file."""
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; weights are read from safetensors only")
+    with path.open("rb") as file:
+        length = file.read(8)
+        size = struct.unpack("<Q", length)[0] if len(length) == 8 else 0
+        total = path.stat().st_size
+        try:
+            header = json.loads(file.read(size)) if 0 < size <= total - 8 else None
+        except ValueError:
+            header = None
+    if not isinstance(header, dict):
+        raise UserError(f"{path}: is no safetensors file, or was cut off")
+    ends = [tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__"]
+    if 8 + size + max(ends, default=0) > total:
+        raise UserError(f"{path}: is cut off: {total:,} bytes of {8 + size + max(ends):,}")
+    return header

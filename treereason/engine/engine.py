@@ -1,0 +1,197 @@
+"""The engine: takes expansions, decodes all their branches together, one step at a time, over one token forest."""
+
+from __future__ import annotations
+
+from time import perf_counter
+
+import torch
+
+from treereason.core import Cost, Decoded, Expansion
+from treereason.engine.attention import KVCache, plan_step
+from treereason.engine.branch import Branch
+from treereason.engine.forest import RUN, Forest, Node
+from treereason.engine.model import Model
+from treereason.engine.pages import PagePool
+from treereason.engine.sampler import branch_key, sample
+from treereason.engine.scheduler import PromptJob, Scheduler, Work
+from treereason.events import StepDone
+
+PAGE_SIZE = 16
+
+
+class Engine:
+    """One token forest, one model, one step for all branches of all problems.
+
+    A decoded thought keeps its KV until `release` or `end_problem`. kv_tokens: size of the KV pool; a branch or
+    prompt that finds no page in it fails with an error that says so.
+    """
+
+    def __init__(self, model: Model, *, seed: int, max_branches: int, prefill_tokens: int, kv_tokens: int) -> None:
+        num_pages = -(-kv_tokens // PAGE_SIZE)
+        self.model = model
+        self.forest = Forest(PagePool(num_pages), PAGE_SIZE)
+        self._cache = KVCache(num_pages, PAGE_SIZE)
+        self._scheduler = Scheduler(max_branches, prefill_tokens)
+        self._seed = seed
+        self._heads: dict[tuple[int, ...], Node] = {}
+        self._thoughts: dict[tuple[str, tuple[int, ...]], tuple[Node, list[int]]] = {}
+        self._failed: list[Decoded] = []
+        self._num_steps = 0
+
+    @property
+    def busy(self) -> bool:
+        return self._scheduler.busy or bool(self._failed)
+
+    def submit(self, expansion: Expansion) -> None:
+        """Queue the expansion; its children come back from `step`, failed ones with an error."""
+        try:
+            node = self._attach(expansion)
+        except ValueError as error:
+            self._fail(expansion, str(error))
+        else:
+            self._scheduler.add_prompt(PromptJob(expansion, node))
+
+    def step(self) -> tuple[list[Decoded], StepDone | None]:
+        """Compute one step. Returns the children that are done, and the step's figures (None when nothing ran)."""
+        started = perf_counter()
+        work = self._scheduler.pick(self.forest)
+        done = self._no_room(work)
+        if not work.tokens:
+            return done + self._take_failed(), None
+        step = plan_step(self.forest, work.tokens, self._cache)
+        targets = [branch.node for branch in work.branches] + [job.node for job in work.prompts]
+        read_tree = step.plan.kv_tokens_read_tree
+        read_sequence = sum(node.start + node.num_cached for node in targets) or read_tree
+        logits = self.model.forward(step, [step.last_row[node] for node in targets])
+        branches = list(work.branches)
+        rows = list(range(len(branches)))
+        for row, job in enumerate(work.prompts, start=len(branches)):
+            children = self._start_children(job)
+            branches += children
+            rows += [row] * len(children)
+        self._sample(logits[rows], branches)
+        for branch in branches[len(work.branches) :]:
+            if not branch.done:
+                self._scheduler.add_branch(branch)
+        done += [self._finish(branch) for branch in branches if branch.done]
+        self._num_steps += 1
+        figures = StepDone(
+            step=self._num_steps,
+            num_branches=len(work.branches),
+            num_waiting=self._scheduler.num_waiting,
+            tokens_prefilled=work.num_prefilled,
+            tokens_decoded=len(branches),
+            kv_tokens_used=self.forest.num_tokens,
+            kv_tokens_peak=self.forest.num_tokens_peak,
+            kv_tokens_capacity=self.forest.pool.num_pages * PAGE_SIZE,
+            kv_tokens_read_tree=read_tree,
+            kv_tokens_read_sequence=read_sequence,
+            seconds=perf_counter() - started,
+        )
+        return done + self._take_failed(), figures
+
+    def release(self, problem: str, path: tuple[int, ...]) -> None:
+        """Return a thought's KV now; what others stand on stays. Unknown thoughts (the root, failed ones) are fine."""
+        node, _ = self._thoughts.pop((problem, path), (None, []))
+        if node is not None:
+            self.forest.release(node)
+
+    def end_problem(self, problem: str) -> int:
+        """Stop and release all that the problem still has; returns the most KV tokens it ever held."""
+        for item in self._scheduler.drop(problem):
+            self.forest.release(item.node)
+        self._failed = [failed for failed in self._failed if failed.problem != problem]
+        for owner, path in [key for key in self._thoughts if key[0] == problem]:
+            self.release(owner, path)
+        peak = self.forest.peak_of(problem)
+        self.forest.forget(problem)
+        self.forest.check()
+        return peak
+
+    def _attach(self, expansion: Expansion) -> Node:
+        """The held node of the expansion's prompt. Raises ValueError when there is nothing, or too much, to compute."""
+        prompt, problem = expansion.prompt, expansion.problem
+        below: Node | None = None
+        if prompt.appended and expansion.parent:
+            if (problem, expansion.parent) not in self._thoughts:
+                raise ValueError("an appended prompt, but the parent's KV has been returned")
+            below, tail = self._thoughts[problem, expansion.parent]
+            tokens = tail + self.model.encode_appended(prompt.text)
+            if not tokens:
+                raise ValueError("an empty appended prompt after a thought that ended its text")
+        else:
+            tokens, num_shared = self.model.encode(prompt)
+            head = tuple(tokens[:num_shared])
+            if head and head not in self._heads:
+                self._heads[head] = self.forest.attach(head, RUN)
+        length = len(tokens) + (below.end if below else 0)
+        if length >= self.model.max_positions:
+            raise ValueError(f"a prompt of {length} tokens; the model holds {self.model.max_positions}")
+        return self.forest.attach(tokens, problem, below)
+
+    def _start_children(self, job: PromptJob) -> list[Branch]:
+        expansion, node = job.expansion, job.node
+        children = []
+        for path in expansion.children:
+            # The prompt is computed once for all children: the first one bears its cost.
+            first = path == expansion.children[0]
+            cost = Cost(tokens_prefilled=job.num_prefilled, tokens_reused=node.end - job.num_prefilled)
+            children.append(
+                Branch(
+                    problem=expansion.problem,
+                    path=path,
+                    node=self.forest.fork(node, expansion.problem),
+                    prompt=expansion.prompt,
+                    sampling=expansion.sampling,
+                    key=branch_key(self._seed, expansion.problem, path),
+                    max_tokens=min(expansion.prompt.max_tokens, self.model.max_positions - node.end),
+                    cost=cost if first else Cost(tokens_reused=node.end),
+                )
+            )
+        self.forest.release(node)
+        return children
+
+    def _sample(self, logits: torch.Tensor, branches: list[Branch]) -> None:
+        """Draw each branch's next token from its row of logits [len(branches), V] and hand it over."""
+        if not branches:
+            return
+        device = logits.device
+        tokens, logprobs = sample(
+            logits,
+            torch.tensor([branch.key for branch in branches], device=device),
+            torch.tensor([branch.node.end for branch in branches], device=device),
+            torch.tensor([branch.sampling.temperature for branch in branches], device=device),
+            torch.tensor([branch.sampling.top_p for branch in branches], device=device),
+        )
+        broken = logits.isnan().any(dim=1).tolist()
+        for branch, token, logprob, nan in zip(branches, tokens.tolist(), logprobs.tolist(), broken, strict=True):
+            if nan:
+                branch.fail(f"the model returned NaN logits at position {branch.node.end}", self.model)
+            else:
+                branch.accept(token, logprob, self.model)
+
+    def _finish(self, branch: Branch) -> Decoded:
+        if branch.error is None:
+            self._thoughts[branch.problem, branch.path] = branch.node, branch.tail
+        else:
+            self.forest.release(branch.node)
+        return Decoded(branch.problem, branch.path, branch.text, branch.logprob, branch.cost, branch.error)
+
+    def _no_room(self, work: Work) -> list[Decoded]:
+        done = []
+        for item, error in work.no_room:
+            advice = f"{error}; raise engine.kv_tokens or lower engine.parallel_problems"
+            if isinstance(item, Branch):
+                item.fail(advice, self.model)
+                done.append(self._finish(item))
+            else:
+                self.forest.release(item.node)
+                self._fail(item.expansion, advice)
+        return done
+
+    def _fail(self, expansion: Expansion, error: str) -> None:
+        self._failed += [Decoded(expansion.problem, path, "", 0.0, Cost(), error) for path in expansion.children]
+
+    def _take_failed(self) -> list[Decoded]:
+        failed, self._failed = self._failed, []
+        return failed

@@ -1,0 +1,181 @@
+"""The token forest: every shared token is one entry of one node, whose KV lies in pages that the node alone owns.
+
+A node's path from the ground is the token sequence of whatever stands on it. Forking opens an empty child and
+copies nothing; the last release of a leaf returns its pages at once. A prompt shares the longest prefix it can:
+whole nodes, and within a node whole pages, so that a split never copies KV either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from treereason.engine.pages import PagePool
+
+RUN = ""
+"""Owner of nodes that every problem may share: heads of prompts, kept for the whole run."""
+
+
+@dataclass(eq=False)
+class Node:
+    """A run of tokens. `tokens[:num_cached]` have their KV in `pages`; the rest wait to be computed.
+
+    start: position of the first token along the path. num_holders: how many thoughts, branches or heads stand on
+    it. growing: a branch still appends to it, so nobody else may attach below or inside.
+    """
+
+    owner: str
+    parent: Node | None
+    start: int
+    tokens: list[int] = field(default_factory=list)
+    num_cached: int = 0
+    pages: list[int] = field(default_factory=list)
+    children: list[Node] = field(default_factory=list)
+    num_holders: int = 0
+    growing: bool = False
+
+    @property
+    def end(self) -> int:
+        return self.start + len(self.tokens)
+
+    @property
+    def num_pending(self) -> int:
+        return len(self.tokens) - self.num_cached
+
+    def path(self) -> list[Node]:
+        """Nodes from the ground's child down to this one."""
+        nodes: list[Node] = []
+        node: Node = self
+        while node.parent is not None:
+            nodes.append(node)
+            node = node.parent
+        return nodes[::-1]
+
+
+class Forest:
+    """All token trees of a run over one page pool. Counters are in tokens whose KV is stored."""
+
+    def __init__(self, pool: PagePool, page_size: int) -> None:
+        self.pool = pool
+        self.page_size = page_size
+        self.ground = Node(owner=RUN, parent=None, start=0)
+        self.num_tokens = 0
+        self.num_tokens_peak = 0
+        self._owned: dict[str, int] = {}
+        self._owned_peak: dict[str, int] = {}
+
+    def attach(self, tokens: Sequence[int], owner: str, below: Node | None = None) -> Node:
+        """A held node that ends with `tokens` below `below` (the ground when None).
+
+        Shares the longest prefix with nodes of the same owner or of the run. At least the last token is always
+        new, so that computing the node yields its logits. Raises ValueError for no tokens.
+        """
+        if not tokens:
+            raise ValueError("a prompt has no tokens")
+        node = below or self.ground
+        done, last = 0, len(tokens) - 1
+        while (found := self._best_child(node, tokens[done:last], owner)) is not None:
+            child, shared = found
+            node = child if shared == len(child.tokens) else self._split(child, shared)
+            done += shared
+        new = self._child(node, owner)
+        new.tokens = list(tokens[done:])
+        return new
+
+    def fork(self, node: Node, owner: str) -> Node:
+        """A held, empty, growing child: one more branch. Copies nothing."""
+        branch = self._child(node, owner)
+        branch.growing = True
+        return branch
+
+    def hold(self, node: Node) -> None:
+        node.num_holders += 1
+
+    def release(self, node: Node) -> None:
+        """Give up one hold; nodes that nobody stands on or below return their pages now."""
+        node.num_holders -= 1
+        assert node.num_holders >= 0
+        while node.parent is not None and not node.num_holders and not node.children:
+            self.pool.release(node.pages)
+            self._count(node.owner, -node.num_cached)
+            node.parent.children.remove(node)
+            node = node.parent
+
+    def compute(self, node: Node, count: int) -> None:
+        """Make room for the KV of the node's next `count` tokens and count them as stored. Raises PoolFull."""
+        needed = -(-(node.num_cached + count) // self.page_size) - len(node.pages)
+        if needed > 0:
+            node.pages += self.pool.allocate(needed)
+        node.num_cached += count
+        assert node.num_cached <= len(node.tokens)
+        self._count(node.owner, count)
+
+    def nodes(self) -> Iterator[Node]:
+        """Every node, depth-first."""
+        stack = self.ground.children[::-1]
+        while stack:
+            node = stack.pop()
+            yield node
+            stack.extend(reversed(node.children))
+
+    def peak_of(self, owner: str) -> int:
+        """Most tokens that the owner's nodes ever stored at once."""
+        return self._owned_peak.get(owner, 0)
+
+    def forget(self, owner: str) -> None:
+        """Drop the owner's counters; its nodes must be gone. Called when a problem ends."""
+        assert not self._owned.pop(owner, 0)
+        self._owned_peak.pop(owner, None)
+
+    def check(self) -> None:
+        """Conservation: free and owned pages are the pool, no page twice, every node has just the pages it needs."""
+        owned = [page for node in self.nodes() for page in node.pages]
+        assert sorted([*owned, *self.pool.free]) == list(range(self.pool.num_pages)), "pages lost or owned twice"
+        assert self.num_tokens == sum(node.num_cached for node in self.nodes())
+        for node in self.nodes():
+            assert node.parent is not None
+            assert node.start == node.parent.end
+            assert len(node.pages) == -(-node.num_cached // self.page_size)
+            assert node.num_holders or node.children, "a node that nobody stands on"
+
+    def _child(self, parent: Node, owner: str) -> Node:
+        assert not parent.growing
+        child = Node(owner=owner, parent=parent, start=parent.end, num_holders=1)
+        parent.children.append(child)
+        return child
+
+    def _best_child(self, node: Node, tokens: Sequence[int], owner: str) -> tuple[Node, int] | None:
+        """The child that shares most of `tokens`, and how many: its whole length or whole pages of it."""
+        best: tuple[Node, int] | None = None
+        for child in node.children:
+            if child.growing or not child.tokens or child.owner not in (owner, RUN):
+                continue
+            shared = 0
+            for mine, theirs in zip(tokens, child.tokens, strict=False):
+                if mine != theirs:
+                    break
+                shared += 1
+            if shared < len(child.tokens):
+                shared -= shared % self.page_size
+            if shared and (best is None or shared > best[1]):
+                best = child, shared
+        return best
+
+    def _split(self, node: Node, at: int) -> Node:
+        """Cut `node` before token `at`, a multiple of the page size; returns the new upper half."""
+        assert node.parent is not None
+        upper = Node(owner=node.owner, parent=node.parent, start=node.start, children=[node])
+        upper.tokens, node.tokens = node.tokens[:at], node.tokens[at:]
+        upper.num_cached = min(at, node.num_cached)
+        node.num_cached -= upper.num_cached
+        num_pages = -(-upper.num_cached // self.page_size)
+        upper.pages, node.pages = node.pages[:num_pages], node.pages[num_pages:]
+        node.parent.children[node.parent.children.index(node)] = upper
+        node.parent, node.start = upper, node.start + at
+        return upper
+
+    def _count(self, owner: str, tokens: int) -> None:
+        self.num_tokens += tokens
+        self.num_tokens_peak = max(self.num_tokens_peak, self.num_tokens)
+        self._owned[owner] = self._owned.get(owner, 0) + tokens
+        self._owned_peak[owner] = max(self._owned_peak.get(owner, 0), self._owned[owner])

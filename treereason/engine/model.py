@@ -1,0 +1,142 @@
+"""A transformers causal LM and its tokenizer, as the engine uses them: encode, forward over packed rows, decode."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers.utils.logging import disable_progress_bar
+
+from treereason.core import Prompt, UserError
+from treereason.engine import attention
+from treereason.engine.attention import TreeStep
+from treereason.engine.checks import check_architecture, check_tensors, self_check
+
+EMBEDDED = Path(__file__).resolve().parent.parent / "embedded"
+
+
+def resolve(name: str) -> str:
+    """Folder of the shipped model for "embedded", otherwise the path or hub id as given."""
+    return str(EMBEDDED) if name == "embedded" else name
+
+
+class Model:
+    """Wraps a loaded model; its attention becomes the tree's. style: "chat" puts prompts in the chat template."""
+
+    def __init__(self, network: PreTrainedModel, tokenizer: Any, style: str) -> None:
+        self.tokenizer = tokenizer
+        self.style = style
+        network.train(False)
+        network.set_attn_implementation(attention.NAME)
+        self._network = network
+        config = network.config.get_text_config()
+        self.max_positions: int = config.max_position_embeddings
+        eos = network.generation_config.eos_token_id if network.generation_config else None
+        eos = tokenizer.eos_token_id if eos is None else eos
+        self.eos_ids = frozenset(eos if isinstance(eos, list) else [eos])
+        num_kv_heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+        head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        itemsize = next(network.parameters()).element_size()
+        self.vocabulary_size: int = config.vocab_size
+        self.kv_bytes_per_token: int = 2 * config.num_hidden_layers * num_kv_heads * head_dim * itemsize
+        self._heads: dict[str, list[int]] = {}
+        self._pieces: dict[int, str] = {}
+
+    @torch.inference_mode()
+    def forward(self, step: TreeStep, rows: list[int]) -> torch.Tensor:
+        """Logits [len(rows), V] of the given rows; KV of all rows is stored on the way."""
+        output = self._network(
+            input_ids=step.token_ids[None],
+            position_ids=step.positions[None],
+            use_cache=False,
+            logits_to_keep=torch.tensor(rows, dtype=torch.long),
+            tree=step,
+        )
+        logits: torch.Tensor = output.logits[0]
+        return logits
+
+    @torch.inference_mode()
+    def eager_logits(self, tokens: list[int]) -> torch.Tensor:
+        """Logits [V] after a sequence by transformers' own attention: what the tree is checked against."""
+        self._network.set_attn_implementation("eager")
+        try:
+            output = self._network(input_ids=torch.tensor([tokens], device=self._network.device), use_cache=False)
+        finally:
+            self._network.set_attn_implementation(attention.NAME)
+        logits: torch.Tensor = output.logits[0, -1]
+        return logits
+
+    def encode(self, prompt: Prompt) -> tuple[list[int], int]:
+        """Token ids of a fresh prompt, and how many leading ones every problem shares."""
+        tokens = self._encode_fresh(prompt.shared + prompt.text)
+        if not prompt.shared:
+            return tokens, 0
+        if prompt.shared not in self._heads:
+            self._heads[prompt.shared] = self._encode_fresh(prompt.shared)
+        num_shared = 0
+        for mine, theirs in zip(tokens, self._heads[prompt.shared], strict=False):
+            if mine != theirs:
+                break
+            num_shared += 1
+        return tokens, num_shared
+
+    def encode_appended(self, text: str) -> list[int]:
+        """Token ids of text that continues a branch."""
+        tokens: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"] if text else []
+        return tokens
+
+    def decode(self, tokens: list[int]) -> str:
+        text: str = self.tokenizer.decode(tokens, skip_special_tokens=True)
+        return text
+
+    def piece(self, token: int) -> str:
+        """Text of one token alone; a cheap hint whether a stop string can have ended with it."""
+        if token not in self._pieces:
+            self._pieces[token] = self.tokenizer.decode([token])
+        return self._pieces[token]
+
+    def _encode_fresh(self, text: str) -> list[int]:
+        if self.style == "chat":
+            message = [{"role": "user", "content": text}]
+            text = self.tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
+        tokens: list[int] = self.tokenizer(text, add_special_tokens=self.style != "chat")["input_ids"]
+        return tokens
+
+
+def load_model(name: str, *, style: str, dtype: str = "auto", device: str = "auto") -> Model:
+    """Load from a folder or hub id; safetensors only, no remote code. Raises UserError for what cannot be served.
+
+    dtype "auto" is the checkpoint's own.
+    """
+    location = resolve(name)
+    if device not in ("auto", "cpu"):
+        raise UserError(f"model.device={device}: the engine decodes on the CPU; use model.device=cpu")
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # its retries would bury the one line below
+    disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        config = AutoConfig.from_pretrained(location, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(location, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise UserError(f"model.name={name}: {str(error).strip().splitlines()[0]}") from None
+    if style == "chat" and not getattr(tokenizer, "chat_template", None):
+        raise UserError(f"model.name={name}: its tokenizer has no chat template; use model.style=plain")
+    if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
+        raise UserError(f"model.name={name}: {config.model_type} is no causal language model of transformers")
+    network_class: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
+    check_architecture(name, network_class, config)
+    if Path(location).is_dir():
+        with torch.device("meta"):
+            skeleton = network_class(config)
+        check_tensors(name, skeleton.state_dict(), skeleton.all_tied_weights_keys, Path(location))
+    loaded: Any = AutoModelForCausalLM.from_pretrained(
+        location, dtype=dtype, use_safetensors=True, trust_remote_code=False, output_loading_info=True
+    )
+    network, info = loaded
+    if missing := sorted(info["missing_keys"]):
+        raise UserError(f"model.name={name}: the checkpoint lacks {len(missing)} of its tensors, first {missing[0]}")
+    model = Model(network, tokenizer, style)
+    self_check(name, model)
+    return model

@@ -1,0 +1,142 @@
+"""One run from a checked configuration to a run folder: model, engine, search, record, display."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from treereason import events, plugins
+from treereason.config import Config
+from treereason.core import Sampling, Search
+from treereason.display.modes import display
+from treereason.engine.engine import PAGE_SIZE, Engine
+from treereason.engine.model import Model, load_model
+from treereason.job import Job
+from treereason.record.journal import Journal
+from treereason.record.results import Results
+from treereason.record.summary import Summary
+from treereason.runner import Runner
+from treereason.search.scoring import Scoring
+from treereason.search.single_sample import SingleSample
+
+JOURNAL = "journal.sqlite"
+MAX_KV_TOKENS = 128 * 1024
+KV_SHARE_OF_MEMORY = 0.25
+
+
+def load(config: Config) -> Model:
+    """The configured model. Raises UserError for one that cannot be served."""
+    threads = config.engine.threads
+    if threads is None and config.model.name == "embedded":
+        threads = 1  # it is too small to gain from more (docs/log.md)
+    if threads is not None:
+        torch.set_num_threads(threads)
+    return load_model(config.model.name, style=config.model.style, dtype=config.model.dtype, device=config.model.device)
+
+
+def run_experiment(job: Job, model: Model, folder: Path) -> dict[str, Any]:
+    """Run and record; returns what summary.json holds. Ctrl-C ends the run early, and cleanly."""
+    config = job.config
+    folder.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        journal = stack.enter_context(Journal(folder / JOURNAL))
+        results = stack.enter_context(Results(folder))
+        summary = Summary()
+        screen = stack.enter_context(display(config.display))
+        scoring = Scoring(job.scorer, config.scorer_timeout_s, plugins.load)
+        stack.callback(scoring.close)
+        interrupted = stack.enter_context(_interrupt())
+
+        def emit(event: events.Event) -> None:
+            for sink in (journal, results, summary, screen):
+                sink(event)
+
+        engine = Engine(
+            model,
+            seed=config.seed,
+            max_branches=config.engine.max_branches,
+            prefill_tokens=config.engine.prefill_tokens,
+            kv_tokens=config.engine.kv_tokens or _default_kv_tokens(model),
+        )
+        passes: list[tuple[str, Search, float]] = [("search", job.search, config.temperature)]
+        if config.baseline == "greedy":
+            passes.append(("greedy", SingleSample(), 0.0))
+        for name, algorithm, temperature in passes:
+            if interrupted:
+                break
+            emit(_started(job, name))
+            Runner(
+                engine=engine,
+                scoring=scoring,
+                task=job.task,
+                search=algorithm,
+                sampling=Sampling(temperature, config.top_p),
+                parallel_problems=config.engine.parallel_problems,
+                emit=emit,
+                stopped=lambda: bool(interrupted),
+            ).run(job.problems)
+        status = "interrupted" if interrupted else "done"
+        results.close()
+        summary.write(folder, status)
+        emit(events.RunDone(status, summary.as_dict(status), _shown(folder)))
+        return summary.as_dict(status)
+
+
+def _started(job: Job, pass_name: str) -> events.RunStarted:
+    config = job.config
+    return events.RunStarted(
+        task=config.task["name"],
+        search=config.search["name"],
+        model=config.model.name,
+        scorer=job.scorer.rpartition(":")[2].removeprefix("SCORERS."),
+        seed=config.seed,
+        num_problems=len(job.problems),
+        pass_name=pass_name,
+        config=config.model_dump(mode="json"),
+        program=job.program,
+        overrides=job.overrides,
+        scorer_oracle=bool(getattr(plugins.load(job.scorer), "oracle", False)),
+    )
+
+
+def _shown(folder: Path) -> str:
+    """The folder as the user would type it from here."""
+    here = Path.cwd()
+    return str(folder.relative_to(here) if folder.is_relative_to(here) else folder)
+
+
+def _default_kv_tokens(model: Model) -> int:
+    """As much as a quarter of the free memory holds, at most MAX_KV_TOKENS."""
+    free_bytes = _free_memory_bytes()
+    return max(PAGE_SIZE, min(MAX_KV_TOKENS, int(free_bytes * KV_SHARE_OF_MEMORY) // model.kv_bytes_per_token))
+
+
+def _free_memory_bytes() -> int:
+    """Memory that new allocations can have without swapping (Linux); 4 GiB where the system does not tell."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration):
+        return 4 * 1024**3
+
+
+@contextmanager
+def _interrupt() -> Iterator[list[int]]:
+    """A list that is empty until the first Ctrl-C. That one ends the run between two steps, a second one at once."""
+    received: list[int] = []
+
+    def on_interrupt(number: int, _frame: object) -> None:
+        if received:
+            raise KeyboardInterrupt
+        received.append(number)
+
+    previous = signal.signal(signal.SIGINT, on_interrupt)
+    try:
+        yield received
+    finally:
+        signal.signal(signal.SIGINT, previous)

@@ -1,0 +1,149 @@
+"""Drives the searches of all problems over one engine: whoever can go on goes on, then everybody decodes together."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Coroutine, Sequence
+
+from treereason import events
+from treereason.core import Problem, Sampling, Search, Task, Thought
+from treereason.engine.engine import Engine
+from treereason.search.explorer import Explorer, Wait
+from treereason.search.scoring import Scoring
+
+
+class _Run:
+    """One problem in flight: its coroutine, and what that waits for."""
+
+    def __init__(self, explorer: Explorer, coroutine: Coroutine[Wait, None, Thought | None]) -> None:
+        self.explorer = explorer
+        self.num_awaited = 0
+        self._coroutine = coroutine
+
+    def resume(self) -> Wait | None:
+        """What it waits for next, None when it is over; `answer` and `error` hold its end."""
+        self.answer: Thought | None = None
+        self.error: str | None = None
+        try:
+            return self._coroutine.send(None)
+        except StopIteration as stop:
+            self.answer = stop.value
+        except Exception as error:
+            self.error = f"search: {type(error).__name__}: {error}"
+        return None
+
+    def close(self) -> None:
+        self._coroutine.close()
+
+
+class Runner:
+    """Runs one search over many problems, at most `parallel_problems` at a time, in their order.
+
+    `stopped` is asked between steps: once it says yes, problems in flight are given up and `run` returns.
+    """
+
+    def __init__(
+        self,
+        *,
+        engine: Engine,
+        scoring: Scoring,
+        task: Task,
+        search: Search,
+        sampling: Sampling,
+        parallel_problems: int,
+        emit: events.Sink,
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._engine = engine
+        self._scoring = scoring
+        self._task = task
+        self._search = search
+        self._sampling = sampling
+        self._parallel_problems = parallel_problems
+        self._emit = emit
+        self._stopped = stopped
+        self._active: dict[str, _Run] = {}
+
+    def run(self, problems: Sequence[Problem]) -> None:
+        waiting = deque(problems)
+        while (waiting or self._active) and not self._stopped():
+            while waiting and len(self._active) < self._parallel_problems:
+                self._start(waiting.popleft())
+            if self._engine.busy:
+                decoded, figures = self._engine.step()
+                if figures is not None:
+                    self._emit(figures)
+                for child in decoded:
+                    run = self._active[child.problem]
+                    run.explorer.take_decoded(child)
+                    self._one_less(run)
+            for thought, verdict in self._scoring.poll(0.0 if self._engine.busy else 0.05):
+                if (scored := self._active.get(thought.problem.id)) is not None:
+                    scored.explorer.take_score(thought, verdict)
+                    self._one_less(scored)
+        for run in list(self._active.values()):
+            self._end(run)
+
+    def _start(self, problem: Problem) -> None:
+        self._emit(events.ProblemStarted(problem.id, problem.input))
+        explorer = Explorer(
+            problem,
+            self._task,
+            style=self._engine.model.style,
+            sampling=self._sampling,
+            release=lambda path: self._engine.release(problem.id, path),
+            emit=self._emit,
+        )
+        run = _Run(explorer, self._search.run(explorer))
+        self._active[problem.id] = run
+        self._advance(run)
+
+    def _one_less(self, run: _Run) -> None:
+        run.num_awaited -= 1
+        if not run.num_awaited:
+            self._advance(run)
+
+    def _advance(self, run: _Run) -> None:
+        """Let the search go on until it waits for something, or is over."""
+        wait = run.resume()
+        if wait is None:
+            self._done(run, self._end(run))
+            return
+        run.num_awaited = sum(len(expansion.children) for expansion in wait.expansions) + len(wait.thoughts)
+        assert run.num_awaited, "a search waits for nothing"
+        for expansion in wait.expansions:
+            self._engine.submit(expansion)
+        for thought in wait.thoughts:
+            self._scoring.submit(thought)
+
+    def _end(self, run: _Run) -> int:
+        """Return all KV of the problem; the most KV tokens that it held."""
+        problem = run.explorer.root.problem
+        del self._active[problem.id]
+        run.close()
+        return self._engine.end_problem(problem.id)
+
+    def _done(self, run: _Run, kv_tokens_peak: int) -> None:
+        explorer, best = run.explorer, run.answer
+        problem = explorer.root.problem
+        samples = explorer.single_samples()
+        error = run.error
+        if best is None and error is None:
+            error = next((t.error for t in explorer.thoughts if t.error), "no thought holds an answer")
+        self._emit(
+            events.ProblemDone(
+                problem=problem.id,
+                status="done" if error is None else "failed",
+                solved=best is not None and self._task.solved(problem, best.answer),
+                score=best.score.value if best is not None and best.score is not None else None,
+                answer=best.answer if best is not None else None,
+                best=best.path if best is not None else None,
+                error=error,
+                tokens_decoded=explorer.cost.tokens_decoded,
+                tokens_prefilled=explorer.cost.tokens_prefilled,
+                tokens_reused=explorer.cost.tokens_reused,
+                kv_tokens_peak=kv_tokens_peak,
+                single_sample_scores=tuple(t.score.value for t in samples if t.score is not None),
+                single_sample_solved=tuple(self._task.solved(problem, t.answer) for t in samples),
+            )
+        )

@@ -1,0 +1,17 @@
+"""Independent samples of a whole answer, which self-consistency, best of n and the baseline start from."""
+
+from __future__ import annotations
+
+from treereason.core import Thought, Tree
+
+
+async def sample_answers(tree: Tree, n: int, max_steps: int = 64) -> list[Thought]:
+    """n chains from the root to an answer, all decoded together; a step that holds no answer is continued."""
+    thoughts = await tree.expand([tree.root], n)
+    for _ in range(max_steps):
+        steps = [thought for thought in thoughts if tree.unfinished(thought)]
+        if not steps:
+            break
+        longer = dict(zip(steps, await tree.expand(steps, 1), strict=True))
+        thoughts = [longer.get(thought, thought) for thought in thoughts]
+    return thoughts

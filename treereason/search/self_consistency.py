@@ -1,0 +1,26 @@
+"""Self-consistency: the answer that most samples agree on (Wang et al. 2022, arXiv 2203.11171)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field
+
+from treereason.core import Thought, Tree
+from treereason.search.sampling import sample_answers
+
+
+@dataclass(frozen=True)
+class SelfConsistency:
+    """n samples, a vote over their answers, the earliest of equals. Scores are for the report; they do not vote."""
+
+    n: Annotated[int, Field(ge=1)] = 15
+
+    async def run(self, tree: Tree) -> Thought | None:
+        samples = await sample_answers(tree, self.n)
+        await tree.score(samples)
+        answered = [thought for thought in samples if thought.answer is not None]
+        votes = Counter(repr(thought.answer) for thought in answered)
+        return max(answered, key=lambda thought: votes[repr(thought.answer)], default=None)

@@ -1,0 +1,18 @@
+"""One sample a problem: the baseline that every search has to beat."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from treereason.core import Thought, Tree
+from treereason.search.sampling import sample_answers
+
+
+@dataclass(frozen=True)
+class SingleSample:
+    """One chain from the root to an answer."""
+
+    async def run(self, tree: Tree) -> Thought | None:
+        [sample] = await sample_answers(tree, 1)
+        await tree.score([sample])
+        return sample if sample.answer is not None else None

@@ -1,0 +1,31 @@
+"""Tree of thoughts, breadth first (Yao et al. 2023, arXiv 2305.10601, algorithm 1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field
+
+from treereason.core import Thought, Tree
+
+
+@dataclass(frozen=True)
+class TreeOfThoughts:
+    """Expand every thought of the frontier k times, score, keep the b best, at most `steps` times."""
+
+    k: Annotated[int, Field(ge=1)] = 5
+    b: Annotated[int, Field(ge=1)] = 1
+    steps: Annotated[int, Field(ge=1)] = 4
+
+    async def run(self, tree: Tree) -> Thought | None:
+        frontier = [tree.root]
+        for _ in range(self.steps):
+            thoughts = await tree.expand(frontier, self.k)
+            if thoughts == frontier:
+                break
+            await tree.score(thoughts)
+            frontier = tree.keep(thoughts, self.b)
+            if not frontier or any(t.score is not None and t.score.final for t in frontier):
+                break
+        return tree.best()
