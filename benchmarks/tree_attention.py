@@ -17,6 +17,7 @@ import platform
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +28,11 @@ from benchmarks.forests import Forest, levels, recorded_candidates, recorded_ste
 from benchmarks.others import OTHERS
 from benchmarks.planning import microseconds
 from treereason.kernels.plan import Plan, kv_pool
-from treereason.kernels.providers import ON_TORCH, TRITON, prepare
+from treereason.kernels.providers import TRITON, prepare
 from treereason.kernels.reference import reference_attention
 from treereason.kernels.traffic import Shape, Traffic, floor_seconds, groups_traffic, work_traffic
 
-HEADS = ((32, 32), (32, 8), (64, 8), (16, 1))
+HEADS = ((32, 8), (32, 32), (64, 8), (16, 1))
 # Datasheet bytes a second and dense 16-bit operations a second.
 DEVICES = {
     "H100": (3.35e12, 989e12),
@@ -106,7 +107,7 @@ def percentiles(run: Callable[[], object], device: str, repeats: int) -> tuple[f
         flush = torch.empty(256 << 20, dtype=torch.uint8, device=device)
         for _ in range(repeats):
             flush.zero_()
-            begin_event, end_event = (torch.Event(device, enable_timing=True) for _ in range(2))
+            begin_event, end_event = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
             begin_event.record()
             replay()
             end_event.record()
@@ -195,58 +196,40 @@ def main() -> None:
     args = parser.parse_args()
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    gpu = (
-        torch.cuda.get_device_name(0) if device == "cuda" else f"no GPU ({platform.processor() or platform.machine()})"
-    )
-    bandwidth, rate = next((v for key, v in DEVICES.items() if key in gpu), (args.bandwidth, args.rate))
-    bandwidth, rate = args.bandwidth or bandwidth, args.rate or rate
+    gpu = torch.cuda.get_device_name(0) if device == "cuda" else f"no GPU ({platform.machine()})"
+    bandwidth, rate = next((known for key, known in DEVICES.items() if key in gpu), (None, None))
+    floor = (args.bandwidth or bandwidth, args.rate or rate)
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
-    here = (*TRITON, *OTHERS) if device == "cuda" else (*(n for n in ON_TORCH if n != "reference"), "sdpa")
-    names = tuple(args.providers.split(",")) if args.providers else here
-    heads = HEADS if device == "cuda" else HEADS[1:2]
     threads = "" if device == "cuda" else f", {torch.get_num_threads()} threads"
     print(f"# {gpu}, torch {torch.__version__}, {dtype}, head size 128{threads}")
     if device == "cpu":
-        print(
-            "# no GPU: the torch path and dense attention on the CPU; no Triton kernel runs, nothing here is its speed"
-        )
-    if bandwidth is None:
+        print("# no GPU: torch path and dense attention on the CPU; no Triton kernel runs, nothing here is its speed")
+    if None in floor:
         print("# floor unknown for this device: give --bandwidth and --rate")
     columns = f"{'p20':>9} {'p50':>9} {'p80':>9} {'floor':>6} {'plan':>8} {'KV MB':>7} {'part MB':>8}"
     print(f"{'case':44} {'heads':>6} {'provider':16} {columns}")
 
     begin = time.monotonic()
     rows: list[dict[str, Any]] = []
-    for case in cases(args.data):
+    skipped = 0
+    chosen = [case for case in cases(args.data) if args.only in case.name]
+    # Heads outside: a run out of time has seen every shape with the first heads.
+    for heads, case in ((heads, case) for heads in (HEADS if device == "cuda" else HEADS[:1]) for case in chosen):
         plan = case.forest.plan(rng=np.random.default_rng(0), room=64)
-        for num_heads, num_kv_heads in heads:
-            shape = Shape(num_heads, num_kv_heads, 128, dtype.itemsize)
-            too_large = device == "cpu" and plan.num_rows * plan.kv_tokens_read_tree > 800_000
-            if args.only not in case.name or too_large or time.monotonic() - begin > args.seconds:
-                rows.append({"case": case.name, "heads": [num_heads, num_kv_heads], "skipped": True})
-                continue
-            data = tensors(plan, shape, dtype, device)
-            want = by_definition(plan, *data, scale=shape.head_dim**-0.5)
-            repeats = args.repeats or (30 if device == "cuda" else 5)
-            for name in names:
-                row: dict[str, Any] = {"case": case.name, "heads": [num_heads, num_kv_heads], "provider": name}
-                try:
-                    row |= measure(name, case, plan, shape, data, want, device, repeats)
-                    if bandwidth and rate:
-                        row["floor"] = floor_seconds(plan, shape, bandwidth=bandwidth, rate=rate) * 1e6 / row["p50"]
-                    print(_line(row), flush=True)
-                except Exception as problem:
-                    row["failed"] = f"{type(problem).__name__}: {problem}"[:200]
-                    print(f"{case.name:44} {num_heads:3}/{num_kv_heads:<2} {name:16} {row['failed'][:90]}", flush=True)
-                rows.append(row)
-    skipped = sum("skipped" in row for row in rows)
-    print(f"# {skipped} of the shapes skipped (too large for a CPU, not asked for, or out of time)")
+        too_large = device == "cpu" and plan.num_rows * plan.kv_tokens_read_tree > 800_000
+        if too_large or time.monotonic() - begin > args.seconds:
+            skipped += 1
+            continue
+        names = args.providers.split(",") if args.providers else _providers(device, heads)
+        shape = Shape(*heads, head_dim=128, itemsize=dtype.itemsize)
+        repeats = args.repeats or (30 if device == "cuda" else 5)
+        rows += compare(case, plan, shape, names, dtype, device, repeats, floor)
+    print(f"# {skipped} shapes skipped: too large for a CPU, or out of time")
     result = {
         "gpu": gpu,
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "torch": torch.__version__,
-        "triton": _triton_version(),
-        "rows": [row for row in rows if "skipped" not in row],
+        "versions": {name: _version(name) for name in ("torch", "triton", "flashinfer-python")},
+        "rows": rows,
     }
     if args.record:
         RESULTS.mkdir(exist_ok=True)
@@ -255,21 +238,55 @@ def main() -> None:
     print(json.dumps(result))
 
 
+def _providers(device: str, heads: tuple[int, int]) -> list[str]:
+    """All that run here; FlexAttention, which compiles seconds for every shape, with the first heads only."""
+    if device == "cpu":
+        return ["torch", "sdpa"]
+    return [name for name in (*TRITON, *OTHERS) if name != "flex" or heads == HEADS[0]]
+
+
+def compare(
+    case: Case,
+    plan: Plan,
+    shape: Shape,
+    names: list[str],
+    dtype: torch.dtype,
+    device: str,
+    repeats: int,
+    floor: tuple[float | None, float | None],
+) -> Iterator[dict[str, Any]]:
+    """A row a provider, printed as it comes; one that fails says so and stops nobody else."""
+    data = tensors(plan, shape, dtype, device)
+    want = by_definition(plan, *data, scale=shape.head_dim**-0.5)
+    bandwidth, rate = floor
+    for name in names:
+        row: dict[str, Any] = {"case": case.name, "heads": [shape.num_heads, shape.num_kv_heads], "provider": name}
+        try:
+            row |= measure(name, case, plan, shape, data, want, device, repeats)
+            if bandwidth and rate:
+                row["floor"] = floor_seconds(plan, shape, bandwidth=bandwidth, rate=rate) * 1e6 / row["p50"]
+        except Exception as problem:
+            row["failed"] = f"{type(problem).__name__}: {problem}"[:200]
+        print(_line(row), flush=True)
+        yield row
+
+
 def _line(row: dict[str, Any]) -> str:
-    megabytes = [f"{row[key] / 1e6:.1f}" if key in row else "-" for key in ("kv", "partials")]
+    num_heads, num_kv_heads = row["heads"]
+    begin = f"{row['case']:44} {num_heads:3}/{num_kv_heads:<2} {row['provider']:16} "
+    if "failed" in row:
+        return begin + str(row["failed"])[:90]
+    kv, partials = (f"{row[key] / 1e6:.1f}" if key in row else "-" for key in ("kv", "partials"))
     floor = f"{row['floor']:.0%}" if "floor" in row else "-"
     times = " ".join(f"{row[key]:9.1f}" for key in ("p20", "p50", "p80"))
-    num_heads, num_kv_heads = row["heads"]
-    return (
-        f"{row['case']:44} {num_heads:3}/{num_kv_heads:<2} {row['provider']:16} {times} {floor:>6} {row['plan']:8.0f} "
-        f"{megabytes[0]:>7} {megabytes[1]:>8}"
-    )
+    return begin + f"{times} {floor:>6} {row['plan']:8.0f} {kv:>7} {partials:>8}"
 
 
-def _triton_version() -> str:
-    import triton
-
-    return str(triton.__version__)
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 if __name__ == "__main__":
