@@ -64,7 +64,7 @@ class Capacity:
 
 
 class DeviceWork:
-    """Device int32 tensors named as Work's arrays; beyond a work's own length lie empty pieces and empty merges."""
+    """Device int32 tensors named as Work's arrays; past a work's own length lie empty pieces, empty merges, slot -1."""
 
     def __init__(self, capacity: Capacity, device: torch.device | str) -> None:
         self.capacity = capacity
@@ -98,6 +98,7 @@ class DeviceWork:
             self._views[name][len(getattr(work, name)) :] = getattr(work, name)[-1]
         for name in ("piece_first", "piece_last"):
             self._views[name][len(work.piece_first) :] = 0
+        self._views["row_slot"][len(work.row_slot) :] = -1  # store_kv drops padding rows
         self._buffer.copy_(self._host)
 
     def load_advanced(self, work: Work) -> None:
@@ -117,10 +118,11 @@ class PlannedWork:
         make: Callable[[Plan, int | None], Work],
         windows: tuple[int | None, ...],
         device: torch.device | str,
+        capacity: Capacity | None = None,
     ) -> None:
         self._make = make
         self.host = {window: make(plan, window) for window in windows}
-        self.device = {window: DeviceWork(Capacity.of(work), device) for window, work in self.host.items()}
+        self.device = {window: DeviceWork(capacity or Capacity.of(work), device) for window, work in self.host.items()}
         self._copy()
 
     def load(self, plan: Plan) -> None:

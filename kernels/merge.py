@@ -32,7 +32,7 @@ def merge_kernel(  # type: ignore[no-untyped-def]
         total = tl.zeros([MERGE_M], tl.float32)
         acc = tl.zeros([MERGE_M, BLOCK_D], tl.float32)
         for slot in range(first, last):
-            part = (slot * num_kv_heads + head) * BLOCK_M + i
+            part = (slot * num_kv_heads + head.to(tl.int64)) * BLOCK_M + i
             part_out = tl.load(
                 partial_out + part[:, None] * D + d[None, :], mask=real[:, None] & (d < D)[None, :], other=0.0
             )

@@ -18,7 +18,7 @@ def store_kv_kernel(  # type: ignore[no-untyped-def]
     slot = tl.load(row_slot + row).to(tl.int64)
     h = tl.arange(0, BLOCK_H)[:, None].to(tl.int64)
     d = tl.arange(0, BLOCK_D)[None, :]
-    mask = (h < num_kv_heads) & (d < D)
+    mask = (h < num_kv_heads) & (d < D) & (slot >= 0)
     key = tl.load(k + row * stride_k + h * stride_kh + d, mask=mask)
     value = tl.load(v + row * stride_v + h * stride_vh + d, mask=mask)
     tl.store(k_pool + slot * stride_kp + h * stride_kph + d, key.to(k_pool.dtype.element_ty), mask=mask)
@@ -28,7 +28,8 @@ def store_kv_kernel(  # type: ignore[no-untyped-def]
 def store_kv(
     k: torch.Tensor, v: torch.Tensor, k_pool: torch.Tensor, v_pool: torch.Tensor, row_slot: torch.Tensor
 ) -> None:
-    """k, v: [N, Hkv, D]; pools: [num_slots, Hkv, D], any slot and head strides; row_slot: [at least N] int32."""
+    """k, v: [N, Hkv, D]; pools: [num_slots, Hkv, D], any slot and head strides; row_slot: [at least N] int32,
+    negative for rows to leave out."""
     num_rows, num_kv_heads, head_dim = k.shape
     store_kv_kernel[(num_rows,)](
         *(k, v, k_pool, v_pool, row_slot),

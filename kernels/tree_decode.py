@@ -10,7 +10,7 @@ import torch
 import triton
 import triton.language as tl
 
-from treereason.kernels.device_work import PlannedWork
+from treereason.kernels.device_work import Capacity, PlannedWork
 from treereason.kernels.merge import MERGE_M, merge_kernel
 from treereason.kernels.plan import Plan
 from treereason.kernels.tile import (
@@ -62,7 +62,8 @@ class TreeDecode:
     """A forest's attention for one shape of model: plan again with `work.load`, move one token with `work.advance`.
 
     Buffers, grids and compiled kernels stay the same while a plan fits the capacity, so a CUDA graph that captured a
-    call may be replayed after either. Nothing here waits for the device.
+    call may be replayed after either; q may have more rows than the plan, the rest of out is then left as it was.
+    Nothing here waits for the device.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class TreeDecode:
         windows: tuple[int | None, ...] = (None,),
         spans: int | None = None,
         tile: Tile | None = None,
+        capacity: Capacity | None = None,
     ) -> None:
         self._groups = num_heads // num_kv_heads
         self._num_kv_heads = num_kv_heads
@@ -84,7 +86,7 @@ class TreeDecode:
         self._spans = spans or max(1, programs(device) // num_kv_heads)
         self._page_size = plan.page_size
         self.tile = tile or choose_tile(widest_tree(plan) * self._groups, head_dim, dtype, arch_of(device))
-        self.work = PlannedWork(plan, self._cut, windows, device)
+        self.work = PlannedWork(plan, self._cut, windows, device, capacity)
         rows = max(work.capacity.slots for work in self.work.device.values()) * num_kv_heads * self.tile.block_m
         self._partial_out = torch.empty(rows, head_dim, dtype=torch.float32, device=device)
         self._partial_lse = torch.empty(rows, dtype=torch.float32, device=device)

@@ -229,12 +229,32 @@ def test_store_kv() -> None:
     generator = torch.Generator().manual_seed(0)
     k, v = (torch.randn(5, 3, 96, generator=generator).to(DEVICE) for _ in range(2))
     pools = [kv_pool(64, 3, 96, dtype=torch.float32, device=DEVICE).fill_(7.0) for _ in range(2)]
-    slots = torch.tensor([3, 60, 17, 16, 0], dtype=torch.int32, device=DEVICE)
+    slots = torch.tensor([3, 60, 17, 0, -1], dtype=torch.int32, device=DEVICE)  # the last row is padding
     store_kv(k, v, pools[0], pools[1], slots)
+    stored = slots[:4].long()
     for pool, new in zip(pools, (k, v), strict=True):
-        assert torch.equal(pool[slots.long()], new)
-        pool[slots.long()] = 7.0
+        assert torch.equal(pool[stored], new[:4])
+        pool[stored] = 7.0
         assert (pool == 7.0).all()
+
+
+def test_addresses_beyond_32_bits() -> None:
+    """Slot x stride passes 2^31 elements; on a CPU the pool is mapped, not filled."""
+    plan = star(1, 14, 4).plan()
+    far = 1 << 27
+    assert int(plan.row_slot.max()) * far > 2**31
+    try:
+        pool = torch.empty_strided((20, 2, 32), (far, 32, 1), dtype=torch.bfloat16, device=DEVICE)
+    except RuntimeError:
+        pytest.skip("5 GB of address space are not to be had")
+    k, v = pool[:, :1], pool[:, 1:]
+    for row in range(20):
+        pool[row] = torch.randn(2, 32, generator=torch.Generator().manual_seed(row)).to(torch.bfloat16)
+    q = torch.ones(1, 2, 32, dtype=torch.bfloat16, device=DEVICE)
+    for name in KERNELS:
+        check(name, plan, (q, k, v))
+    store_kv(q[:, :1], q[:, :1], k, v, torch.tensor([19], dtype=torch.int32, device=DEVICE))
+    assert (pool[19] == 1).all()
 
 
 @pytest.mark.skipif(INTERPRETED, reason="graphs need a GPU")
