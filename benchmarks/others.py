@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from treereason.kernels.plan import Plan
+from treereason.kernels.plan import Int32, Plan
 
 Run = Callable[[], torch.Tensor]
 
@@ -73,23 +73,27 @@ def flex(plan: Plan, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: f
     return run
 
 
-def _paths(plan: Plan) -> list[list[int]]:
-    """Nodes above and at each row, from the root."""
-    return [
-        [n for n in range(plan.num_nodes) if plan.node_lo[n] <= row < plan.node_hi[n] and plan.node_tokens[n]]
-        for row in range(plan.num_rows)
-    ]
+def _path(plan: Plan, row: int) -> list[int]:
+    """Nodes above and at a row, from the root."""
+    above = (plan.node_lo <= row) & (row < plan.node_hi) & (plan.node_tokens > 0)
+    path: list[int] = np.flatnonzero(above).tolist()
+    return path
 
 
-def _visible_slots(plan: Plan, node: int, row: int) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
+def _visible(plan: Plan, node: int, row: int) -> Int32:
     return plan.slots(node)[: plan.row_position[row] - plan.node_start[node] + 1]
+
+
+def row_slots(plan: Plan, row: int) -> Int32:
+    """Slots of all tokens a row sees, from the root."""
+    return np.concatenate([_visible(plan, node, row) for node in _path(plan, row)])
 
 
 def flashinfer_decode(plan: Plan, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: float) -> Run:
     """FlashInfer's paged decode, a sequence a row."""
     flashinfer = importlib.import_module("flashinfer")
 
-    slots = [np.concatenate([_visible_slots(plan, n, row) for n in path]) for row, path in enumerate(_paths(plan))]
+    slots = [row_slots(plan, row) for row in range(plan.num_rows)]
     indptr = np.concatenate([[0], np.cumsum([len(s) for s in slots])])
     wrapper = flashinfer.BatchDecodeWithPagedKVCacheWrapper(_workspace(q.device), "NHD", use_tensor_cores=True)
     wrapper.plan(
@@ -114,14 +118,14 @@ def flashinfer_cascade(plan: Plan, q: torch.Tensor, k: torch.Tensor, v: torch.Te
 
     if plan.num_rows != int((plan.node_hi - plan.node_lo == 1).sum()):
         raise ValueError("cascade is given decode plans only, one row a leaf")
-    paths = _paths(plan)
+    paths = [_path(plan, row) for row in range(plan.num_rows)]
     depth = max(len(path) for path in paths)
     rows, indptr, indices = [], [], []
     for level in range(depth):
         # Entries are nodes of this depth; rows whose path is shorter have an entry without tokens.
         at = [path[level] if len(path) > level else -1 - row for row, path in enumerate(paths)]
         starts = [row for row in range(len(at)) if row == 0 or at[row] != at[row - 1]]
-        slots = [_visible_slots(plan, at[s], s) if at[s] >= 0 else np.empty(0, np.int32) for s in starts]
+        slots = [_visible(plan, at[s], s) if at[s] >= 0 else np.empty(0, np.int32) for s in starts]
         rows.append(_i32([*starts, plan.num_rows], q.device))
         indptr.append(_i32(np.concatenate([[0], np.cumsum([len(s) for s in slots])]), q.device))
         indices.append(_i32(np.concatenate(slots), q.device))

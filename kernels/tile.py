@@ -52,16 +52,16 @@ def choose_tile(query_rows: int, head_dim: int, dtype: torch.dtype, arch: str) -
     """
     wide = max(64, block_d(head_dim))
     if dtype == torch.float32:
-        most, block_n, two_groups = {64: 64, 128: 32, 256: 16}[wide], 16, 32
+        most, block_n, eight_warps_from = {64: 64, 128: 32, 256: 16}[wide], 16, 32
     elif arch == "sm_90":
-        most, block_n, two_groups = (64, 32, 64) if wide > 128 else (128, 64, 128)
+        most, block_n, eight_warps_from = (64, 32, 64) if wide > 128 else (128, 64, 128)
     elif arch == "sm_80":
-        most, block_n, two_groups = {64: 128, 128: 64, 256: 32}[wide], 32, 64
+        most, block_n, eight_warps_from = {64: 128, 128: 64, 256: 32}[wide], 32, 64
     else:
-        most, block_n, two_groups = 64 if wide > 128 else 128, 32, 256
+        most, block_n, eight_warps_from = 64 if wide > 128 else 128, 32, 256
     block_m = next(m for m in BLOCK_MS if m >= min(query_rows, most))
     registers = None if arch == "gfx942" else 255
-    return Tile(block_m, block_n, warps=8 if block_m >= two_groups else 4, stages=2, registers=registers)
+    return Tile(block_m, block_n, warps=8 if block_m >= eight_warps_from else 4, stages=2, registers=registers)
 
 
 def arch_of(device: torch.device | str) -> str:

@@ -44,7 +44,7 @@ if INTERPRETED:
 
     InterpreterBuilder.create_dot = lambda self, a, b, *rest: _dot(self, _wide(self, a), _wide(self, b), *rest)
 else:
-    pytestmark = pytest.mark.gpu
+    pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")]
 
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 2e-2, torch.float16: 5e-3}
 # DeFT's variants share one kernel and differ in their groups.
@@ -89,8 +89,8 @@ def check(name: str, plan: Plan, data: Tensors, **options: Any) -> None:
 
 
 def close(got: torch.Tensor, want: torch.Tensor, dtype: torch.dtype) -> None:
-    tolerance = TOLERANCE[dtype]
-    torch.testing.assert_close(got.float(), want.float(), atol=tolerance, rtol=tolerance)
+    """Relative to the largest value: outputs over many tokens are small."""
+    torch.testing.assert_close(got.float(), want.float(), atol=TOLERANCE[dtype] * float(want.abs().max()), rtol=0)
 
 
 FORESTS: dict[str, Forest] = {
