@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +25,10 @@ class Forest:
 
     def plan(self, *, rng: np.random.Generator | None = None, room: int = 0) -> Plan:
         """Pages scattered by `rng`, or in order; with room for `room` more tokens in every node that has new ones."""
+        return make_plan(**self.arrays(rng=rng, room=room))
+
+    def arrays(self, *, rng: np.random.Generator | None = None, room: int = 0) -> dict[str, Any]:
+        """Arguments of make_plan."""
         parent = np.asarray(self.parent)
         tokens, new = (np.asarray(a, dtype=np.int32) for a in (self.tokens, self.new_tokens))
         start = np.zeros(len(parent), dtype=np.int32)
@@ -39,15 +44,15 @@ class Forest:
         total = int(offset[-1])
         # Page numbers with holes among them, as pruning leaves them.
         pages = np.arange(total) if rng is None else rng.permutation(total + 3)[:total]
-        return make_plan(
-            start=start,
-            tokens=tokens,
-            new_tokens=new,
-            subtree_end=end,
-            pages=pages.astype(np.int32),
-            page_offset=offset,
-            page_size=PAGE,
-        )
+        return {
+            "start": start,
+            "tokens": tokens,
+            "new_tokens": new,
+            "subtree_end": end,
+            "pages": pages.astype(np.int32),
+            "page_offset": offset,
+            "page_size": PAGE,
+        }
 
 
 def star(branches: int, root: int, leaf: int) -> Forest:

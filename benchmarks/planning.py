@@ -12,7 +12,7 @@ from collections.abc import Callable
 import torch
 
 from benchmarks.forests import several, star
-from treereason.kernels.plan import Plan
+from treereason.kernels.plan import Plan, make_plan
 from treereason.kernels.torch_path import TorchPath
 from treereason.kernels.traffic import Shape, floor_seconds
 from treereason.kernels.tree_decode import TreeDecode
@@ -32,17 +32,20 @@ def microseconds(run: Callable[[], object], *, repeats: int = 15) -> float:
 
 def costs(trees: int, branches: int, device: str, *, prompt: int = 1_200, own: int = 100) -> dict[str, float]:
     """Rebuild, copy to the device, and advance, for `trees` prompts of `branches` branches each (32/8 heads, D 128)."""
-    plan: Plan = several([star(branches, prompt, own)] * trees).plan(room=64)
+    arrays = several([star(branches, prompt, own)] * trees).arrays(room=64)
+    plan = make_plan(**arrays)
     shape = {"num_heads": 32, "num_kv_heads": 8, "head_dim": 128}
     planned = TreeDecode(plan, **shape, dtype=torch.bfloat16, device=device, spans=16)  # type: ignore[arg-type]
     work = planned.work.host[None]
 
-    def cut() -> None:
-        make_work(plan, block_rows=planned.tile.rows(4), tile_pages=planned.tile.block_n // 16, spans=16)
+    def rebuild() -> Plan:
+        new = make_plan(**arrays)
+        make_work(new, block_rows=planned.tile.rows(4), tile_pages=planned.tile.block_n // 16, spans=16)
+        return new
 
     return {
-        "rebuild": microseconds(cut),
-        "rebuild_and_copy": microseconds(lambda: planned.work.load(plan)),
+        "rebuild": microseconds(rebuild),
+        "rebuild_and_copy": microseconds(lambda: planned.work.load(make_plan(**arrays))),
         "advance": microseconds(work.advance, repeats=8),
         "advance_and_copy": microseconds(planned.work.advance, repeats=8),
         "floor": floor_seconds(plan, Shape(**shape), bandwidth=3.35e12, rate=989e12) * 1e6,

@@ -18,6 +18,8 @@ import numpy.typing as npt
 
 from treereason.kernels.plan import Int32, Plan
 
+Int64 = npt.NDArray[np.int64]
+
 # Starting and finishing a piece costs about this many tiles: a query load, a normalisation, an output store.
 PIECE_COST = 2
 
@@ -100,7 +102,8 @@ def make_work(
     Pages that `window` hides from a whole block are left out.
     """
     page_count = np.diff(plan.node_page)
-    edges = row_blocks(plan, block_rows)
+    shared = shared_tokens(plan)
+    edges = row_blocks(shared, block_rows)
     block_lo, block_hi = edges[:-1], edges[1:]
     run_block, run_mixed, run_first, run_last = _runs(plan, page_count, block_lo, block_hi, window)
 
@@ -114,7 +117,7 @@ def make_work(
     if spans is None:
         tile_part = rank(_i32(np.bincount(tile_block, minlength=num_blocks))) // (piece_tiles or len(tile_block))
     else:
-        used = _lockstep(spans, edges, plan)  # the rest of the grid stays empty
+        used = _lockstep(spans, edges, shared)  # the rest of the grid stays empty
         tile_part = _spans_of(tile_block, num_blocks, used)
     piece_first = _i32([0], np.flatnonzero((np.diff(tile_part) != 0) | (np.diff(tile_block) != 0)) + 1)
     piece_last = _i32(piece_first[1:], [len(tile_block)])
@@ -168,13 +171,13 @@ def _spans_of(tile_block: Int32, num_blocks: int, spans: int) -> Int32:
     return np.searchsorted(cuts, cost, side="right").astype(np.int32)
 
 
-def row_blocks(plan: Plan, block_rows: int) -> Int32:
+def row_blocks(shared: Int64, block_rows: int) -> Int32:
     """[B + 1] edges of the row blocks: at most `block_rows` rows each, cut where the least is read twice.
 
+    shared: [N + 1] of `shared_tokens`.
     Cutting between two rows makes both sides read what the rows share, so trees are never joined, and inside a tree
     a cut moves to the fork that costs least per row of its block; where none is better, blocks come out even.
     """
-    shared = _shared_tokens(plan)
     trees = np.flatnonzero(shared == 0)  # [trees + 1] edges between rows that share nothing
     large = np.flatnonzero(np.diff(trees) > block_rows)
     extra: list[int] = []
@@ -191,7 +194,7 @@ def row_blocks(plan: Plan, block_rows: int) -> Int32:
 _COUNT = np.arange(4096, dtype=np.float32)
 
 
-def _shared_tokens(plan: Plan) -> npt.NDArray[np.int64]:
+def shared_tokens(plan: Plan) -> Int64:
     """[N + 1] tokens that rows r - 1 and r both see; 0 at both ends."""
     change = np.bincount(plan.node_lo + 1, weights=plan.node_tokens, minlength=plan.num_rows + 2)
     change -= np.bincount(np.maximum(plan.node_hi, plan.node_lo + 1), weights=plan.node_tokens, minlength=len(change))
@@ -214,7 +217,7 @@ def page_table(plan: Plan) -> dict[str, Int32]:
 
 def widest_tree(plan: Plan) -> int:
     """Rows of the tree that has most: what a query tile should hold."""
-    return int(np.diff(np.flatnonzero(_shared_tokens(plan) == 0)).max())
+    return int(np.diff(np.flatnonzero(shared_tokens(plan) == 0)).max())
 
 
 def _runs(
@@ -252,13 +255,12 @@ def _runs(
     return block[begin], mixed[begin], first[begin].astype(np.int32), last[end].astype(np.int32)
 
 
-def _lockstep(spans: int, edges: Int32, plan: Plan) -> int:
+def _lockstep(spans: int, edges: Int32, shared: Int64) -> int:
     """Fewer spans when the blocks of one tree then move over its shared tokens together, within an eighth.
 
     Programs that read the same pages at the same time read memory once: the others are served by the L2 cache.
     """
-    shared = _shared_tokens(plan)[edges] > 0
-    most = int(np.diff(np.flatnonzero(~shared)).max())
+    most = int(np.diff(np.flatnonzero(shared[edges] == 0)).max())
     fewer = spans - spans % most if most <= spans else spans
     return fewer if fewer * 8 >= spans * 7 else spans
 

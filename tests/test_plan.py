@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from benchmarks.forests import Forest, levels, random_forest, several, star
 from treereason.kernels.device_work import Capacity, DeviceWork
 from treereason.kernels.plan import Plan
-from treereason.kernels.work import PIECE_COST, Work, make_work, row_blocks
+from treereason.kernels.work import PIECE_COST, Work, make_work, row_blocks, shared_tokens
 
 
 def seen_by_definition(plan: Plan, window: int | None) -> np.ndarray:
@@ -99,12 +99,12 @@ def test_spans_cost_the_same(spans: int) -> None:
 
 def test_blocks_never_join_trees_and_prefer_forks() -> None:
     plan = several([star(3, 10, 1), star(5, 10, 1), star(40, 10, 1)]).plan()
-    assert row_blocks(plan, 32).tolist() == [0, 3, 8, 28, 48]
+    assert row_blocks(shared_tokens(plan), 32).tolist() == [0, 3, 8, 28, 48]
     # Two problems of 20 branches under one short head: the cut lies between them.
     problems = Forest(
         [-1, 0, *[1] * 20, 0, *[22] * 20], [16, 400, *[5] * 20, 400, *[5] * 20], [0, 0, *[1] * 20, 0, *[1] * 20]
     )
-    assert row_blocks(problems.plan(), 32).tolist() == [0, 20, 40]
+    assert row_blocks(shared_tokens(problems.plan()), 32).tolist() == [0, 20, 40]
 
 
 def test_two_small_integers_do_for_any_number_of_branches() -> None:
