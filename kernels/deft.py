@@ -20,6 +20,7 @@ from treereason.kernels.tile import (
     arch_of,
     attend_tiles,
     block_d,
+    check_layout,
     choose_tile,
     fold,
     store_partial,
@@ -125,6 +126,7 @@ class Deft(ABC):
         sinks: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Shapes and meaning as in `reference_attention`; k and v may have any slot and head strides."""
+        check_layout(q, k, v)
         tile, head_dim = self.tile, q.shape[2]
         out = torch.empty(q.shape, dtype=q.dtype, device=q.device)
         lse = torch.empty(q.shape[:2], dtype=torch.float32, device=q.device)

@@ -6,6 +6,8 @@ import torch
 import triton
 import triton.language as tl
 
+from treereason.kernels.tile import block_d, check_layout
+
 
 @triton.jit  # type: ignore[untyped-decorator]
 def store_kv_kernel(  # type: ignore[no-untyped-def]
@@ -30,6 +32,7 @@ def store_kv(
 ) -> None:
     """k, v: [N, Hkv, D]; pools: [num_slots, Hkv, D], any slot and head strides; row_slot: [at least N] int32,
     negative for rows to leave out."""
+    check_layout(k, v, k_pool, v_pool)
     num_rows, num_kv_heads, head_dim = k.shape
     store_kv_kernel[(num_rows,)](
         *(k, v, k_pool, v_pool, row_slot),
@@ -37,6 +40,6 @@ def store_kv(
         *(k_pool.stride(0), k_pool.stride(1), v_pool.stride(0), v_pool.stride(1), num_kv_heads),
         D=head_dim,
         BLOCK_H=1 << (num_kv_heads - 1).bit_length(),
-        BLOCK_D=1 << (head_dim - 1).bit_length(),
+        BLOCK_D=block_d(head_dim),
         num_warps=4,
     )

@@ -79,6 +79,12 @@ def programs(device: torch.device | str) -> int:
     return torch.cuda.get_device_properties(device).multi_processor_count
 
 
+def check_layout(*tensors: torch.Tensor) -> None:
+    """The elements of a head must adjoin; any other stride will do."""
+    if any(tensor.stride(-1) != 1 for tensor in tensors):
+        raise ValueError("the last dimension of q, k and v must be contiguous")
+
+
 def block_d(head_dim: int) -> int:
     """Head size as tiles see it; 96 is padded to 128, masked on load."""
     return 1 << (head_dim - 1).bit_length()

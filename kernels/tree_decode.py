@@ -18,6 +18,7 @@ from treereason.kernels.tile import (
     arch_of,
     attend_tiles,
     block_d,
+    check_layout,
     choose_tile,
     programs,
     store_partial,
@@ -103,6 +104,7 @@ class TreeDecode:
         sinks: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Shapes and meaning as in `reference_attention`; k and v may have any slot and head strides."""
+        check_layout(q, k, v)
         work, tile, head_dim = self.work.device[window], self.tile, q.shape[2]
         out = torch.empty(q.shape, dtype=q.dtype, device=q.device)
         lse = torch.empty(q.shape[:2], dtype=torch.float32, device=q.device)

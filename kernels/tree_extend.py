@@ -12,7 +12,7 @@ import triton.language as tl
 
 from treereason.kernels.device_work import PlannedWork
 from treereason.kernels.plan import Plan
-from treereason.kernels.tile import Tile, arch_of, attend_tiles, block_d, choose_tile, store_result
+from treereason.kernels.tile import Tile, arch_of, attend_tiles, block_d, check_layout, choose_tile, store_result
 from treereason.kernels.work import Work, make_work, widest_tree
 
 
@@ -78,6 +78,7 @@ class TreeExtend:
         sinks: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Shapes and meaning as in `reference_attention`; k and v may have any slot and head strides."""
+        check_layout(q, k, v)
         work, tile, head_dim = self.work.device[window], self.tile, q.shape[2]
         out = torch.empty(q.shape, dtype=q.dtype, device=q.device)
         lse = torch.empty(q.shape[:2], dtype=torch.float32, device=q.device)

@@ -202,6 +202,8 @@ def test_pools_of_any_strides(name: str) -> None:
     both = torch.stack([v, v], dim=1)[:, 0]
     assert heads_inside.stride() != k.stride() != both.stride()
     check(name, plan, (q, heads_inside, both))
+    with pytest.raises(ValueError, match="contiguous"):
+        attention(q, k.transpose(0, 2).contiguous().transpose(0, 2), v, plan, scale=0.3, provider=name)
 
 
 def test_advance_equals_a_new_plan() -> None:
