@@ -269,3 +269,8 @@ def test_help_and_mistakes_answer_without_torch(argument: str, tmp_path: Path) -
     if argument == "--help":
         for part in ("task=sorting", "search.k=5", "runs/<date>_<time>_<random>", "-m search="):
             assert part in done.stdout
+
+
+def test_the_report_repeats_a_users_file_as_it_can_be_typed_again(runs: Runs) -> None:
+    assert cli.main(["task=./mine.py:Shout", "task.words=3", "search=./mine.py:Wide"]) == 0
+    assert runs[0]["overrides"] == ("task=mine.py:Shout", "task.words=3", "search=mine.py:Wide")

@@ -84,8 +84,14 @@ def test_wheel(wheel: Path, tmp_path: Path) -> None:
 
 def test_editable(checkout: Path, tmp_path: Path) -> None:
     pip("install", "--target", str(tmp_path / "site"), "--editable", str(checkout), folder=tmp_path)
-    # PYTHONPATH folders do not have their .pth files read, site folders do.
-    start = f"import site, sys; site.addsitedir({str(tmp_path / 'site')!r})\n"
+    # PYTHONPATH folders do not have their .pth files read, site folders do. The environment that runs this test may
+    # hold an editable install of its own, under the same name: it is put out of sight first.
+    start = (
+        "import site, sys\n"
+        "sys.meta_path[:] = [f for f in sys.meta_path if '__editable__' not in getattr(f, '__module__', '')]\n"
+        "for name in [name for name in sys.modules if name.startswith('__editable__')]: del sys.modules[name]\n"
+        f"sys.path.insert(0, {str(tmp_path / 'site')!r}); site.addsitedir(sys.path[0])\n"
+    )
     found = python("-c", start + PROBE, folder=tmp_path, path="").strip()
     assert Path(found) == checkout / "treereason"
     run = start + "sys.argv = ['treereason', '--help']\nfrom treereason.cli import main\nsys.exit(main())"

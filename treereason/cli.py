@@ -9,7 +9,7 @@ import shutil
 import sys
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -28,7 +28,7 @@ from treereason import __version__, plugins, usage
 from treereason.config import Config, nearest, parse
 from treereason.core import Thought, UserError
 from treereason.engine.checks import check_checkpoint
-from treereason.job import Job
+from treereason.job import Job, here
 from treereason.overrides import Overrides
 
 CONFIG = "treereason.conf"
@@ -168,7 +168,7 @@ def _job(config: DictConfig) -> None:
             from treereason.experiment import load, run_experiment
 
             model = load(job.config)
-        job = replace(job, program=_program(), overrides=tuple(hydra_config.overrides.task))
+        job = replace(job, program=_program(), overrides=tuple(_typed(hydra_config.overrides.task, job.config)))
         summary = run_experiment(job, model, folder)
         if summary.get("status") == "interrupted":  # closed cleanly, and said so
             raise SystemExit(INTERRUPTED)
@@ -179,6 +179,14 @@ def _job(config: DictConfig) -> None:
         raise SystemExit(1) from None
 
 
+def _typed(overrides: Sequence[str], config: Config) -> Iterator[str]:
+    """The overrides as they can be typed again: hydra knows a user's file under a name of its own."""
+    files = {f"{kind}=": params["name"] for kind, params in (("task", config.task), ("search", config.search))}
+    for override in overrides:
+        key = override.partition("=")[0] + "="
+        yield key + here(files[key]) if plugins.is_file(files.get(key, "")) else override
+
+
 def _program() -> str:
     """How this program is called from here."""
     path = Path(sys.argv[0])
@@ -186,8 +194,7 @@ def _program() -> str:
         return "python -m treereason"
     if (found := shutil.which("treereason")) is not None and Path(found).samefile(path):
         return "treereason"
-    path = path.absolute()
-    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+    return here(str(path.absolute()))
 
 
 def _loading(config: Config) -> AbstractContextManager[object]:

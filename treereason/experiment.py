@@ -16,7 +16,7 @@ from treereason.core import Sampling, Search
 from treereason.display.modes import display
 from treereason.engine.engine import PAGE_SIZE, Engine
 from treereason.engine.model import Model, load_model
-from treereason.job import Job
+from treereason.job import Job, here
 from treereason.record.journal import Journal
 from treereason.record.results import Results
 from treereason.record.summary import Summary
@@ -83,15 +83,15 @@ def run_experiment(job: Job, model: Model, folder: Path) -> dict[str, Any]:
         status = "interrupted" if interrupted else "done"
         results.close()
         summary.write(folder, status)
-        emit(events.RunDone(status, summary.as_dict(status), _shown(folder)))
+        emit(events.RunDone(status, summary.as_dict(status), here(str(folder))))
         return summary.as_dict(status)
 
 
 def _started(job: Job, pass_name: str) -> events.RunStarted:
     config = job.config
     return events.RunStarted(
-        task=config.task["name"],
-        search=config.search["name"],
+        task=here(config.task["name"]),
+        search=here(config.search["name"]),
         model=config.model.name,
         scorer=job.scorer.rpartition(":")[2].removeprefix("SCORERS."),
         seed=config.seed,
@@ -102,12 +102,6 @@ def _started(job: Job, pass_name: str) -> events.RunStarted:
         overrides=job.overrides,
         scorer_oracle=bool(getattr(plugins.load(job.scorer), "oracle", False)),
     )
-
-
-def _shown(folder: Path) -> str:
-    """The folder as the user would type it from here."""
-    here = Path.cwd()
-    return str(folder.relative_to(here) if folder.is_relative_to(here) else folder)
 
 
 def _default_kv_tokens(model: Model) -> int:

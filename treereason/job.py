@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from treereason.config import Config
 from treereason.core import Problem, Search, Task
+
+
+def here(path: str) -> str:
+    """A path as it is typed from the current folder."""
+    prefix = f"{Path.cwd()}{os.sep}"
+    return path.removeprefix(prefix)
 
 
 @dataclass(frozen=True)
