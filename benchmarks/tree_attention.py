@@ -1,0 +1,296 @@
+"""Tree attention on the shapes that searches make, every provider beside the floor.
+
+    python -m benchmarks.tree_attention [--data DIR] [--seconds 240] [--record]
+
+One line a (shape, heads, provider): p20 / p50 / p80 microseconds of a call, the share of the floor
+(max of bytes over bandwidth and arithmetic over rate), bytes, and planning. The last line is JSON. On a CPU it runs the
+torch path and dense attention only, on the smaller shapes: a check of the plumbing, not of a kernel.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.forests import Forest, levels, recorded_candidates, recorded_steps, several, speculative, star
+from benchmarks.others import OTHERS, row_slots
+from benchmarks.planning import microseconds
+from treereason.kernels.plan import Plan, kv_pool
+from treereason.kernels.providers import TRITON, prepare
+from treereason.kernels.traffic import Shape, Traffic, floor_seconds, groups_traffic, work_traffic
+
+HEADS = ((32, 8), (32, 32), (64, 8), (16, 1))
+# Datasheet bytes a second and dense 16-bit operations a second.
+DEVICES = {
+    "H100": (3.35e12, 989e12),
+    "H200": (4.8e12, 989e12),
+    "A100": (2.0e12, 312e12),
+    "MI300X": (5.3e12, 1307e12),
+}
+Tensors = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+RESULTS = Path(__file__).parent / "results"
+
+
+@dataclass(frozen=True)
+class Case:
+    name: str
+    forest: Forest
+    tokens_between_forks: int = 16
+
+
+def cases(data: Path | None) -> Iterator[Case]:
+    yield Case("50 branches on 4k", star(50, 4_000, 200))
+    yield Case("50 branches on 20k", star(50, 20_000, 200))
+    yield Case("widths 1-4-16-512", levels((1, 4, 16, 512), (1_024, 256, 128, 32)))
+    yield Case("widths 1-2-4-..-128-1024 of 16", levels((1, 2, 4, 8, 16, 32, 64, 128, 1_024), (16,) * 9))
+    for trees in (1, 8, 64):
+        yield Case(f"{trees} trees of 10 on 1.2k", several([star(10, 1_200, 100)] * trees))
+    for tokens in (1, 4, 16):
+        yield Case(f"fork every {tokens}", levels((1, 4, 16, 64), (1_024, tokens, tokens, tokens)), tokens)
+    guesses = [[i] for i in range(10)] + [[i, j] for i in range(6) for j in range(6)] + [[0, 0, i] for i in range(18)]
+    if data is not None and (data / "APPS_tree_size64.json").is_file():
+        guesses = recorded_candidates(data / "APPS_tree_size64.json")
+    yield Case("64-token speculative tree", speculative(4_000, guesses))
+    if data is not None:
+        for path in sorted(data.glob("*ToT.json")):
+            steps = list(recorded_steps(path, every=401))
+            search, step, forest = max(steps, key=lambda s: sum(s[2].new_tokens))
+            yield Case(f"{path.stem} search {search} step {step}", forest)
+            at_once = [f for _, s, f in steps if s == 803]
+            yield Case(f"{path.stem} {len(at_once)} searches at step 803", several(at_once))
+
+
+def tensors(plan: Plan, shape: Shape, dtype: torch.dtype, device: str) -> Tensors:
+    generator = torch.Generator(device).manual_seed(0)
+    slots = (int(plan.pages.max()) + 1) * plan.page_size
+    k, v = (kv_pool(slots, shape.num_kv_heads, shape.head_dim, dtype=dtype, device=device) for _ in range(2))
+    for pool in (k, v):
+        pool.normal_(generator=generator)
+    q = torch.randn(plan.num_rows, shape.num_heads, shape.head_dim, device=device, dtype=dtype, generator=generator)
+    return q, k, v
+
+
+def by_definition(plan: Plan, rows: list[int], data: Tensors, scale: float) -> torch.Tensor:
+    """Attention of some rows, each over its own tokens: [rows, Hq, D] float32."""
+    q, k, v = data
+    outs = []
+    for row in rows:
+        slots = torch.from_numpy(row_slots(plan, row)).long().to(q.device)
+        queries = q[row].float().view(k.shape[1], -1, q.shape[2])  # [Hkv, G, D]
+        weights = (torch.einsum("hgd,thd->hgt", queries, k[slots].float()) * scale).softmax(dim=-1)
+        outs.append(torch.einsum("hgt,thd->hgd", weights, v[slots].float()).flatten(0, 1))
+    return torch.stack(outs)
+
+
+def percentiles(run: Callable[[], object], device: str, repeats: int) -> tuple[float, float, float]:
+    """p20, p50, p80 microseconds; on a GPU from a captured graph, the cache flushed before every call."""
+    run()
+    times = []
+    if device != "cuda":
+        for _ in range(repeats):
+            begin = time.perf_counter()
+            run()
+            times.append((time.perf_counter() - begin) * 1e6)
+    else:
+        replay = _captured(run)
+        flush = torch.empty(256 << 20, dtype=torch.uint8, device=device)
+        for _ in range(repeats):
+            flush.zero_()
+            begin_event, end_event = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+            begin_event.record()
+            replay()
+            end_event.record()
+            torch.cuda.synchronize()
+            times.append(begin_event.elapsed_time(end_event) * 1e3)
+    p20, p50, p80 = np.percentile(times, (20, 50, 80))
+    return float(p20), float(p50), float(p80)
+
+
+def _captured(run: Callable[[], object]) -> Callable[[], object]:
+    """The call as a graph, where it can be captured: launches from Python would hide a small kernel."""
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    try:
+        with torch.cuda.graph(graph):
+            run()
+    except RuntimeError:
+        torch.cuda.synchronize()
+        return run
+    return graph.replay
+
+
+def traffic_of(planned: Any, plan: Plan, shape: Shape, programs: int) -> Traffic | None:
+    if hasattr(planned, "groups"):
+        return groups_traffic(plan, planned.groups, shape, programs=programs)
+    if hasattr(planned, "work"):
+        return work_traffic(planned.work.host[None], shape, programs=programs)
+    return None
+
+
+def measure(
+    name: str,
+    case: Case,
+    plan: Plan,
+    shape: Shape,
+    data: Tensors,
+    rows: list[int],
+    want: torch.Tensor,
+    device: str,
+    repeats: int,
+) -> dict[str, Any]:
+    q, k, v = data
+    scale = shape.head_dim**-0.5
+    begin = time.perf_counter()
+    planned: Any = OTHERS[name](plan, q, k, v, scale) if name in OTHERS else prepare(name, plan, q, k)
+
+    def run() -> torch.Tensor:
+        out: torch.Tensor = planned() if name in OTHERS else planned(q, k, v, scale=scale)[0]
+        return out
+
+    prepared = (time.perf_counter() - begin) * 1e6
+    out = run()
+    error = float((out[rows].float() - want).abs().max() / want.abs().max())
+    if not error < 2e-2:
+        raise ValueError(f"wrong by {error:.3g}")
+    p20, p50, p80 = percentiles(run, device, repeats)
+    row: dict[str, Any] = {"p20": p20, "p50": p50, "p80": p80, "error": error}
+    if hasattr(planned, "work"):
+        rebuild = microseconds(lambda: planned.work.load(plan), repeats=5)
+        advance = microseconds(planned.work.advance, repeats=3)
+        between = case.tokens_between_forks
+        row |= {"rebuild": rebuild, "advance": advance, "plan": (rebuild + (between - 1) * advance) / between}
+        planned.work.load(plan)
+    else:
+        row["plan"] = prepared
+    moved = traffic_of(planned, plan, shape, programs=_processors(device))
+    if moved is not None:
+        row |= {"kv": moved.kv, "kv_loaded": moved.kv_loaded, "partials": moved.partials, "bytes": moved.total}
+    return row
+
+
+def _processors(device: str) -> int:
+    return torch.cuda.get_device_properties(0).multi_processor_count if device == "cuda" else 132
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    default = os.environ.get("TREEREASON_DEFT_DATA")
+    parser.add_argument("--data", type=Path, default=Path(default) if default else None, help="DeFT's recorded trees")
+    parser.add_argument("--seconds", type=float, default=600, help="start nothing new after this long")
+    parser.add_argument("--repeats", type=int, default=0, help="timed calls; 0: 30 on a GPU, 5 on a CPU")
+    parser.add_argument("--only", default="", help="cases whose name contains this")
+    parser.add_argument("--providers", default="", help="comma-separated; default: all that can run here")
+    parser.add_argument("--bandwidth", type=float, help="bytes a second, for the floor")
+    parser.add_argument("--rate", type=float, help="operations a second, for the floor")
+    parser.add_argument("--record", action="store_true", help="append to benchmarks/results/")
+    args = parser.parse_args()
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    gpu = torch.cuda.get_device_name(0) if device == "cuda" else f"no GPU ({platform.machine()})"
+    bandwidth, rate = next((known for key, known in DEVICES.items() if key in gpu), (None, None))
+    floor = (args.bandwidth or bandwidth, args.rate or rate)
+    dtype = torch.bfloat16 if device == "cuda" else torch.float32
+    threads = "" if device == "cuda" else f", {torch.get_num_threads()} threads"
+    print(f"# {gpu}, torch {torch.__version__}, {dtype}, head size 128{threads}")
+    if device == "cpu":
+        print("# no GPU: torch path and dense attention on the CPU; no Triton kernel runs, nothing here is its speed")
+    if None in floor:
+        print("# floor unknown for this device: give --bandwidth and --rate")
+    columns = f"{'p20':>9} {'p50':>9} {'p80':>9} {'floor':>6} {'plan':>8} {'KV MB':>7} {'part MB':>8}"
+    print(f"{'case':44} {'heads':>6} {'provider':16} {columns}")
+
+    begin = time.monotonic()
+    rows: list[dict[str, Any]] = []
+    skipped = 0
+    chosen = [case for case in cases(args.data) if args.only in case.name]
+    # Heads outside: a run out of time has seen every shape with the first heads.
+    for heads, case in ((heads, case) for heads in (HEADS if device == "cuda" else HEADS[:1]) for case in chosen):
+        plan = case.forest.plan(rng=np.random.default_rng(0), room=64)
+        too_large = device == "cpu" and plan.num_rows * plan.kv_tokens_read_tree > 800_000
+        if too_large or time.monotonic() - begin > args.seconds:
+            skipped += 1
+            continue
+        names = args.providers.split(",") if args.providers else _providers(device, heads)
+        shape = Shape(*heads, head_dim=128, itemsize=dtype.itemsize)
+        repeats = args.repeats or (30 if device == "cuda" else 5)
+        rows += compare(case, plan, shape, names, dtype, device, repeats, floor)
+    print(f"# {skipped} shapes skipped: too large for a CPU, or out of time")
+    result = {
+        "gpu": gpu,
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "versions": {name: _version(name) for name in ("torch", "triton", "flashinfer-python")},
+        "rows": rows,
+    }
+    if args.record:
+        RESULTS.mkdir(exist_ok=True)
+        with (RESULTS / "tree_attention.jsonl").open("a") as file:
+            file.write(json.dumps(result) + "\n")
+    print(json.dumps(result))
+
+
+def _providers(device: str, heads: tuple[int, int]) -> list[str]:
+    """All that run here; FlexAttention, which compiles seconds for every shape, with the first heads only."""
+    if device == "cpu":
+        return ["torch", "sdpa"]
+    return [name for name in (*TRITON, *OTHERS) if name != "flex" or heads == HEADS[0]]
+
+
+def compare(
+    case: Case,
+    plan: Plan,
+    shape: Shape,
+    names: list[str],
+    dtype: torch.dtype,
+    device: str,
+    repeats: int,
+    floor: tuple[float | None, float | None],
+) -> Iterator[dict[str, Any]]:
+    """A row a provider, printed as it comes; one that fails says so and stops nobody else."""
+    data = tensors(plan, shape, dtype, device)
+    rows = np.unique(np.linspace(0, plan.num_rows - 1, 24).astype(int)).tolist()
+    want = by_definition(plan, rows, data, scale=shape.head_dim**-0.5)
+    bandwidth, rate = floor
+    for name in names:
+        row: dict[str, Any] = {"case": case.name, "heads": [shape.num_heads, shape.num_kv_heads], "provider": name}
+        try:
+            row |= measure(name, case, plan, shape, data, rows, want, device, repeats)
+            if bandwidth and rate:
+                row["floor"] = floor_seconds(plan, shape, bandwidth=bandwidth, rate=rate) * 1e6 / row["p50"]
+        except Exception as problem:
+            row["failed"] = f"{type(problem).__name__}: {problem}"[:200]
+        print(_line(row), flush=True)
+        yield row
+
+
+def _line(row: dict[str, Any]) -> str:
+    num_heads, num_kv_heads = row["heads"]
+    begin = f"{row['case']:44} {num_heads:3}/{num_kv_heads:<2} {row['provider']:16} "
+    if "failed" in row:
+        return begin + str(row["failed"])[:90]
+    kv, partials = (f"{row[key] / 1e6:.1f}" if key in row else "-" for key in ("kv", "partials"))
+    floor = f"{row['floor']:.0%}" if "floor" in row else "-"
+    times = " ".join(f"{row[key]:9.1f}" for key in ("p20", "p50", "p80"))
+    return begin + f"{times} {floor:>6} {row['plan']:8.0f} {kv:>7} {partials:>8}"
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,97 @@
+"""DeFT's groups (arXiv 2404.00242): page ranges with the rows below them, and the three ways to cut a forest into them.
+
+A group leaves one partial result a row, and each row folds the groups on its path.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from treereason.kernels.plan import Int32, Plan
+from treereason.kernels.work import live_pages, page_table, rank
+
+# Tokens of a chunk in Node-Chunk and Flatten, as in the published code.
+CHUNK_TOKENS = 128
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Host int32 arrays. U groups, each cut to the rows of a query tile; T KV tiles; C (row, group) pairs.
+
+    row_lo, row_hi: [U] rows. tile_start: [U + 1] tiles of the group. mixed: [U] whether some row misses some token.
+    tile_first, tile_last: [T] page-table ranges.
+    pair_start: [N + 1] a row's pairs; pair_group, pair_rank: [C] the group, and the row's place in it.
+    """
+
+    row_lo: Int32
+    row_hi: Int32
+    tile_start: Int32
+    mixed: Int32
+    tile_first: Int32
+    tile_last: Int32
+    pair_start: Int32
+    pair_group: Int32
+    pair_rank: Int32
+
+
+# (row_lo, row_hi, first page, last page, mixed) of a plan's groups.
+Cut = tuple[Int32, Int32, Int32, Int32, npt.NDArray[np.bool_]]
+
+
+def node_groups(plan: Plan, chunk_pages: int | None) -> Cut:
+    """A group a node, or several of `chunk_pages` pages each."""
+    live = np.flatnonzero((plan.node_hi > plan.node_lo) & (plan.node_tokens > 0))
+    pages = -(-plan.node_tokens[live] // plan.page_size)
+    chunks = np.ones_like(pages) if chunk_pages is None else -(-pages // chunk_pages)
+    node = np.repeat(live, chunks)
+    size = np.repeat(pages if chunk_pages is None else np.full_like(pages, chunk_pages), chunks)
+    first = plan.node_page[node] + rank(chunks) * size
+    last = np.minimum(first + size, plan.node_page[node] + np.repeat(pages, chunks))
+    last_token = plan.node_start[node] + plan.node_tokens[node] - 1
+    mixed = plan.row_position[plan.node_lo[node]] < last_token  # the node has new tokens, so its rows differ
+    return plan.node_lo[node], plan.node_hi[node], first.astype(np.int32), last.astype(np.int32), mixed
+
+
+def flat_groups(plan: Plan, chunk_pages: int) -> Cut:
+    """Chunks of equal size over all pages, whichever nodes they belong to, with the rows below any of them."""
+    table = page_table(plan)
+    runs = live_pages(plan)
+    chunks = -(-np.diff(runs, axis=1)[:, 0] // chunk_pages)
+    first = np.repeat(runs[:, 0], chunks) + rank(chunks) * chunk_pages
+    last = np.minimum(first + chunk_pages, np.repeat(runs[:, 1], chunks))
+    edges = np.stack([first, last], axis=1).reshape(-1)
+    padded = {name: np.append(table[name], 0) for name in ("page_lo", "page_hi")}
+    lo = np.minimum.reduceat(padded["page_lo"], edges)[::2]
+    hi = np.maximum.reduceat(padded["page_hi"], edges)[::2]
+    mixed = np.ones(len(first), dtype=bool)
+    return lo, hi, first.astype(np.int32), last.astype(np.int32), mixed
+
+
+def make_groups(cut: Cut, num_rows: int, *, block_rows: int, tile_pages: int) -> Groups:
+    """Groups of at most `block_rows` rows, their tiles, and for every row the groups it folds."""
+    lo, hi, first, last, mixed = cut
+    parts = -(-(hi - lo) // block_rows)
+    group = np.repeat(np.arange(len(lo)), parts)
+    row_lo = (lo[group] + rank(parts) * block_rows).astype(np.int32)
+    row_hi = np.minimum(row_lo + block_rows, hi[group])
+    tiles = -(-(last - first) // tile_pages)[group]
+    of_tile = np.repeat(group, tiles)
+    tile_first = (first[of_tile] + rank(tiles) * tile_pages).astype(np.int32)
+    rows = row_hi - row_lo
+    pair_group = np.repeat(np.arange(len(row_lo), dtype=np.int32), rows)
+    pair_row = row_lo[pair_group] + rank(rows)
+    order = np.argsort(pair_row, kind="stable")
+    return Groups(
+        row_lo=row_lo,
+        row_hi=row_hi,
+        tile_start=np.concatenate([[0], np.cumsum(tiles)]).astype(np.int32),
+        mixed=mixed[group].astype(np.int32),
+        tile_first=tile_first,
+        tile_last=np.minimum(tile_first + tile_pages, last[of_tile]).astype(np.int32),
+        pair_start=np.searchsorted(pair_row[order], np.arange(num_rows + 1)).astype(np.int32),
+        pair_group=pair_group[order],
+        pair_rank=rank(rows)[order],
+    )

@@ -1,0 +1,150 @@
+"""Bytes that an attention step moves, by variant, and the least it could take.
+
+Counted from the same arrays the kernels read, not estimated. One part is a model: which of the KV bytes that programs
+load come from memory. All programs are taken to start together and to move one KV tile at a time; a page read again
+before `cache_bytes` of other KV went by is served by the cache.
+"""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from treereason.kernels.groups import Groups
+from treereason.kernels.plan import Int32, Plan
+from treereason.kernels.work import Work, page_table, rank
+
+Int64 = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """One layer's attention; `itemsize` bytes an element of q, k, v and out."""
+
+    num_heads: int
+    num_kv_heads: int
+    head_dim: int
+    itemsize: int = 2
+
+    @property
+    def kv_token(self) -> int:
+        """Bytes of one token's keys and values."""
+        return 2 * self.num_kv_heads * self.head_dim * self.itemsize
+
+    @property
+    def row(self) -> int:
+        """Bytes of one row's queries, or outputs."""
+        return self.num_heads * self.head_dim * self.itemsize
+
+    @property
+    def partial_row(self) -> int:
+        """Bytes of one row's partial result: float32, with its log-sum-exp."""
+        return self.num_heads * (self.head_dim + 1) * 4
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """Bytes of one attention call.
+
+    kv: keys and values from memory. kv_loaded: what programs asked for, the cache's share included.
+    queries, out: read and written. partials: written; the merge reads as many again. plan: index arrays.
+    """
+
+    kv: int
+    kv_loaded: int
+    queries: int
+    out: int
+    partials: int
+    plan: int
+
+    @property
+    def total(self) -> int:
+        return self.kv + self.queries + self.out + 2 * self.partials + self.plan
+
+
+def floor_seconds(plan: Plan, shape: Shape, *, bandwidth: float, rate: float) -> float:
+    """The least time: every visible token read once and every row's queries and outputs, or the arithmetic.
+
+    bandwidth in bytes a second; rate in floating-point operations a second.
+    """
+    data = plan.kv_tokens_read_tree * shape.kv_token + 2 * plan.num_rows * shape.row
+    return max(data / bandwidth, flops(plan, shape) / rate)
+
+
+def flops(plan: Plan, shape: Shape) -> int:
+    """Multiplications and additions of both products, for every pair of a row and a token it sees."""
+    return 4 * shape.num_heads * shape.head_dim * int((plan.row_position.astype(np.int64) + 1).sum())
+
+
+def work_traffic(work: Work, shape: Shape, *, programs: int, cache_bytes: int = 32 << 20) -> Traffic:
+    """Of tree_decode, tree_extend and sequence. programs: how many run at once, over all heads."""
+    rows = (work.block_hi - work.block_lo)[work.piece_block]
+    length = work.piece_last - work.piece_first
+    if work.num_spans:
+        span = np.repeat(np.arange(work.num_spans), np.diff(work.span_piece))
+        start = work.piece_first - work.piece_first[work.span_piece[:-1][span]]
+    else:
+        start = _starts(length, programs // shape.num_kv_heads)
+    tile = np.repeat(work.piece_first, length) + rank(length)
+    moment = np.repeat(start, length) + rank(length)
+    kv, loaded = _kv(work.tile_first[tile], work.tile_last[tile], moment, work.page_tokens, shape, cache_bytes)
+    arrays = [array for array in vars(work).values() if isinstance(array, np.ndarray)]
+    return Traffic(
+        kv=kv,
+        kv_loaded=loaded,
+        queries=int(rows.sum()) * shape.row,
+        out=_out(len(work.row_position), shape),
+        partials=int(rows[work.piece_slot >= 0].sum()) * shape.partial_row,
+        plan=sum(array.nbytes for array in arrays),
+    )
+
+
+def groups_traffic(plan: Plan, groups: Groups, shape: Shape, *, programs: int, cache_bytes: int = 32 << 20) -> Traffic:
+    """Of the DeFT variants."""
+    table = page_table(plan)
+    rows = int((groups.row_hi - groups.row_lo).sum())
+    length = np.diff(groups.tile_start)
+    moment = np.repeat(_starts(length, programs // shape.num_kv_heads), length) + rank(length)
+    kv, loaded = _kv(groups.tile_first, groups.tile_last, moment, table["page_tokens"], shape, cache_bytes)
+    return Traffic(
+        kv=kv,
+        kv_loaded=loaded,
+        queries=rows * shape.row,
+        out=_out(plan.num_rows, shape),
+        partials=rows * shape.partial_row,
+        plan=sum(a.nbytes for a in (*vars(groups).values(), *table.values(), plan.row_position)),
+    )
+
+
+def _out(rows: int, shape: Shape) -> int:
+    return rows * (shape.row + shape.num_heads * 4)
+
+
+def _starts(length: Int32, slots: int) -> Int64:
+    """When each piece starts, in tiles, if pieces are handed out in order to `slots` programs."""
+    free = [0] * max(1, slots)
+    start = np.empty(len(length), dtype=np.int64)
+    for piece, tiles in enumerate(length.tolist()):
+        start[piece] = free[0]
+        heapq.heapreplace(free, free[0] + tiles)
+    return start
+
+
+def _kv(
+    first: Int32, last: Int32, moment: npt.NDArray[np.integer], page_tokens: Int32, shape: Shape, cache_bytes: int
+) -> tuple[int, int]:
+    """(bytes from memory, bytes loaded) of tiles read at the given moments."""
+    pages = last - first
+    page = np.repeat(first, pages) + rank(pages)
+    when = np.repeat(moment, pages)
+    tokens = page_tokens[page].astype(np.int64)
+    loaded = int(tokens.sum()) * shape.kv_token
+    order = np.lexsort((when, page))
+    gap = np.diff(when[order], prepend=0)
+    again = np.concatenate([[False], np.diff(page[order]) == 0])
+    a_moment = loaded / (int(moment.max()) + 1)  # bytes that all programs together load meanwhile
+    cached = again & (gap * a_moment <= cache_bytes)
+    return int(tokens[order][~cached].sum()) * shape.kv_token, loaded

@@ -1,0 +1,151 @@
+"""Tree attention as one persistent launch over equal-cost spans of KV tiles, and one small launch that merges.
+
+Each KV page is read once for all rows of a block; a block that several spans share leaves one partial result a piece,
+folded afterwards in piece order. No atomics and no order that depends on timing: equal plans give equal bits.
+"""
+
+from __future__ import annotations
+
+import torch
+import triton
+import triton.language as tl
+
+from treereason.kernels.device_work import Capacity, PlannedWork
+from treereason.kernels.merge import MERGE_M, merge_kernel
+from treereason.kernels.plan import Plan
+from treereason.kernels.tile import (
+    Tile,
+    arch_of,
+    attend_tiles,
+    block_d,
+    check_layout,
+    choose_tile,
+    programs,
+    store_partial,
+    store_result,
+)
+from treereason.kernels.work import Work, make_work, widest_tree
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def tree_decode_kernel(  # type: ignore[no-untyped-def]
+    q, k, v, out, lse, partial_out, partial_lse, sinks,
+    row_position, page, page_tokens, page_start, page_lo, page_hi, block_lo, block_hi, tile_first, tile_last,
+    piece_block, piece_first, piece_mixed, piece_last, piece_slot, span_piece,
+    stride_q, stride_qh, stride_k, stride_kh, stride_v, stride_vh, scale, window, softcap,
+    G: tl.constexpr, D: tl.constexpr, PAGE: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
+    BLOCK_D: tl.constexpr, WINDOW: tl.constexpr, SOFTCAP: tl.constexpr, SINKS: tl.constexpr,
+):  # fmt: skip
+    """Grid (spans, Hkv). partial_out [slots, Hkv, BLOCK_M, D], partial_lse [slots, Hkv, BLOCK_M], float32, base 2."""
+    head = tl.program_id(1)
+    num_kv_heads = tl.num_programs(1)
+    i = tl.arange(0, BLOCK_M)
+    for piece in range(tl.load(span_piece + tl.program_id(0)), tl.load(span_piece + tl.program_id(0) + 1)):
+        block = tl.load(piece_block + piece)
+        row_lo = tl.load(block_lo + block)
+        row_hi = tl.minimum(tl.load(block_hi + block), row_lo + BLOCK_M // G)
+        acc, top, total = attend_tiles(
+            q, k, v, row_lo, row_hi, head, tl.load(piece_first + piece), tl.load(piece_mixed + piece),
+            tl.load(piece_last + piece), row_position, page, page_tokens, page_start, page_lo, page_hi, tile_first,
+            tile_last, stride_q, stride_qh, stride_k, stride_kh, stride_v, stride_vh, scale, window, softcap, G, D,
+            PAGE, BLOCK_M, BLOCK_N, BLOCK_D, WINDOW, SOFTCAP,
+        )  # fmt: skip
+        slot = tl.load(piece_slot + piece)
+        if slot < 0:
+            store_result(out, lse, sinks, acc, top, total, i, row_lo, row_hi, head, num_kv_heads, G, D, BLOCK_D, SINKS)
+        else:
+            first_partial = (slot * num_kv_heads + head) * BLOCK_M
+            real = row_lo + i // G < row_hi
+            store_partial(partial_out, partial_lse, acc, top, total, first_partial, real, D, BLOCK_M, BLOCK_D)
+
+
+class TreeDecode:
+    """A forest's attention for one shape of model: plan again with `work.load`, move one token with `work.advance`.
+
+    Buffers, grids and compiled kernels stay the same while a plan fits the capacity, so a CUDA graph that captured a
+    call may be replayed after either; q may have more rows than the plan, the rest of out is then left as it was.
+    Nothing here waits for the device.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        num_heads: int,
+        num_kv_heads: int,
+        head_dim: int,
+        dtype: torch.dtype,
+        device: torch.device | str,
+        windows: tuple[int | None, ...] = (None,),
+        spans: int | None = None,
+        tile: Tile | None = None,
+        capacity: Capacity | None = None,
+    ) -> None:
+        self._groups = num_heads // num_kv_heads
+        self._num_kv_heads = num_kv_heads
+        # All heads together fill the device once.
+        self._spans = spans or max(1, programs(device) // num_kv_heads)
+        self._page_size = plan.page_size
+        self.tile = tile or choose_tile(widest_tree(plan) * self._groups, head_dim, dtype, arch_of(device))
+        self.work = PlannedWork(plan, self._cut, windows, device, capacity)
+        rows = max(work.capacity.slots for work in self.work.device.values()) * num_kv_heads * self.tile.block_m
+        self._partial_out = torch.empty(rows, head_dim, dtype=torch.float32, device=device)
+        self._partial_lse = torch.empty(rows, dtype=torch.float32, device=device)
+
+    def __call__(
+        self,
+        q: torch.Tensor,
+        k: torch.Tensor,
+        v: torch.Tensor,
+        *,
+        scale: float,
+        window: int | None = None,
+        softcap: float | None = None,
+        sinks: torch.Tensor | None = None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Shapes and meaning as in `reference_attention`; k and v may have any slot and head strides."""
+        check_layout(q, k, v)
+        work, tile, head_dim = self.work.device[window], self.tile, q.shape[2]
+        out = torch.empty(q.shape, dtype=q.dtype, device=q.device)
+        lse = torch.empty(q.shape[:2], dtype=torch.float32, device=q.device)
+        partials = (self._partial_out, self._partial_lse)
+        sink_logits = lse if sinks is None else sinks.float()
+        tree_decode_kernel[(work.capacity.spans, self._num_kv_heads)](
+            *(q, k, v, out, lse, *partials, sink_logits),
+            *work.arrays("row_position", "page", "page_tokens", "page_start", "page_lo", "page_hi"),
+            *work.arrays("block_lo", "block_hi", "tile_first", "tile_last"),
+            *work.arrays("piece_block", "piece_first", "piece_mixed", "piece_last", "piece_slot", "span_piece"),
+            *(q.stride(0), q.stride(1), k.stride(0), k.stride(1), v.stride(0), v.stride(1)),
+            *(scale, window or 0, softcap or 0.0),
+            G=self._groups,
+            D=head_dim,
+            PAGE=self._page_size,
+            BLOCK_M=tile.block_m,
+            BLOCK_N=tile.block_n,
+            BLOCK_D=block_d(head_dim),
+            WINDOW=window is not None,
+            SOFTCAP=softcap is not None,
+            SINKS=sinks is not None,
+            **tile.options(),
+        )
+        merge_kernel[(work.capacity.merges, tile.block_m // MERGE_M, self._num_kv_heads)](
+            *(*partials, out, lse, sink_logits),
+            *work.arrays("block_lo", "block_hi", "merge_block", "merge_slot"),
+            G=self._groups,
+            D=head_dim,
+            BLOCK_M=tile.block_m,
+            MERGE_M=MERGE_M,
+            BLOCK_D=block_d(head_dim),
+            SINKS=sinks is not None,
+            num_warps=4,
+        )
+        return out, lse
+
+    def _cut(self, plan: Plan, window: int | None) -> Work:
+        return make_work(
+            plan,
+            block_rows=self.tile.rows(self._groups),
+            tile_pages=self.tile.block_n // plan.page_size,
+            spans=self._spans,
+            window=window,
+        )
