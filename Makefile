@@ -38,15 +38,23 @@ test: setup
 slow: setup
 	$(BIN)/python -m pytest -q -m slow
 
+# Needs torch, numpy, triton and pytest there. Parts side by side: most of the time goes into compiling kernels.
+gpu: export PYTHONPATH := .:$(PYTHONPATH)
 gpu:
-	PYTHONPATH=.:$${PYTHONPATH:-} $(PYTHON) -m pytest -q -m gpu
+	@pids=""; \
+	for part in tree_decode tree_extend deft sequence \
+	    "not tree_decode and not tree_extend and not deft and not sequence"; do \
+	  $(PYTHON) -m pytest -q --noconftest -p no:cacheprovider -m gpu -k "$$part" tests/test_kernels.py & pids="$$pids $$!"; \
+	done; \
+	for pid in $$pids; do wait $$pid; done
+	$(PYTHON) -m benchmarks.tree_attention --seconds 200 --record
 
 # By package rather than by folder: kernels/ and tasks/ are then found once, under the name they import as.
 check: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy -p treereason -p treereason.kernels -p treereason.tasks
-	$(BIN)/mypy tests $(wildcard benchmarks/*.py)
+	$(BIN)/mypy -p treereason -p treereason.kernels -p treereason.tasks -p benchmarks
+	$(BIN)/mypy tests
 
 clean:
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
