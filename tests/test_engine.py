@@ -141,6 +141,16 @@ def test_stop_strings_end_a_thought_and_its_tokens_can_be_continued(tiny_model: 
     assert finish(engine)["a", (0, 0)].cost.tokens_reused == len("SOME PROMPT") + len(stopped.text) + 1
 
 
+def test_token_prompts_decode_to_their_limit_when_the_end_is_ignored(tiny_model: Build) -> None:
+    model, _ = tiny_model("llama")
+    model.eos_ids = frozenset(range(64))
+    for ignore_end, num_decoded in ((False, 1), (True, 12)):
+        engine = make_engine(model)
+        prompt = Prompt("", token_ids=(5, 6, 7), max_tokens=12, ignore_end=ignore_end)
+        engine.submit(Expansion("a", (), prompt, ((0,),), HOT))
+        assert finish(engine)["a", (0,)].cost.tokens_decoded == num_decoded
+
+
 def test_prompts_that_cannot_be_served_fail_with_a_reason(tiny_model: Build) -> None:
     engine = make_engine(tiny_model("llama")[0], kv_tokens=32)
     engine.submit(Expansion("long", (), Prompt("X" * 256), ((0,),), HOT))

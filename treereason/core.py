@@ -30,6 +30,8 @@ class Prompt:
         examples, instructions); its KV is computed once and kept for the whole run.
     stop: decoding ends as soon as one of these strings appears; it is not part of the thought's text.
     max_tokens: decoding ends after this many tokens.
+    token_ids: given instead of text, for prompts that are not language (replayed recordings, benchmarks).
+    ignore_end: the end-of-text token does not end decoding; only stop strings and max_tokens do.
     """
 
     text: str
@@ -37,6 +39,8 @@ class Prompt:
     shared: str = ""
     stop: tuple[str, ...] = ()
     max_tokens: int = 256
+    token_ids: tuple[int, ...] = ()
+    ignore_end: bool = False
 
 
 @dataclass

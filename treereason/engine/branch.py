@@ -33,7 +33,7 @@ class Branch:
         self.tokens.append(token)
         self.logprob += logprob
         self.cost.tokens_decoded += 1
-        if token in model.eos_ids:
+        if token in model.eos_ids and not self.prompt.ignore_end:
             self._finish(model.decode(self.tokens[:-1]), [])
         elif (text := self._stopped(token, model)) is not None:
             self._finish(text, [token])

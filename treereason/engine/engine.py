@@ -116,7 +116,7 @@ class Engine:
             if (problem, expansion.parent) not in self._thoughts:
                 raise ValueError("an appended prompt, but the parent's KV has been returned")
             below, tail = self._thoughts[problem, expansion.parent]
-            tokens = tail + self.model.encode_appended(prompt.text)
+            tokens = tail + self.model.encode_appended(prompt)
             if not tokens:
                 raise ValueError("an empty appended prompt after a thought that ended its text")
         else:

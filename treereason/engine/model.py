@@ -71,6 +71,8 @@ class Model:
 
     def encode(self, prompt: Prompt) -> tuple[list[int], int]:
         """Token ids of a fresh prompt, and how many leading ones every problem shares."""
+        if prompt.token_ids:
+            return list(prompt.token_ids), 0
         tokens = self._encode_fresh(prompt.shared + prompt.text)
         if not prompt.shared:
             return tokens, 0
@@ -83,9 +85,11 @@ class Model:
             num_shared += 1
         return tokens, num_shared
 
-    def encode_appended(self, text: str) -> list[int]:
-        """Token ids of text that continues a branch."""
-        tokens: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"] if text else []
+    def encode_appended(self, prompt: Prompt) -> list[int]:
+        """Token ids of a prompt that continues a branch; may be none."""
+        if prompt.token_ids or not prompt.text:
+            return list(prompt.token_ids)
+        tokens: list[int] = self.tokenizer(prompt.text, add_special_tokens=False)["input_ids"]
         return tokens
 
     def decode(self, tokens: list[int]) -> str:
