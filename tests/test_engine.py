@@ -160,18 +160,52 @@ def test_prompts_that_cannot_be_served_fail_with_a_reason(tiny_model: Build) -> 
     errors = {problem: child.error for (problem, _), child in finish(engine).items()}
     assert errors["long"] == "a prompt of 256 tokens; the model holds 256"
     assert errors["empty"] == "a prompt has no tokens"
-    assert "4 KV pages needed, 2 of 2 free; raise engine.kv_tokens" in str(errors["large"])
+    assert errors["large"] == "60 tokens do not fit into a KV pool of 32; raise engine.kv_tokens"
     assert errors["small"] is None
 
 
-def test_branches_that_find_no_page_fail_alone(tiny_model: Build) -> None:
-    engine = make_engine(tiny_model("llama")[0], kv_tokens=16 * 4)
-    engine.submit(Expansion("a", (), Prompt("X" * 16, max_tokens=40), tuple((i,) for i in range(3)), HOT))
+@pytest.mark.parametrize("num_pages", [*range(8, 20), 30])  # the longest branch alone needs 8
+def test_every_pool_size_gives_the_answers_of_an_unlimited_pool(num_pages: int, tiny_model: Build) -> None:
+    model, _ = tiny_model("llama")
+    want = {(d.problem, d.path): d.text for d in grow_prune_and_refill(make_engine(model))}
+    engine = make_engine(model, kv_tokens=num_pages * 16)
+    got = {(d.problem, d.path): d.text for d in grow_prune_and_refill(engine)}
+    assert got == want
+    assert engine.forest.num_tokens_peak <= num_pages * 16
+
+
+def test_a_small_pool_computes_again_what_it_evicted_and_counts_it_apart(tiny_model: Build) -> None:
+    model, _ = tiny_model("llama")
+    totals = []
+    for num_pages in (64, 8):
+        engine = make_engine(model, kv_tokens=num_pages * 16)
+        paths = tuple((i,) for i in range(6))
+        engine.submit(Expansion("a", (), Prompt("X" * 40, max_tokens=30), paths, HOT))
+        steps = []
+        while engine.busy:
+            _, figures = engine.step()
+            assert figures is not None
+            steps.append(figures)
+            engine.forest.check()
+        totals.append(
+            [sum(getattr(s, f"tokens_{name}") for s in steps) for name in ("prefilled", "decoded", "rebuilt")]
+        )
+    roomy, tight = totals
+    assert tight[:2] == roomy[:2]
+    assert roomy[2] == 0 < tight[2]
+
+
+def test_a_branch_that_can_never_fit_fails_alone_with_its_numbers(tiny_model: Build) -> None:
+    engine = make_engine(tiny_model("llama")[0], kv_tokens=16 * 3)
+    engine.submit(Expansion("a", (), Prompt("X" * 16, max_tokens=60, ignore_end=True), ((0,),), HOT))
+    engine.submit(Expansion("b", (), Prompt("Y" * 8, max_tokens=8), ((0,), (1,)), HOT))
     found = finish(engine)
-    assert sorted(child.error is None for child in found.values()) != [True, True, True]
-    assert all("raise engine.kv_tokens" in child.error for child in found.values() if child.error)
-    engine.end_problem("a")
-    assert engine.forest.pool.num_free == 4
+    assert found["a", (0,)].error == "49 tokens do not fit into a KV pool of 48; raise engine.kv_tokens"
+    assert found["b", (0,)].error is None
+    assert found["b", (1,)].error is None
+    for problem in "ab":
+        engine.end_problem(problem)
+    assert engine.forest.pool.num_free == 3
 
 
 def test_nan_logits_fail_their_branch_only(tiny_model: Build) -> None:

@@ -103,6 +103,7 @@ class ThoughtFailed(Event):
 class StepDone(Event):
     """One engine step. Counts of this step, except `kv_tokens_used` and `kv_tokens_peak` (state after it).
 
+    tokens_rebuilt: tokens computed again because their KV had been evicted; not among the other counts.
     kv_tokens_read_tree: KV tokens read when each node is read once for all rows below it.
     kv_tokens_read_sequence: KV tokens read when every row reads its own path.
     """
@@ -118,6 +119,7 @@ class StepDone(Event):
     kv_tokens_read_tree: int
     kv_tokens_read_sequence: int
     seconds: float
+    tokens_rebuilt: int = 0
 
 
 @dataclass(frozen=True)

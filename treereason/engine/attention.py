@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,18 +10,22 @@ import torch
 from transformers import AttentionInterface
 
 from treereason.engine.forest import Forest, Node
-from treereason.kernels.plan import Plan, kv_pool, make_plan
+from treereason.kernels.plan import Int32, Plan, kv_pool, make_plan
 from treereason.kernels.torch_path import TorchPath
 
 NAME = "treereason"
 
 
 class KVCache:
-    """Keys and values of all layers, one pool a layer, [num_slots, Hkv, D] each, made when a layer first stores."""
+    """Keys and values of all layers, one pool a layer, [num_slots, Hkv, D] each, made when a layer first stores.
 
-    def __init__(self, num_pages: int, page_size: int) -> None:
+    per_branch: every branch reads its whole path for itself, as without a tree; for comparison only.
+    """
+
+    def __init__(self, num_pages: int, page_size: int, *, per_branch: bool = False) -> None:
         self.num_pages = num_pages
         self.page_size = page_size
+        self.per_branch = per_branch
         self._layers: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
 
     def store(
@@ -76,12 +80,30 @@ def plan_step(forest: Forest, work: dict[Node, int], cache: KVCache) -> TreeStep
     ]
     return TreeStep(
         plan=plan,
-        path=TorchPath(plan),
+        path=TorchPath(each_alone(plan, new) if cache.per_branch else plan),
         cache=cache,
         token_ids=torch.tensor(token_ids),
         positions=torch.from_numpy(plan.row_position).long(),
         slots=torch.from_numpy(plan.row_slot).long(),
         last_row={node: int(plan.node_lo[i] + new[i]) - 1 for i, node in enumerate(nodes) if new[i]},
+    )
+
+
+def each_alone(plan: Plan, new_tokens: Int32) -> Plan:
+    """The same rows and KV, but the path of every node with new tokens is listed once for its rows alone."""
+    owners = np.flatnonzero(new_tokens)
+    lows = plan.node_lo[owners]
+    above = (plan.node_lo[None] <= lows[:, None]) & (lows[:, None] < plan.node_hi[None]) & (plan.node_tokens > 0)
+    owner, node = np.nonzero(above)
+    pages = [plan.pages[plan.node_page[i] : plan.node_page[i + 1]] for i in node]
+    return replace(
+        plan,
+        node_lo=lows[owner],
+        node_hi=(lows + new_tokens[owners])[owner],
+        node_start=plan.node_start[node],
+        node_tokens=plan.node_tokens[node],
+        node_page=np.cumsum([0, *map(len, pages)], dtype=np.int32),
+        pages=np.concatenate(pages),
     )
 
 

@@ -22,8 +22,9 @@ PAGE_SIZE = 16
 class Engine:
     """One token forest, one model, one step for all branches of all problems.
 
-    A decoded thought keeps its KV until `release` or `end_problem`. kv_tokens: size of the KV pool; a branch or
-    prompt that finds no page in it fails with an error that says so.
+    A decoded thought can be continued until `release` or `end_problem`. kv_tokens: size of the KV pool, never
+    exceeded; what is cold makes way and is computed again when it is needed (memory.py). Only a branch or prompt that
+    would not fit alone fails, with its numbers.
     """
 
     def __init__(self, model: Model, *, seed: int, max_branches: int, prefill_tokens: int, kv_tokens: int) -> None:
@@ -54,8 +55,8 @@ class Engine:
     def step(self) -> tuple[list[Decoded], StepDone | None]:
         """Compute one step. Returns the children that are done, and the step's figures (None when nothing ran)."""
         started = perf_counter()
-        work = self._scheduler.pick(self.forest)
-        done = self._no_room(work)
+        work = self._scheduler.pick(self.forest, self._num_steps)
+        done = self._too_large(work)
         if not work.tokens:
             return done + self._take_failed(), None
         step = plan_step(self.forest, work.tokens, self._cache)
@@ -80,6 +81,7 @@ class Engine:
             num_branches=len(work.branches),
             num_waiting=self._scheduler.num_waiting,
             tokens_prefilled=work.num_prefilled,
+            tokens_rebuilt=work.num_rebuilt,
             tokens_decoded=len(branches),
             kv_tokens_used=self.forest.num_tokens,
             kv_tokens_peak=self.forest.num_tokens_peak,
@@ -177,16 +179,17 @@ class Engine:
             self.forest.release(branch.node)
         return Decoded(branch.problem, branch.path, branch.text, branch.logprob, branch.cost, branch.error)
 
-    def _no_room(self, work: Work) -> list[Decoded]:
+    def _too_large(self, work: Work) -> list[Decoded]:
         done = []
-        for item, error in work.no_room:
-            advice = f"{error}; raise engine.kv_tokens or lower engine.parallel_problems"
+        for item in work.too_large:
+            capacity = self.forest.pool.num_pages * PAGE_SIZE
+            error = f"{item.node.end} tokens do not fit into a KV pool of {capacity}; raise engine.kv_tokens"
             if isinstance(item, Branch):
-                item.fail(advice, self.model)
+                item.fail(error, self.model)
                 done.append(self._finish(item))
             else:
                 self.forest.release(item.node)
-                self._fail(item.expansion, advice)
+                self._fail(item.expansion, error)
         return done
 
     def _fail(self, expansion: Expansion, error: str) -> None:

@@ -21,7 +21,8 @@ class Node:
     """A run of tokens. `tokens[:num_cached]` have their KV in `pages`; the rest wait to be computed.
 
     start: position of the first token along the path. num_holders: how many thoughts, branches or heads stand on
-    it. growing: a branch still appends to it, so nobody else may attach below or inside.
+    it. growing: a branch still appends to it, so nobody else may attach below or inside. num_computed: most tokens
+    that were ever stored; more than `num_cached` after an eviction. last_used: the step that last read or wrote it.
     """
 
     owner: str
@@ -33,6 +34,8 @@ class Node:
     children: list[Node] = field(default_factory=list)
     num_holders: int = 0
     growing: bool = False
+    num_computed: int = 0
+    last_used: int = 0
 
     @property
     def end(self) -> int:
@@ -101,14 +104,29 @@ class Forest:
             node.parent.children.remove(node)
             node = node.parent
 
-    def compute(self, node: Node, count: int) -> None:
-        """Make room for the KV of the node's next `count` tokens and count them as stored. Raises PoolFull."""
-        needed = -(-(node.num_cached + count) // self.page_size) - len(node.pages)
-        if needed > 0:
-            node.pages += self.pool.allocate(needed)
+    def pages_lacking(self, node: Node, count: int) -> int:
+        """Pages to allocate before the KV of the node's next `count` tokens has room."""
+        return max(0, -(-(node.num_cached + count) // self.page_size) - len(node.pages))
+
+    def compute(self, node: Node, count: int) -> int:
+        """Make room for the KV of the node's next `count` tokens and count them as stored. Raises PoolFull.
+
+        Returns how many of them had been stored before and were evicted.
+        """
+        if lacking := self.pages_lacking(node, count):
+            node.pages += self.pool.allocate(lacking)
+        num_rebuilt = max(0, min(node.num_computed - node.num_cached, count))
         node.num_cached += count
+        node.num_computed = max(node.num_computed, node.num_cached)
         assert node.num_cached <= len(node.tokens)
         self._count(node.owner, count)
+        return num_rebuilt
+
+    def evict(self, node: Node) -> None:
+        """Return the node's pages; its tokens stay and wait to be computed again. Other nodes' KV stays valid."""
+        self.pool.release(node.pages)
+        self._count(node.owner, -node.num_cached)
+        node.pages, node.num_cached = [], 0
 
     def nodes(self) -> Iterator[Node]:
         """Every node, depth-first."""
@@ -166,8 +184,10 @@ class Forest:
         assert node.parent is not None
         upper = Node(owner=node.owner, parent=node.parent, start=node.start, children=[node])
         upper.tokens, node.tokens = node.tokens[:at], node.tokens[at:]
-        upper.num_cached = min(at, node.num_cached)
+        upper.num_cached, upper.num_computed = min(at, node.num_cached), min(at, node.num_computed)
         node.num_cached -= upper.num_cached
+        node.num_computed -= upper.num_computed
+        upper.last_used = node.last_used
         num_pages = -(-upper.num_cached // self.page_size)
         upper.pages, node.pages = node.pages[:num_pages], node.pages[num_pages:]
         node.parent.children[node.parent.children.index(node)] = upper

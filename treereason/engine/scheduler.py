@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from treereason.core import Expansion
 from treereason.engine.branch import Branch
 from treereason.engine.forest import Forest, Node
-from treereason.engine.pages import PoolFull
+from treereason.engine.memory import Room
 
 
 @dataclass(eq=False)
@@ -22,17 +22,25 @@ class PromptJob:
 
 @dataclass
 class Work:
-    """One step: how many tokens of each node to compute, who decodes, which prompts are complete, who found no room."""
+    """One step. tokens: how many tokens of each node to compute. branches, prompts: whose last token is among them.
+
+    num_prefilled counts prompt tokens computed for the first time, num_rebuilt any tokens computed again after an
+    eviction. too_large: who would not fit into the pool alone.
+    """
 
     tokens: dict[Node, int] = field(default_factory=dict)
     branches: list[Branch] = field(default_factory=list)
     prompts: list[PromptJob] = field(default_factory=list)
     num_prefilled: int = 0
-    no_room: list[tuple[Branch | PromptJob, PoolFull]] = field(default_factory=list)
+    num_rebuilt: int = 0
+    too_large: list[Branch | PromptJob] = field(default_factory=list)
 
 
 class Scheduler:
-    """First come, first served. At most `max_branches` decode in a step, at most `prefill_tokens` are prefilled."""
+    """First come, first served. At most `max_branches` decode in a step, at most `prefill_tokens` are prefilled.
+
+    When the pool is full, older branches go on, younger ones wait without KV, and no prompt starts before they do.
+    """
 
     def __init__(self, max_branches: int, prefill_tokens: int) -> None:
         self._max_branches = max_branches
@@ -43,11 +51,7 @@ class Scheduler:
 
     @property
     def busy(self) -> bool:
-        return bool(self._prompts or self._waiting or self._running)
-
-    @property
-    def num_running(self) -> int:
-        return len(self._running)
+        return bool(self._prompts or self._waiting) or any(not branch.done for branch in self._running)
 
     @property
     def num_waiting(self) -> int:
@@ -59,21 +63,36 @@ class Scheduler:
     def add_branch(self, branch: Branch) -> None:
         self._waiting.append(branch)
 
-    def pick(self, forest: Forest) -> Work:
-        """Choose the step's work and make room for its KV; a node's tokens count as stored from here on."""
+    def pick(self, forest: Forest, step: int) -> Work:
+        """Choose the step's work and make room for its KV; its tokens count as stored from here on."""
         work = Work()
         self._running = [branch for branch in self._running if not branch.done]
         while self._waiting and len(self._running) < self._max_branches:
             self._running.append(self._waiting.popleft())
+        room = Room(forest, [branch.node for branch in self._running], step)
+        budget = self._prefill_tokens
+        crowded = False
         for branch in self._running:
-            try:
-                forest.compute(branch.node, 1)
-            except PoolFull as error:
-                work.no_room.append((branch, error))
+            taken = self._take(branch.node, room, work, budget)
+            if taken is None and room.empty:
+                work.too_large.append(branch)
+            elif taken is None:
+                crowded = True
             else:
-                work.tokens[branch.node] = 1
-                work.branches.append(branch)
-        self._pick_prompts(forest, work)
+                budget -= taken if taken > 1 else 0
+                if not branch.node.num_pending:
+                    work.branches.append(branch)
+        while self._prompts and budget > 0 and not crowded:
+            job = self._prompts[0]
+            taken = self._take(job.node, room, work, budget, job)
+            if taken is None:
+                if room.empty:
+                    work.too_large.append(self._prompts.popleft())
+                break
+            budget -= taken
+            if job.node.num_pending:
+                break
+            work.prompts.append(self._prompts.popleft())
         return work
 
     def drop(self, problem: str) -> list[Branch | PromptJob]:
@@ -85,25 +104,26 @@ class Scheduler:
         self._running = [branch for branch in self._running if branch.problem != problem]
         return dropped
 
-    def _pick_prompts(self, forest: Forest, work: Work) -> None:
-        budget = self._prefill_tokens
-        while self._prompts and budget:
-            job = self._prompts[0]
-            for node in job.node.path():
-                count = min(node.num_pending, budget)
-                if not count:
-                    continue
-                try:
-                    forest.compute(node, count)
-                except PoolFull as error:
-                    if not work.branches:  # nobody is going to return pages
-                        self._prompts.popleft()
-                        work.no_room.append((job, error))
-                    return
-                work.tokens[node] = work.tokens.get(node, 0) + count
-                job.num_prefilled += count
-                work.num_prefilled += count
-                budget -= count
-                if node.num_pending:
-                    return
-            work.prompts.append(self._prompts.popleft())
+    def _take(self, node: Node, room: Room, work: Work, budget: int, job: PromptJob | None = None) -> int | None:
+        """Enter up to `budget` (at least one) of the tokens that `node`'s path lacks into the step, from the top.
+
+        Returns how many; None when there is no room for them.
+        """
+        path = node.path()
+        counts: dict[Node, int] = {}
+        left = max(budget, 1)
+        for part in path:
+            if part.num_pending and left:
+                counts[part] = min(part.num_pending, left)
+                left -= counts[part]
+        num_rebuilt = room.take(path, counts)
+        if num_rebuilt is None:
+            return None
+        num_tokens = sum(counts.values())
+        for part, count in counts.items():
+            work.tokens[part] = work.tokens.get(part, 0) + count
+        work.num_rebuilt += num_rebuilt
+        if job is not None:
+            job.num_prefilled += num_tokens - num_rebuilt
+            work.num_prefilled += num_tokens - num_rebuilt
+        return num_tokens

@@ -30,6 +30,7 @@ class _Pass:
     done: dict[str, ProblemDone] = field(default_factory=dict)
     tokens_decoded: int = 0
     tokens_prefilled: int = 0
+    tokens_rebuilt: int = 0
     kv_tokens_peak: int = 0
     kv_tokens_read_tree: int = 0
     kv_tokens_read_sequence: int = 0
@@ -37,6 +38,7 @@ class _Pass:
     def step(self, event: StepDone) -> None:
         self.tokens_decoded += event.tokens_decoded
         self.tokens_prefilled += event.tokens_prefilled
+        self.tokens_rebuilt += event.tokens_rebuilt
         self.kv_tokens_peak = max(self.kv_tokens_peak, event.kv_tokens_peak)
         self.kv_tokens_read_tree += event.kv_tokens_read_tree
         self.kv_tokens_read_sequence += event.kv_tokens_read_sequence
@@ -133,6 +135,7 @@ class Summary:
             "greedy_mean_score": greedy.mean_score if greedy else None,
             "tokens_decoded": search.tokens_decoded,
             "tokens_prefilled": search.tokens_prefilled,
+            "tokens_rebuilt": search.tokens_rebuilt,
             "tokens_reused": sum(done.tokens_reused for done in search.done.values()),
             "kv_tokens_peak": search.kv_tokens_peak,
             "kv_tokens_read_tree": search.kv_tokens_read_tree,

@@ -1,0 +1,65 @@
+"""Room for a step's KV within the pool: what is cold makes way for what computes now.
+
+Evicted are, in this order: nodes that no running branch stands on, least recently used first (finished thoughts,
+heads, half-computed prompts); then nodes of running branches, the youngest branch's first. An evicted node keeps its
+tokens, so whoever needs it again computes it again in one prefill, and no answer depends on the size of the pool.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from treereason.engine.forest import Forest, Node
+
+
+class Room:
+    """Pages of one step. Nodes that are `taken` belong to the step and are safe until it is over."""
+
+    def __init__(self, forest: Forest, running: Sequence[Node], step: int) -> None:
+        self._forest = forest
+        self._running = running
+        self._step = step
+        self._taken: set[Node] = set()
+        self._num_taken_pages = 0
+        self._victims: list[Node] | None = None
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing has been taken yet, so that the whole pool is there to be had."""
+        return not self._taken
+
+    def take(self, path: Iterable[Node], counts: dict[Node, int]) -> int | None:
+        """Store the next `counts[node]` tokens of nodes on `path` and keep the whole path for this step.
+
+        Returns how many of the tokens are computed again after an eviction; None, and changes nothing, when the pool
+        has no room beside what is already taken.
+        """
+        new = [node for node in path if node not in self._taken]
+        held = sum(len(node.pages) for node in new)
+        lacking = sum(self._forest.pages_lacking(node, count) for node, count in counts.items())
+        if self._num_taken_pages + held + lacking > self._forest.pool.num_pages:
+            return None
+        self._taken.update(new)
+        for node in new:
+            node.last_used = self._step
+        while self._forest.pool.num_free < lacking:
+            self._evict_one()
+        self._num_taken_pages += held + lacking
+        return sum(self._forest.compute(node, count) for node, count in counts.items())
+
+    def _evict_one(self) -> None:
+        if self._victims is None:
+            self._victims = self._by_value()
+        node = self._victims.pop()
+        if node not in self._taken and node.pages:
+            self._forest.evict(node)
+
+    def _by_value(self) -> list[Node]:
+        """Nodes with pages, the most dispensable last."""
+        oldest: dict[Node, int] = {}
+        for age, branch in enumerate(self._running):
+            for node in branch.path():
+                oldest.setdefault(node, age)
+        never = len(self._running)
+        nodes = [node for node in self._forest.nodes() if node.pages and node not in self._taken]
+        return sorted(nodes, key=lambda node: (oldest.get(node, never), -node.last_used, node.start))
