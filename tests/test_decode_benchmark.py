@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import decode
+from benchmarks import decode, decode_llama_cpp
 from benchmarks.decode_sides import Case, Run, engine_side, random_llama
 from benchmarks.forests import levels
 from treereason.engine.attention import each_alone
@@ -21,7 +21,7 @@ def test_sides_agree_and_the_last_line_is_json(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(decode, "RESULTS", tmp_path)
-    monkeypatch.setattr(decode.decode_llama_cpp, "installed", lambda: False)
+    monkeypatch.setattr(decode_llama_cpp, "installed", lambda: False)
     decode.main([*TINY, "--prompts", "40,20", "--check", "--record"])
     lines = capsys.readouterr().out.splitlines()
     assert sum("decodes the tree's tokens" in line for line in lines) == 6
