@@ -11,7 +11,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from treereason import plugins, usage
-from treereason.config import Config, EngineConfig, ModelConfig, nearest, parse
+from treereason.config import Config, EngineConfig, nearest, parse
 from treereason.core import UserError
 
 CONF = resources.files("treereason.conf")
@@ -40,8 +40,9 @@ def test_defaults_in_yaml_and_in_code_agree() -> None:
 @pytest.mark.parametrize("choice", usage.choices("model"))
 def test_every_model_file_sets_every_field(choice: str) -> None:
     values = conf(f"model/{choice}")
-    assert set(values) == set(ModelConfig.model_fields)
-    assert parse(config(model={**values, "name": "somewhere"})).model.name == "somewhere"
+    model = parse(config(model={**values, "name": "somewhere"})).model
+    assert set(values) == set(type(model).model_fields)
+    assert model.name == "somewhere"
 
 
 @pytest.mark.parametrize("kind", ["task", "search"])
@@ -84,6 +85,11 @@ def test_every_shipped_task_names_a_scorer_that_loads(choice: str) -> None:
         ({"model": {"name": "x", "device": "tpu"}}, "model.device=tpu"),
         ({"model": {"name": "x", "dtype": "int8"}}, "model.dtype=int8"),
         ({"model": {}}, "model.name is missing"),
+        ({"model": {"name": "x", "url": "localhost:8000"}}, "model.url=localhost:8000"),
+        ({"model": {"name": "x", "url": "http://me:secret@host/v1"}}, "model.url="),
+        ({"model": {"name": "x", "url": "http://host/v1", "style": "chat"}}, "model.style=chat: prompts go to"),
+        ({"model": {"name": "x", "url": "http://host/v1", "dtype": "auto"}}, "no option is called model.dtype"),
+        ({"model": {"url": "http://host/v1"}}, "model.name is missing"),
         ({"task": "sorting"}, "task=sorting"),
         ({"speed": 1}, "no option is called speed"),
     ],

@@ -235,3 +235,20 @@ def test_ending_a_problem_in_flight_returns_everything(tiny_model: Build) -> Non
         engine.end_problem(problem)
     assert engine.forest.num_tokens == 0
     assert not engine.busy
+
+
+def test_stopping_a_problem_fails_what_it_decodes_and_nothing_else(tiny_model: Build) -> None:
+    engine = make_engine(tiny_model("llama")[0])
+    for problem in "ab":
+        prompt = Prompt("HELLO " + problem, max_tokens=20, ignore_end=True)
+        engine.submit(Expansion(problem, (), prompt, ((0,), (1,)), HOT))
+    for _ in range(4):
+        engine.step()
+    engine.stop("a", "time is up")
+    found = finish(engine)
+    assert [found["a", path].error for path in ((0,), (1,))] == ["time is up"] * 2
+    assert [found["b", path].error for path in ((0,), (1,))] == [None] * 2
+    assert found["a", (0,)].cost.tokens_decoded == 4
+    for problem in "ab":
+        engine.end_problem(problem)
+    assert engine.forest.num_tokens == 0

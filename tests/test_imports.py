@@ -26,6 +26,7 @@ ALLOWED: dict[str, set[str]] = {
     "treereason.display": {*BASE, "rich"},
     "treereason.engine": {*BASE, "treereason.engine", "torch", "transformers", "safetensors", "numpy"},
     "treereason.engine.attention": {*BASE, "treereason.engine", "treereason.kernels", "torch", "transformers", "numpy"},
+    "treereason.remote": {"treereason.core", "treereason.events", "httpx", "tenacity"},
     "treereason.embedded": set(),
     "treereason.config": {"treereason.core", "pydantic"},
     "treereason.plugins": {*BASE, "treereason.config", "pydantic"},
@@ -128,6 +129,7 @@ def test_every_module_has_a_rule_of_its_own_part() -> None:
         ("treereason.tasks.sorting", "from ..search import best_of_n"),
         ("treereason.engine.scheduler", "from treereason.kernels.plan import Plan"),
         ("treereason.display.live", "from treereason.engine.engine import Engine"),
+        ("treereason.remote.engine", "from treereason.engine.sampler import branch_key"),
         ("treereason.record.journal", "from treereason.search import best_of_n"),
         ("treereason.training.train", "from treereason.cli import main"),
     ],
@@ -144,6 +146,7 @@ def test_the_check_can_fail(module: str, line: str) -> None:
         ("treereason.engine.attention", "from treereason.kernels.plan import Plan"),
         ("treereason.search.best_of_n", "from treereason.core import Thought"),
         ("treereason.display.live", "import rich.live"),
+        ("treereason.remote.server", "import httpx"),
         ("treereason.__main__", "from treereason.cli import main"),
     ],
 )

@@ -29,6 +29,7 @@ def done(problem: str, **changes: Any) -> ProblemDone:
         "tokens_decoded": 10,
         "tokens_prefilled": 20,
         "tokens_reused": 30,
+        "tokens_wasted": 4,
         "kv_tokens_peak": 40,
         "single_sample_scores": (0.0, 0.5),
         "single_sample_solved": (False, True),
@@ -80,6 +81,7 @@ def test_the_bytes_of_a_line(tmp_path: Path) -> None:
     assert data == (
         b'{"id": "a", "status": "done", "solved": true, "score": null, "answer": "\\u00e9\\u2028\\ud800", '
         b'"best": [0, 1], "error": null, "tokens_decoded": 10, "tokens_prefilled": 20, "tokens_reused": 30, '
+        b'"tokens_wasted": 4, '
         b'"kv_tokens_peak": 40, "single_sample_scores": [null, 1.0], "single_sample_solved": [false, true]}\n'
     )
     data = written(tmp_path, [started(), ProblemStarted("a", 1), done("a")])
@@ -169,6 +171,7 @@ def test_summary_adds_up_the_search_pass() -> None:
         "tokens_prefilled": 100,
         "tokens_rebuilt": 6,
         "tokens_reused": 21,
+        "tokens_wasted": 12,
         "kv_tokens_peak": 70,
         "kv_tokens_read_tree": 20,
         "kv_tokens_read_sequence": 120,

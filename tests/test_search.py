@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,6 +14,7 @@ from treereason import events
 from treereason.core import Cost, Decoded, Expansion, Problem, Prompt, Sampling, Score, Search, Status, Thought, Tree
 from treereason.runner import Runner
 from treereason.search.best_of_n import BestOfN
+from treereason.search.budget import Budget
 from treereason.search.self_consistency import SelfConsistency
 from treereason.search.single_sample import SingleSample
 from treereason.search.tree_of_thoughts import TreeOfThoughts
@@ -31,7 +33,7 @@ class ScriptedEngine:
         self.expansions: list[Expansion] = []
         self.released: list[Path] = []
         self.ended: list[str] = []
-        self._queue: list[tuple[str, Path]] = []
+        self._queue: list[tuple[str, Path, int]] = []
 
     @property
     def busy(self) -> bool:
@@ -39,13 +41,17 @@ class ScriptedEngine:
 
     def submit(self, expansion: Expansion) -> None:
         self.expansions.append(expansion)
-        self._queue += [(expansion.problem, path) for path in expansion.children]
+        limit = expansion.prompt.max_tokens
+        self._queue += [(expansion.problem, path, limit) for path in expansion.children]
 
     def step(self) -> tuple[list[Decoded], None]:
-        problem, path = self._queue.pop()
+        problem, path, limit = self._queue.pop()
         text = self.script(path)
         error = "out of pages" if text is None else None
-        return [Decoded(problem, path, text or "", -1.0, Cost(1, 2, 3), error)], None
+        return [Decoded(problem, path, text or "", -1.0, Cost(1, min(2, limit), 3), error)], None
+
+    def stop(self, problem: str, error: str) -> None:
+        self.stopped = [(problem, error)]
 
     def release(self, problem: str, path: Path) -> None:  # noqa: ARG002
         self.released.append(path)
@@ -106,16 +112,23 @@ class Outcome:
         return [event for event in self.log if isinstance(event, kind)]
 
 
-def run(search: Search, script: Script, task: NumberTask | None = None, scorer: Any = value) -> Outcome:
+def run(
+    search: Search,
+    script: Script,
+    task: NumberTask | None = None,
+    scorer: Any = value,
+    budget: Callable[[], Budget] = Budget,
+) -> Outcome:
     outcome = Outcome(ScriptedEngine(script))
     Runner(
-        engine=outcome.engine,  # type: ignore[arg-type]
+        engine=outcome.engine,
         scoring=InstantScoring(scorer),  # type: ignore[arg-type]
         task=task or NumberTask(),
         search=search,
         sampling=Sampling(),
         parallel_problems=2,
         emit=outcome.log.append,
+        budget=budget,
     ).run([Problem("p", 9)])
     return outcome
 
@@ -220,7 +233,7 @@ def test_a_stopped_run_gives_up_what_is_in_flight(stop_after: int) -> None:
     engine, calls = ScriptedEngine(digits), iter(range(100))
     log: list[events.Event] = []
     Runner(
-        engine=engine,  # type: ignore[arg-type]
+        engine=engine,
         scoring=InstantScoring(value),  # type: ignore[arg-type]
         task=NumberTask(),
         search=BestOfN(n=5),
@@ -231,3 +244,44 @@ def test_a_stopped_run_gives_up_what_is_in_flight(stop_after: int) -> None:
     ).run([Problem(name, 9) for name in "abc"])
     assert engine.ended == (["a", "b"] if stop_after else [])
     assert not [event for event in log if isinstance(event, events.ProblemDone)]
+
+
+def test_a_token_budget_narrows_the_search_and_is_never_overrun() -> None:
+    # The scripted engine decodes 2 tokens a child; a child may take up to 4.
+    class Task(NumberTask):
+        def prompt(self, thought: Thought, style: str) -> Prompt | None:  # noqa: ARG002
+            return None if thought.depth == 3 else Prompt("", max_tokens=4)
+
+    limits: list[int] = []
+    for tokens in (3, 8, 13, 40):
+        budget = partial(Budget, tokens)
+        outcome = run(TreeOfThoughts(k=3, b=1, steps=3), digits, Task(steps=3), budget=budget)
+        assert outcome.done.tokens_decoded <= tokens
+        limits.append(len(outcome.of(events.ThoughtCreated)))
+        assert all(e.prompt.max_tokens <= tokens for e in outcome.engine.expansions)
+    assert limits == [2, 4, 5, 9]
+
+
+def test_samples_that_the_budget_does_not_pay_for_are_not_drawn() -> None:
+    outcome = run(SelfConsistency(n=5), digits, budget=lambda: Budget(2 * 256))
+    assert len(outcome.of(events.ThoughtCreated)) == 2
+    assert outcome.done.status == "done"
+
+
+def test_time_that_is_up_ends_what_decodes_and_keeps_what_is_there() -> None:
+    clock = iter(range(100))
+    outcome = run(
+        TreeOfThoughts(k=2, b=1, steps=50),
+        digits,
+        NumberTask(steps=50),
+        budget=lambda: Budget(seconds=20.0, clock=lambda: float(next(clock))),
+    )
+    assert outcome.of(events.ThoughtKept)
+    assert outcome.done.status == "failed"  # fifty steps were not reached, so there is no answer
+    assert len(outcome.of(events.ThoughtCreated)) < 40
+
+
+def test_tokens_that_the_answer_does_not_stand_on_are_wasted() -> None:
+    outcome = run(TreeOfThoughts(k=3, b=1, steps=2), digits, NumberTask(steps=2))
+    assert outcome.done.tokens_decoded == 6 * 2
+    assert outcome.done.tokens_wasted == 4 * 2

@@ -25,7 +25,7 @@ from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
 from treereason import __version__, plugins, usage
-from treereason.config import Config, nearest, parse
+from treereason.config import Config, ModelConfig, nearest, parse
 from treereason.core import Thought, UserError
 from treereason.engine.checks import check_checkpoint
 from treereason.job import Job, here
@@ -101,7 +101,7 @@ def prepare(values: dict[str, Any]) -> Job:
     if twice is not None:
         raise UserError(f"task={config.task['name']}: two problems are called {twice}: give each an id of its own")
     task.prompt(Thought(problems[0]), config.model.style)  # a task without prompts for this style says so
-    if config.model.name != "embedded":
+    if isinstance(config.model, ModelConfig) and config.model.name != "embedded":
         check_checkpoint(config.model.name)
     return Job(config, task, search, problems, scorer)
 

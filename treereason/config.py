@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, field_validator
 
 from treereason.core import UserError
 
@@ -29,6 +29,38 @@ class ModelConfig(_Strict):
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
 
 
+class RemoteModelConfig(_Strict):
+    """A model on a server that speaks OpenAI's completions; what has a `url` is one of these."""
+
+    name: Annotated[str, Field(min_length=1)]
+    url: Annotated[str, Field(pattern=r"^https?://[^\s/@?#]+(/[^\s@?#]*)?$")]  # no user:password@, which would be saved
+    style: Style = "plain"
+    api_key_env: Annotated[str, Field(min_length=1)] | None = "OPENAI_API_KEY"
+    concurrency: Count = 8
+    timeout_s: Annotated[float, Field(gt=0)] = 120.0
+    max_retries: Annotated[int, Field(ge=0)] = 4
+
+    @field_validator("style")
+    @classmethod
+    def _no_chat(cls, style: Style) -> Style:
+        if style == "chat":
+            raise UserError("model.style=chat: prompts go to the completions endpoint as plain text; use plain")
+        return style
+
+
+_LOCAL, _REMOTE = "a local model", "a remote model"
+
+
+def _where(values: Any) -> str:
+    remote = "url" in values if isinstance(values, Mapping) else isinstance(values, RemoteModelConfig)
+    return _REMOTE if remote else _LOCAL
+
+
+AnyModelConfig = Annotated[
+    Annotated[ModelConfig, Tag(_LOCAL)] | Annotated[RemoteModelConfig, Tag(_REMOTE)], Discriminator(_where)
+]
+
+
 class EngineConfig(_Strict):
     """How much is done at once. None of it changes results."""
 
@@ -39,13 +71,21 @@ class EngineConfig(_Strict):
     threads: Count | None = None
 
 
+class BudgetConfig(_Strict):
+    """What one problem may spend; None is no limit."""
+
+    tokens: Count | None = None
+    seconds: Annotated[float, Field(gt=0)] | None = None
+
+
 class Config(_Strict):
     """One run. `task` and `search` hold the plugin's name and its parameters; `scorer` None means the task's own."""
 
     task: dict[str, Any]
     search: dict[str, Any]
-    model: ModelConfig
+    model: AnyModelConfig
     engine: EngineConfig = EngineConfig()
+    budget: BudgetConfig = BudgetConfig()
     scorer: Annotated[str, Field(min_length=1)] | None = None
     temperature: Annotated[float, Field(ge=0)] = 0.7
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
@@ -70,7 +110,7 @@ def explain(error: ValidationError, prefix: str = "") -> str:
         inner = item.get("ctx", {}).get("error")
         if isinstance(inner, UserError):
             return str(inner)
-        option = prefix + ".".join(str(part) for part in item["loc"])
+        option = prefix + ".".join(str(part) for part in item["loc"] if part not in (_LOCAL, _REMOTE))
         reason = str(inner) if inner is not None else item["msg"].removeprefix("Input ")
         if item["type"] == "missing":
             lines.append(f"{option} is missing: give {option}=VALUE")

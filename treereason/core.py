@@ -45,16 +45,24 @@ class Prompt:
 
 @dataclass
 class Cost:
-    """Tokens spent: prefilled (prompt tokens computed), decoded (sampled), reused (prompt tokens found in KV)."""
+    """Tokens spent: prefilled (prompt tokens computed), decoded (sampled), reused (prompt tokens found in KV).
+
+    kv_token_steps: KV tokens of its own that it held, summed over the steps in which it decoded.
+    seconds: wall time from its first token to its last, in company of whatever else decoded.
+    """
 
     tokens_prefilled: int = 0
     tokens_decoded: int = 0
     tokens_reused: int = 0
+    kv_token_steps: int = 0
+    seconds: float = field(default=0.0, compare=False)
 
     def add(self, other: Cost) -> None:
         self.tokens_prefilled += other.tokens_prefilled
         self.tokens_decoded += other.tokens_decoded
         self.tokens_reused += other.tokens_reused
+        self.kv_token_steps += other.kv_token_steps
+        self.seconds += other.seconds
 
 
 class Status(StrEnum):
@@ -195,7 +203,10 @@ class Tree(Protocol):
         ...
 
     async def expand(self, thoughts: Sequence[Thought], k: int) -> list[Thought]:
-        """Decode k children of each thought at once; a thought that needs no further one is returned itself."""
+        """Decode k children of each thought at once; a thought that needs no further one is returned itself.
+
+        Fewer than k, down to none, once the problem's budget nears its end.
+        """
         ...
 
     async def score(self, thoughts: Sequence[Thought]) -> None:

@@ -70,6 +70,8 @@ class ThoughtDecoded(Event):
     tokens_prefilled: int
     tokens_decoded: int
     tokens_reused: int
+    kv_token_steps: int = 0
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,10 @@ class StepDone(Event):
 
 @dataclass(frozen=True)
 class ProblemDone(Event):
-    """`status` is "done" or "failed"; the fields are those of one line of results.jsonl."""
+    """`status` is "done" or "failed"; the fields are those of one line of results.jsonl.
+
+    tokens_wasted: decoded tokens of thoughts that the answer does not stand on.
+    """
 
     problem: str
     status: str
@@ -139,6 +144,7 @@ class ProblemDone(Event):
     kv_tokens_peak: int
     single_sample_scores: tuple[float, ...] = ()
     single_sample_solved: tuple[bool, ...] = ()
+    tokens_wasted: int = 0
 
 
 @dataclass(frozen=True)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from treereason import events, plugins
-from treereason.config import Config
-from treereason.core import Sampling, Search
+from treereason.config import Config, RemoteModelConfig
+from treereason.core import Sampling, Search, UserError
 from treereason.display.modes import display
 from treereason.engine.engine import PAGE_SIZE, Engine
 from treereason.engine.model import Model, load_model
@@ -21,16 +22,23 @@ from treereason.record.journal import Journal
 from treereason.record.results import Results
 from treereason.record.summary import Summary
 from treereason.runner import Runner
+from treereason.search.budget import Budget
 from treereason.search.scoring import Scoring
 from treereason.search.single_sample import SingleSample
+
+if TYPE_CHECKING:  # its packages are an extra
+    from treereason.remote.engine import RemoteEngine
+    from treereason.remote.server import Server
 
 JOURNAL = "journal.sqlite"
 MAX_KV_TOKENS = 128 * 1024
 KV_SHARE_OF_MEMORY = 0.25
 
 
-def load(config: Config) -> Model:
-    """The configured model. Raises UserError for one that cannot be served."""
+def load(config: Config) -> Model | Server:
+    """The configured model. Raises UserError for one that cannot be served, or a server that cannot be reached."""
+    if isinstance(config.model, RemoteModelConfig):
+        return _connect(config.model)
     threads = config.engine.threads
     if threads is None and config.model.name == "embedded":
         threads = 1  # it is too small to gain from more (docs/log.md)
@@ -39,7 +47,25 @@ def load(config: Config) -> Model:
     return load_model(config.model.name, style=config.model.style, dtype=config.model.dtype, device=config.model.device)
 
 
-def run_experiment(job: Job, model: Model, folder: Path) -> dict[str, Any]:
+def _connect(config: RemoteModelConfig) -> Server:
+    try:
+        from treereason.remote.server import Server
+    except ModuleNotFoundError as error:
+        raise UserError(f"model=openai needs {error.name}: pip install 'treereason[remote]'") from None
+    server = Server(
+        config.name,
+        config.url,
+        style=config.style,
+        api_key=os.environ.get(config.api_key_env or "", "").strip(),
+        concurrency=config.concurrency,
+        timeout_s=config.timeout_s,
+        max_retries=config.max_retries,
+    )
+    server.probe()
+    return server
+
+
+def run_experiment(job: Job, model: Model | Server, folder: Path) -> dict[str, Any]:
     """Run and record; returns what summary.json holds. Ctrl-C ends the run early, and cleanly."""
     config = job.config
     folder.mkdir(parents=True, exist_ok=True)
@@ -56,13 +82,7 @@ def run_experiment(job: Job, model: Model, folder: Path) -> dict[str, Any]:
             for sink in (journal, results, summary, screen):
                 sink(event)
 
-        engine = Engine(
-            model,
-            seed=config.seed,
-            max_branches=config.engine.max_branches,
-            prefill_tokens=config.engine.prefill_tokens,
-            kv_tokens=config.engine.kv_tokens or _default_kv_tokens(model),
-        )
+        engine = _engine(config, model, stack)
         passes: list[tuple[str, Search, float]] = [("search", job.search, config.temperature)]
         if config.baseline == "greedy":
             passes.append(("greedy", SingleSample(), 0.0))
@@ -78,6 +98,7 @@ def run_experiment(job: Job, model: Model, folder: Path) -> dict[str, Any]:
                 sampling=Sampling(temperature, config.top_p),
                 parallel_problems=config.engine.parallel_problems,
                 emit=emit,
+                budget=lambda: Budget(config.budget.tokens, config.budget.seconds),
                 stopped=lambda: bool(interrupted),
             ).run(job.problems)
         status = "interrupted" if interrupted else "done"
@@ -85,6 +106,20 @@ def run_experiment(job: Job, model: Model, folder: Path) -> dict[str, Any]:
         summary.write(folder, status)
         emit(events.RunDone(status, summary.as_dict(status), here(str(folder))))
         return summary.as_dict(status)
+
+
+def _engine(config: Config, model: Model | Server, stack: ExitStack) -> Engine | RemoteEngine:
+    if isinstance(model, Model):
+        return Engine(
+            model,
+            seed=config.seed,
+            max_branches=config.engine.max_branches,
+            prefill_tokens=config.engine.prefill_tokens,
+            kv_tokens=config.engine.kv_tokens or _default_kv_tokens(model),
+        )
+    from treereason.remote.engine import RemoteEngine
+
+    return stack.enter_context(RemoteEngine(model, seed=config.seed))
 
 
 def _started(job: Job, pass_name: str) -> events.RunStarted:

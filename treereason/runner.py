@@ -4,19 +4,58 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
+from typing import Protocol
 
 from treereason import events
-from treereason.core import Problem, Sampling, Search, Task, Thought
-from treereason.engine.engine import Engine
+from treereason.core import Decoded, Expansion, Problem, Sampling, Search, Task, Thought
+from treereason.search.budget import Budget
 from treereason.search.explorer import Explorer, Wait
 from treereason.search.scoring import Scoring
+
+
+class Model(Protocol):
+    """What a search must know of a model: the style of its prompts."""
+
+    @property
+    def style(self) -> str: ...
+
+
+class Engine(Protocol):
+    """What decodes, on this machine (`engine/engine.py`) or on a server (`remote/engine.py`)."""
+
+    @property
+    def model(self) -> Model: ...
+
+    @property
+    def busy(self) -> bool: ...
+
+    def submit(self, expansion: Expansion) -> None:
+        """Queue the expansion; its children come back from `step`, failed ones with an error."""
+        ...
+
+    def step(self) -> tuple[list[Decoded], events.StepDone | None]:
+        """Go on for a moment. Returns the children that are done, and figures (None when nothing was computed)."""
+        ...
+
+    def stop(self, problem: str, error: str) -> None:
+        """End all that the problem is decoding; it comes back from `step` with this error."""
+        ...
+
+    def release(self, problem: str, path: tuple[int, ...]) -> None:
+        """A thought is no longer needed."""
+        ...
+
+    def end_problem(self, problem: str) -> int:
+        """Give up and release all of a problem; returns the most KV tokens it ever held."""
+        ...
 
 
 class _Run:
     """One problem in flight: its coroutine, and what that waits for."""
 
-    def __init__(self, explorer: Explorer, coroutine: Coroutine[Wait, None, Thought | None]) -> None:
+    def __init__(self, explorer: Explorer, coroutine: Coroutine[Wait, None, Thought | None], budget: Budget) -> None:
         self.explorer = explorer
+        self.budget = budget
         self.num_awaited = 0
         self._coroutine = coroutine
 
@@ -39,6 +78,7 @@ class _Run:
 class Runner:
     """Runs one search over many problems, at most `parallel_problems` at a time, in their order.
 
+    budget: makes the budget of one problem, when that starts.
     `stopped` is asked between steps: once it says yes, problems in flight are given up and `run` returns.
     """
 
@@ -52,6 +92,7 @@ class Runner:
         sampling: Sampling,
         parallel_problems: int,
         emit: events.Sink,
+        budget: Callable[[], Budget] = Budget,
         stopped: Callable[[], bool] = lambda: False,
     ) -> None:
         self._engine = engine
@@ -61,6 +102,7 @@ class Runner:
         self._sampling = sampling
         self._parallel_problems = parallel_problems
         self._emit = emit
+        self._budget = budget
         self._stopped = stopped
         self._active: dict[str, _Run] = {}
 
@@ -69,6 +111,9 @@ class Runner:
         while (waiting or self._active) and not self._stopped():
             while waiting and len(self._active) < self._parallel_problems:
                 self._start(waiting.popleft())
+            for name, run in self._active.items():
+                if run.budget.out_of_time:
+                    self._engine.stop(name, "the problem's budget.seconds are spent")
             if self._engine.busy:
                 decoded, figures = self._engine.step()
                 if figures is not None:
@@ -86,6 +131,7 @@ class Runner:
 
     def _start(self, problem: Problem) -> None:
         self._emit(events.ProblemStarted(problem.id, problem.input))
+        budget = self._budget()
         explorer = Explorer(
             problem,
             self._task,
@@ -93,8 +139,9 @@ class Runner:
             sampling=self._sampling,
             release=lambda path: self._engine.release(problem.id, path),
             emit=self._emit,
+            budget=budget,
         )
-        run = _Run(explorer, self._search.run(explorer))
+        run = _Run(explorer, self._search.run(explorer), budget)
         self._active[problem.id] = run
         self._advance(run)
 
@@ -144,6 +191,7 @@ class Runner:
                 tokens_reused=explorer.cost.tokens_reused,
                 kv_tokens_peak=kv_tokens_peak,
                 single_sample_scores=tuple(t.score.value for t in samples if t.score is not None),
+                tokens_wasted=explorer.tokens_wasted(best),
                 single_sample_solved=tuple(self._task.solved(problem, t.answer) for t in samples),
             )
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from time import perf_counter
 
 from treereason.core import Cost, Prompt, Sampling
 from treereason.engine.forest import Node
@@ -25,6 +26,7 @@ class Branch:
     logprob: float = 0.0
     text: str = ""
     done: bool = False
+    started: float = field(default_factory=perf_counter)
     tail: list[int] = field(default_factory=list)
     error: str | None = None
 
@@ -48,6 +50,7 @@ class Branch:
 
     def _finish(self, text: str, tail: list[int]) -> None:
         self.text, self.tail, self.done = text, tail, True
+        self.cost.seconds = perf_counter() - self.started
         del self.node.tokens[self.node.num_cached :]
         self.node.growing = False
 

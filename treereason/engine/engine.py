@@ -56,9 +56,9 @@ class Engine:
         """Compute one step. Returns the children that are done, and the step's figures (None when nothing ran)."""
         started = perf_counter()
         work = self._scheduler.pick(self.forest, self._num_steps)
-        done = self._too_large(work)
+        self._refuse(work)
         if not work.tokens:
-            return done + self._take_failed(), None
+            return self._take_failed(), None
         step = plan_step(self.forest, work.tokens, self._cache)
         targets = [branch.node for branch in work.branches] + [job.node for job in work.prompts]
         read_tree = step.plan.kv_tokens_read_tree
@@ -74,7 +74,9 @@ class Engine:
         for branch in branches[len(work.branches) :]:
             if not branch.done:
                 self._scheduler.add_branch(branch)
-        done += [self._finish(branch) for branch in branches if branch.done]
+        for branch in work.branches:
+            branch.cost.kv_token_steps += branch.node.num_cached
+        done = [self._finish(branch) for branch in branches if branch.done]
         self._num_steps += 1
         figures = StepDone(
             step=self._num_steps,
@@ -91,6 +93,11 @@ class Engine:
             seconds=perf_counter() - started,
         )
         return done + self._take_failed(), figures
+
+    def stop(self, problem: str, error: str) -> None:
+        """End all that the problem is decoding; it comes back from `step` with this error."""
+        for item in self._scheduler.drop(problem):
+            self._give_up(item, error)
 
     def release(self, problem: str, path: tuple[int, ...]) -> None:
         """Return a thought's KV now; what others stand on stays. Unknown thoughts (the root, failed ones) are fine."""
@@ -179,18 +186,19 @@ class Engine:
             self.forest.release(branch.node)
         return Decoded(branch.problem, branch.path, branch.text, branch.logprob, branch.cost, branch.error)
 
-    def _too_large(self, work: Work) -> list[Decoded]:
-        done = []
+    def _refuse(self, work: Work) -> None:
         for item in work.too_large:
             capacity = self.forest.pool.num_pages * PAGE_SIZE
             error = f"{item.node.end} tokens do not fit into a KV pool of {capacity}; raise engine.kv_tokens"
-            if isinstance(item, Branch):
-                item.fail(error, self.model)
-                done.append(self._finish(item))
-            else:
-                self.forest.release(item.node)
-                self._fail(item.expansion, error)
-        return done
+            self._give_up(item, error)
+
+    def _give_up(self, item: Branch | PromptJob, error: str) -> None:
+        if isinstance(item, Branch):
+            item.fail(error, self.model)
+            self._failed.append(self._finish(item))
+        else:
+            self.forest.release(item.node)
+            self._fail(item.expansion, error)
 
     def _fail(self, expansion: Expansion, error: str) -> None:
         self._failed += [Decoded(expansion.problem, path, "", 0.0, Cost(), error) for path in expansion.children]

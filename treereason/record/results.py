@@ -77,6 +77,7 @@ def line(done: ProblemDone) -> str:
         "tokens_decoded": done.tokens_decoded,
         "tokens_prefilled": done.tokens_prefilled,
         "tokens_reused": done.tokens_reused,
+        "tokens_wasted": done.tokens_wasted,
         "kv_tokens_peak": done.kv_tokens_peak,
         "single_sample_scores": [_finite(score) for score in done.single_sample_scores],
         "single_sample_solved": done.single_sample_solved,

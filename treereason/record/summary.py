@@ -137,6 +137,7 @@ class Summary:
             "tokens_prefilled": search.tokens_prefilled,
             "tokens_rebuilt": search.tokens_rebuilt,
             "tokens_reused": sum(done.tokens_reused for done in search.done.values()),
+            "tokens_wasted": sum(done.tokens_wasted for done in search.done.values()),
             "kv_tokens_peak": search.kv_tokens_peak,
             "kv_tokens_read_tree": search.kv_tokens_read_tree,
             "kv_tokens_read_sequence": search.kv_tokens_read_sequence,

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from treereason import events
 from treereason.core import Cost, Decoded, Expansion, Problem, Prompt, Sampling, Score, Status, Task, Thought
+from treereason.search.budget import Budget
 
 Path = tuple[int, ...]
 
@@ -38,6 +39,7 @@ class Explorer:
         sampling: Sampling,
         release: Callable[[Path], None],
         emit: events.Sink,
+        budget: Budget | None = None,
     ) -> None:
         self.root = Thought(problem, status=Status.KEPT)
         self.thoughts: list[Thought] = []
@@ -47,7 +49,8 @@ class Explorer:
         self._sampling = sampling
         self._release = release
         self._emit = emit
-        self._decoding: dict[Path, Thought] = {}
+        self._budget = budget or Budget()
+        self._decoding: dict[Path, tuple[Thought, int]] = {}
         self._kept: list[Thought] = []
 
     def unfinished(self, thought: Thought) -> bool:
@@ -65,9 +68,7 @@ class Explorer:
             if prompt is None:
                 found.append(thought)
                 continue
-            children = self._children((thought,), k)
-            found += children
-            wait.expansions.append(self._expansion(thought, prompt, children))
+            found += self._plan_children((thought,), prompt, k, wait)
         if wait.expansions:
             await wait
         return found
@@ -96,13 +97,19 @@ class Explorer:
     async def join(self, parents: Sequence[Thought], prompt: Prompt, k: int = 1) -> list[Thought]:
         if not parents:
             raise ValueError("a join needs at least one parent")
-        children = self._children(tuple(parents), k)
-        await Wait([self._expansion(parents[0], replace(prompt, appended=False), children)])
+        wait = Wait()
+        children = self._plan_children(tuple(parents), replace(prompt, appended=False), k, wait)
+        if children:
+            await wait
         return children
 
     async def probe(self, thought: Thought, prompt: Prompt) -> str:
-        [child] = self._children((thought,), 1)
-        await Wait([self._expansion(thought, prompt, [child])])
+        wait = Wait()
+        children = self._plan_children((thought,), prompt, 1, wait)
+        if not children:
+            return ""
+        await wait
+        [child] = children
         self.thoughts.remove(child)
         self._prune(child)
         return child.text
@@ -111,13 +118,25 @@ class Explorer:
         """The scored whole answers that were sampled straight from the root."""
         return [t for t in self.thoughts if t.depth == 1 and t.score is not None and not self.unfinished(t)]
 
+    def tokens_wasted(self, answer: Thought | None) -> int:
+        """Decoded tokens of thoughts that the answer does not stand on, probes included."""
+        stands_on: set[Thought] = set()
+        reached = [answer] if answer is not None else []
+        while reached:
+            thought = reached.pop()
+            if thought not in stands_on:
+                stands_on.add(thought)
+                reached += thought.parents
+        return self.cost.tokens_decoded - sum(thought.cost.tokens_decoded for thought in stands_on)
+
     def best(self) -> Thought | None:
         answered = [t for t in self.thoughts if t.answer is not None and t.score is not None]
         return min(answered, key=_rank, default=None)
 
     def take_decoded(self, decoded: Decoded) -> None:
         """Enter what the engine decoded for one child. Called by the runner before it resumes the search."""
-        thought = self._decoding.pop(decoded.path)
+        thought, max_tokens = self._decoding.pop(decoded.path)
+        self._budget.give_back(max_tokens - decoded.cost.tokens_decoded)
         thought.text, thought.logprob, thought.cost = decoded.text, decoded.logprob, decoded.cost
         self.cost.add(decoded.cost)
         if decoded.error is not None:
@@ -139,6 +158,8 @@ class Explorer:
                 tokens_prefilled=thought.cost.tokens_prefilled,
                 tokens_decoded=thought.cost.tokens_decoded,
                 tokens_reused=thought.cost.tokens_reused,
+                kv_token_steps=thought.cost.kv_token_steps,
+                seconds=thought.cost.seconds,
             )
         )
 
@@ -150,21 +171,22 @@ class Explorer:
         thought.score = verdict
         self._emit(events.ThoughtScored(thought.problem.id, thought.path, verdict.value, verdict.final))
 
-    def _children(self, parents: tuple[Thought, ...], k: int) -> list[Thought]:
+    def _plan_children(self, parents: tuple[Thought, ...], prompt: Prompt, k: int, wait: Wait) -> list[Thought]:
+        """As many of k children as the budget pays for, entered into what the search waits for."""
+        prompt, num_children = self._budget.grant(prompt, k)
         first = parents[0]
         children = []
-        for _ in range(k):
+        for _ in range(num_children):
             child = Thought(first.problem, (*first.path, first.num_children), parents)
             first.num_children += 1
             children.append(child)
             self.thoughts.append(child)
-            self._decoding[child.path] = child
+            self._decoding[child.path] = child, prompt.max_tokens
             self._emit(events.ThoughtCreated(first.problem.id, child.path, tuple(parent.path for parent in parents)))
+        if children:
+            paths = tuple(child.path for child in children)
+            wait.expansions.append(Expansion(first.problem.id, first.path, prompt, paths, self._sampling))
         return children
-
-    def _expansion(self, parent: Thought, prompt: Prompt, children: list[Thought]) -> Expansion:
-        paths = tuple(child.path for child in children)
-        return Expansion(parent.problem.id, parent.path, prompt, paths, self._sampling)
 
     def _prune(self, thought: Thought) -> None:
         self._release(thought.path)

@@ -12,6 +12,8 @@ async def sample_answers(tree: Tree, n: int, max_steps: int = 64) -> list[Though
         steps = [thought for thought in thoughts if tree.unfinished(thought)]
         if not steps:
             break
-        longer = dict(zip(steps, await tree.expand(steps, 1), strict=True))
+        longer = {thought.parent: thought for thought in await tree.expand(steps, 1)}
+        if not longer:
+            break
         thoughts = [longer.get(thought, thought) for thought in thoughts]
     return thoughts

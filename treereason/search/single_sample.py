@@ -13,6 +13,6 @@ class SingleSample:
     """One chain from the root to an answer."""
 
     async def run(self, tree: Tree) -> Thought | None:
-        [sample] = await sample_answers(tree, 1)
-        await tree.score([sample])
-        return sample if sample.answer is not None else None
+        samples = await sample_answers(tree, 1)
+        await tree.score(samples)
+        return next((sample for sample in samples if sample.answer is not None), None)

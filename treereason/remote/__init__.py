@@ -1,0 +1,1 @@
+"""An engine that decodes on an OpenAI-compatible completions server. It needs the extra `remote` (httpx, tenacity)."""
