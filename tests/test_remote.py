@@ -401,6 +401,15 @@ def test_the_end_of_a_problem_gives_up_its_requests_alone(fake: Fake) -> None:
     assert fake.closed == 1
 
 
+def test_a_problem_out_of_time_gives_up_its_requests(fake: Fake, tmp_path: Path) -> None:
+    fake.delay = lambda _: HANG_S
+    start = time.monotonic()
+    summary = run(fake, tmp_path, *SEARCHES["few_shot"], "budget.seconds=0.5", "baseline=none", "model.concurrency=2")
+    assert time.monotonic() - start < HANG_S / 2
+    assert summary["failed"] == 4
+    assert all("budget.seconds" in line["error"] for line in lines(tmp_path))
+
+
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_refused_key_ends_it_before_the_run(
     fake: Fake, tmp_path: Path, capfd: pytest.CaptureFixture[str], status: int

@@ -90,13 +90,18 @@ class RemoteEngine:
         )
         return decoded, figures
 
+    def stop(self, problem: str, error: str) -> None:
+        """Give up the problem's requests; their children come back from `step` with this error."""
+        for expansion in self._cancel([task for task in self._tasks(problem) if not task.done()]):
+            self._failed += _failures(expansion, expansion.children, error)
+
     def release(self, problem: str, path: Path) -> None:
         """Forget a thought's text. Unknown thoughts (the root, failed ones) are fine."""
         self._thoughts.pop((problem, path), None)
 
     def end_problem(self, problem: str) -> int:
         """Give up the problem's requests and forget its texts; returns 0, the KV tokens that it held here."""
-        self._cancel([task for task, expansion in self._running.items() if expansion.problem == problem])
+        self._cancel(self._tasks(problem))
         self._failed = [failed for failed in self._failed if failed.problem != problem]
         for owner, path in [key for key in self._thoughts if key[0] == problem]:
             self.release(owner, path)
@@ -115,12 +120,16 @@ class RemoteEngine:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _cancel(self, tasks: list[asyncio.Task[list[Decoded]]]) -> None:
+    def _tasks(self, problem: str) -> list[asyncio.Task[list[Decoded]]]:
+        return [task for task, expansion in self._running.items() if expansion.problem == problem]
+
+    def _cancel(self, tasks: list[asyncio.Task[list[Decoded]]]) -> list[Expansion]:
+        """End the tasks; returns what they worked on."""
         for task in tasks:
-            del self._running[task]
             task.cancel()
         if tasks:  # connections close when the cancelled tasks get their turn
             self._loop.run_until_complete(asyncio.wait(tasks))
+        return [self._running.pop(task) for task in tasks]
 
     def _text(self, expansion: Expansion) -> str:
         """The whole text to complete. Raises ValueError for what a server cannot be asked."""
@@ -166,15 +175,17 @@ class RemoteEngine:
             request["stop"] = list(prompt.stop)
         if prompt.ignore_end:
             request["ignore_eos"] = True  # no part of OpenAI's interface, but vLLM, SGLang and llama.cpp know it
+        started = perf_counter()
         try:
             answer = read(await self.model.complete(request), prompt.stop)
         except RequestFailed as error:
             return _failures(expansion, paths, str(error))
+        seconds = perf_counter() - started
         decoded = []
         for path, choice in zip(paths, answer.choices, strict=False):
             # The prompt is computed once for all children: the first one bears its cost.
             num_prefilled = answer.num_prompt_tokens if path == paths[0] else 0
-            cost = Cost(tokens_prefilled=num_prefilled, tokens_decoded=choice.num_tokens)
+            cost = Cost(tokens_prefilled=num_prefilled, tokens_decoded=choice.num_tokens, seconds=seconds)
             self._thoughts[problem, path] = _Written(text + choice.text + choice.stop, choice.ended)
             decoded.append(Decoded(problem, path, choice.text, choice.logprob, cost))
         return decoded
