@@ -81,8 +81,8 @@ def engine_side(network: PreTrainedModel, *, per_branch: bool) -> Side:
             max_branches=case.samples,
             prefill_tokens=len(case.prompt),
             kv_tokens=len(case.prompt) + case.samples * (case.num_tokens + 16) + 64,
+            attention="sequence" if per_branch else "tree",
         )
-        engine._cache.per_branch = per_branch
         prompt = Prompt("", token_ids=case.prompt, max_tokens=case.num_tokens, ignore_end=True)
         children = tuple((i,) for i in range(case.samples))
         begin = perf_counter()

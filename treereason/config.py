@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, field_validator, model_validator
 
 from treereason.core import UserError
 
@@ -62,13 +62,22 @@ AnyModelConfig = Annotated[
 
 
 class EngineConfig(_Strict):
-    """How much is done at once. None of it changes results."""
+    """How much is done at once, and how. None of it changes results."""
 
     max_branches: Count = 256
     parallel_problems: Count = 16
     prefill_tokens: Count = 2048
     kv_tokens: Count | None = None
+    kv_gib: Annotated[float, Field(gt=0)] | None = None
     threads: Count | None = None
+    deterministic: bool = False
+    profile: bool = False
+
+    @model_validator(mode="after")
+    def _one_size(self) -> Self:
+        if self.kv_tokens is not None and self.kv_gib is not None:
+            raise ValueError("give engine.kv_tokens or engine.kv_gib, not both")
+        return self
 
 
 class BudgetConfig(_Strict):

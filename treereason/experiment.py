@@ -18,6 +18,7 @@ from treereason.display.modes import display
 from treereason.engine.engine import PAGE_SIZE, Engine
 from treereason.engine.model import Model, load_model
 from treereason.job import Job, here
+from treereason.profile import Profile
 from treereason.record.journal import Journal
 from treereason.record.results import Results
 from treereason.record.summary import Summary
@@ -78,11 +79,14 @@ def run_experiment(job: Job, model: Model | Server, folder: Path) -> dict[str, A
         stack.callback(scoring.close)
         interrupted = stack.enter_context(_interrupt())
 
-        def emit(event: events.Event) -> None:
-            for sink in (journal, results, summary, screen):
-                sink(event)
+        profile = Profile()
 
-        engine = _engine(config, model, stack)
+        def emit(event: events.Event) -> None:
+            with profile.measure("record and display"):
+                for sink in (journal, results, summary, screen):
+                    sink(event)
+
+        engine = _engine(config, model, stack, profile)
         passes: list[tuple[str, Search, float]] = [("search", job.search, config.temperature)]
         if config.baseline == "greedy":
             passes.append(("greedy", SingleSample(), 0.0))
@@ -100,22 +104,27 @@ def run_experiment(job: Job, model: Model | Server, folder: Path) -> dict[str, A
                 emit=emit,
                 budget=lambda: Budget(config.budget.tokens, config.budget.seconds),
                 stopped=lambda: bool(interrupted),
+                profile=profile,
             ).run(job.problems)
         status = "interrupted" if interrupted else "done"
         results.close()
+        if config.engine.profile:
+            summary.extra["profile"] = profile.shares()
         summary.write(folder, status)
         emit(events.RunDone(status, summary.as_dict(status), here(str(folder))))
         return summary.as_dict(status)
 
 
-def _engine(config: Config, model: Model | Server, stack: ExitStack) -> Engine | RemoteEngine:
+def _engine(config: Config, model: Model | Server, stack: ExitStack, profile: Profile) -> Engine | RemoteEngine:
     if isinstance(model, Model):
         return Engine(
             model,
             seed=config.seed,
             max_branches=config.engine.max_branches,
             prefill_tokens=config.engine.prefill_tokens,
-            kv_tokens=config.engine.kv_tokens or _default_kv_tokens(model),
+            kv_tokens=_kv_tokens(config, model),
+            deterministic=config.engine.deterministic,
+            profile=profile,
         )
     from treereason.remote.engine import RemoteEngine
 
@@ -139,8 +148,12 @@ def _started(job: Job, pass_name: str) -> events.RunStarted:
     )
 
 
-def _default_kv_tokens(model: Model) -> int:
-    """As much as a quarter of the free memory holds, at most MAX_KV_TOKENS."""
+def _kv_tokens(config: Config, model: Model) -> int:
+    """Size of the KV pool: as configured, else what a quarter of the free memory holds, at most MAX_KV_TOKENS."""
+    if config.engine.kv_tokens is not None:
+        return config.engine.kv_tokens
+    if config.engine.kv_gib is not None:
+        return max(PAGE_SIZE, int(config.engine.kv_gib * 1024**3) // model.kv_bytes_per_token)
     free_bytes = _free_memory_bytes()
     return max(PAGE_SIZE, min(MAX_KV_TOKENS, int(free_bytes * KV_SHARE_OF_MEMORY) // model.kv_bytes_per_token))
 

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from treereason import events
 from treereason.core import Decoded, Expansion, Problem, Sampling, Search, Task, Thought
+from treereason.profile import Profile
 from treereason.search.budget import Budget
 from treereason.search.explorer import Explorer, Wait
 from treereason.search.scoring import Scoring
@@ -94,6 +95,7 @@ class Runner:
         emit: events.Sink,
         budget: Callable[[], Budget] = Budget,
         stopped: Callable[[], bool] = lambda: False,
+        profile: Profile | None = None,
     ) -> None:
         self._engine = engine
         self._scoring = scoring
@@ -104,13 +106,15 @@ class Runner:
         self._emit = emit
         self._budget = budget
         self._stopped = stopped
+        self._profile = profile or Profile()
         self._active: dict[str, _Run] = {}
 
     def run(self, problems: Sequence[Problem]) -> None:
         waiting = deque(problems)
         while (waiting or self._active) and not self._stopped():
-            while waiting and len(self._active) < self._parallel_problems:
-                self._start(waiting.popleft())
+            with self._profile.measure("search"):
+                while waiting and len(self._active) < self._parallel_problems:
+                    self._start(waiting.popleft())
             for name, run in self._active.items():
                 if run.budget.out_of_time:
                     self._engine.stop(name, "the problem's budget.seconds are spent")
@@ -118,14 +122,18 @@ class Runner:
                 decoded, figures = self._engine.step()
                 if figures is not None:
                     self._emit(figures)
-                for child in decoded:
-                    run = self._active[child.problem]
-                    run.explorer.take_decoded(child)
-                    self._one_less(run)
-            for thought, verdict in self._scoring.poll(0.0 if self._engine.busy else 0.05):
-                if (scored := self._active.get(thought.problem.id)) is not None:
-                    scored.explorer.take_score(thought, verdict)
-                    self._one_less(scored)
+                with self._profile.measure("search"):
+                    for child in decoded:
+                        run = self._active[child.problem]
+                        run.explorer.take_decoded(child)
+                        self._one_less(run)
+            with self._profile.measure("scorer"):
+                verdicts = self._scoring.poll(0.0 if self._engine.busy else 0.05)
+            with self._profile.measure("search"):
+                for thought, verdict in verdicts:
+                    if (scored := self._active.get(thought.problem.id)) is not None:
+                        scored.explorer.take_score(thought, verdict)
+                        self._one_less(scored)
         for run in list(self._active.values()):
             self._end(run)
 

@@ -176,6 +176,8 @@ def _figures(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
         found.append(("speed", f"{pace:,.0f} tokens decoded a second"))
     if peak := summary.get("kv_tokens_peak"):
         found.append(("KV cache", f"{peak:,} tokens at the peak"))
+    if profile := summary.get("profile"):
+        found.append(("time", ", ".join(f"{part} {share:.0%}" for part, share in profile.items())))
     if ratio := summary.get("kv_read_ratio"):
         read, alone = (int(summary.get(f"kv_tokens_read_{name}") or 0) for name in ("tree", "sequence"))
         found.append(("KV reads", f"{read:,} tokens by tree, {alone:,} branch by branch: {ratio:.1f}x"))

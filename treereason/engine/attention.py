@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from transformers import AttentionInterface
 
 from treereason.engine.forest import Forest, Node
+from treereason.kernels.invariant_path import InvariantPath
 from treereason.kernels.plan import Int32, Plan, kv_pool, make_plan
 from treereason.kernels.torch_path import TorchPath
+from treereason.profile import Profile
 
 NAME = "treereason"
 
+Attention = Literal["tree", "sequence", "invariant"]
+"""tree: each node is read once. sequence: every branch reads its own path, for comparison. invariant: bits of a row
+do not depend on its company."""
+
 
 class KVCache:
-    """Keys and values of all layers, one pool a layer, [num_slots, Hkv, D] each, made when a layer first stores.
+    """Keys and values of all layers, one pool a layer, [num_slots, Hkv, D] each, made when a layer first stores."""
 
-    per_branch: every branch reads its whole path for itself, as without a tree; for comparison only.
-    """
-
-    def __init__(self, num_pages: int, page_size: int, *, per_branch: bool = False) -> None:
+    def __init__(self, num_pages: int, page_size: int) -> None:
         self.num_pages = num_pages
         self.page_size = page_size
-        self.per_branch = per_branch
         self._layers: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
 
     def store(
@@ -48,21 +50,35 @@ class KVCache:
 class TreeStep:
     """What attention needs to know of one step, the same for all layers.
 
-    token_ids, positions, slots: [N] int64, rows in depth-first order.
+    token_ids, positions: [N] int64, rows in depth-first order, then `num_padding` rows that stand for nothing.
+    slots: [N - num_padding] int64.
     last_row: the row of the newest token, for each node that has new ones.
     """
 
     plan: Plan
-    path: TorchPath
+    path: TorchPath | InvariantPath
+    profile: Profile
     cache: KVCache
     token_ids: torch.Tensor
     positions: torch.Tensor
     slots: torch.Tensor
     last_row: dict[Node, int]
+    num_padding: int = 0
 
 
-def plan_step(forest: Forest, work: dict[Node, int], cache: KVCache) -> TreeStep:
-    """The step that computes the last `work[node]` stored tokens of every node in `work`."""
+def plan_step(
+    forest: Forest,
+    work: dict[Node, int],
+    cache: KVCache,
+    *,
+    attention: Attention = "tree",
+    num_rows: int = 0,
+    profile: Profile | None = None,
+) -> TreeStep:
+    """The step that computes the last `work[node]` stored tokens of every node in `work`.
+
+    num_rows: rows to pad to, so that every step has the same shape; 0 for none.
+    """
     on_path = {part for node in work for part in node.path()}
     nodes, subtree_end = _depth_first(forest.ground, on_path)
     new = np.array([work.get(node, 0) for node in nodes], dtype=np.int32)
@@ -78,14 +94,21 @@ def plan_step(forest: Forest, work: dict[Node, int], cache: KVCache) -> TreeStep
     token_ids = [
         token for node in nodes for token in node.tokens[node.num_cached - work.get(node, 0) : node.num_cached]
     ]
+    num_padding = max(0, num_rows - plan.num_rows)
+    if attention == "invariant":
+        path: TorchPath | InvariantPath = InvariantPath(plan)
+    else:
+        path = TorchPath(each_alone(plan, new) if attention == "sequence" else plan)
     return TreeStep(
         plan=plan,
-        path=TorchPath(each_alone(plan, new) if cache.per_branch else plan),
+        path=path,
+        profile=profile or Profile(),
         cache=cache,
-        token_ids=torch.tensor(token_ids),
-        positions=torch.from_numpy(plan.row_position).long(),
+        token_ids=torch.tensor(token_ids + [0] * num_padding),
+        positions=torch.from_numpy(np.pad(plan.row_position, (0, num_padding))).long(),
         slots=torch.from_numpy(plan.row_slot).long(),
         last_row={node: int(plan.node_lo[i] + new[i]) - 1 for i, node in enumerate(nodes) if new[i]},
+        num_padding=num_padding,
     )
 
 
@@ -143,14 +166,17 @@ def tree_attention(
     if tree is None:
         raise ValueError("treereason attention needs tree=TreeStep among the model's keyword arguments")
     assert attention_mask is None
-    rows = [x[0].transpose(0, 1) for x in (query, key, value)]  # [N, H, D]
-    layer = module.layer_idx
-    assert isinstance(layer, int)
-    keys, values = tree.cache.store(layer, tree.slots, rows[1], rows[2])
-    out, _lse = tree.path(
-        rows[0].contiguous(), keys, values, scale=scaling, window=sliding_window, softcap=softcap, sinks=s_aux
-    )
-    return out[None], None
+    with tree.profile.measure("attention"):
+        rows = [x[0].transpose(0, 1)[: len(tree.slots)] for x in (query, key, value)]  # [N, H, D]
+        layer = module.layer_idx
+        assert isinstance(layer, int)
+        keys, values = tree.cache.store(layer, tree.slots, rows[1], rows[2])
+        out, _lse = tree.path(
+            rows[0].contiguous(), keys, values, scale=scaling, window=sliding_window, softcap=softcap, sinks=s_aux
+        )
+        if tree.num_padding:
+            out = torch.nn.functional.pad(out, (0, 0, 0, 0, 0, tree.num_padding))
+        return out[None], None
 
 
 AttentionInterface.register(NAME, tree_attention)

@@ -7,7 +7,7 @@ from time import perf_counter
 import torch
 
 from treereason.core import Cost, Decoded, Expansion
-from treereason.engine.attention import KVCache, plan_step
+from treereason.engine.attention import Attention, KVCache, plan_step
 from treereason.engine.branch import Branch
 from treereason.engine.forest import RUN, Forest, Node
 from treereason.engine.model import Model
@@ -15,6 +15,7 @@ from treereason.engine.pages import PagePool
 from treereason.engine.sampler import branch_key, sample
 from treereason.engine.scheduler import PromptJob, Scheduler, Work
 from treereason.events import StepDone
+from treereason.profile import Profile
 
 PAGE_SIZE = 16
 
@@ -25,13 +26,31 @@ class Engine:
     A decoded thought can be continued until `release` or `end_problem`. kv_tokens: size of the KV pool, never
     exceeded; what is cold makes way and is computed again when it is needed (memory.py). Only a branch or prompt that
     would not fit alone fails, with its numbers.
+
+    deterministic: a branch's logits have the same bits whatever else is computed in the step. Every step then
+    computes max_branches + prefill_tokens rows, and every branch reads its own path.
+    attention: "sequence" lets every branch read its own path in the fast way, for comparison.
     """
 
-    def __init__(self, model: Model, *, seed: int, max_branches: int, prefill_tokens: int, kv_tokens: int) -> None:
+    def __init__(
+        self,
+        model: Model,
+        *,
+        seed: int,
+        max_branches: int,
+        prefill_tokens: int,
+        kv_tokens: int,
+        deterministic: bool = False,
+        attention: Attention = "tree",
+        profile: Profile | None = None,
+    ) -> None:
         num_pages = -(-kv_tokens // PAGE_SIZE)
         self.model = model
         self.forest = Forest(PagePool(num_pages), PAGE_SIZE)
         self._cache = KVCache(num_pages, PAGE_SIZE)
+        self._attention: Attention = "invariant" if deterministic else attention
+        self._num_rows = max_branches + prefill_tokens if deterministic else 0
+        self._profile = profile or Profile()
         self._scheduler = Scheduler(max_branches, prefill_tokens)
         self._seed = seed
         self._heads: dict[tuple[int, ...], Node] = {}
@@ -55,28 +74,38 @@ class Engine:
     def step(self) -> tuple[list[Decoded], StepDone | None]:
         """Compute one step. Returns the children that are done, and the step's figures (None when nothing ran)."""
         started = perf_counter()
-        work = self._scheduler.pick(self.forest, self._num_steps)
-        self._refuse(work)
-        if not work.tokens:
-            return self._take_failed(), None
-        step = plan_step(self.forest, work.tokens, self._cache)
+        with self._profile.measure("plan"):
+            work = self._scheduler.pick(self.forest, self._num_steps)
+            self._refuse(work)
+            if not work.tokens:
+                return self._take_failed(), None
+            step = plan_step(
+                self.forest,
+                work.tokens,
+                self._cache,
+                attention=self._attention,
+                num_rows=self._num_rows,
+                profile=self._profile,
+            )
         targets = [branch.node for branch in work.branches] + [job.node for job in work.prompts]
         read_tree = step.plan.kv_tokens_read_tree
         read_sequence = sum(node.start + node.num_cached for node in targets) or read_tree
-        logits = self.model.forward(step, [step.last_row[node] for node in targets])
-        branches = list(work.branches)
-        rows = list(range(len(branches)))
-        for row, job in enumerate(work.prompts, start=len(branches)):
-            children = self._start_children(job)
-            branches += children
-            rows += [row] * len(children)
-        self._sample(logits[rows], branches)
-        for branch in branches[len(work.branches) :]:
-            if not branch.done:
-                self._scheduler.add_branch(branch)
-        for branch in work.branches:
-            branch.cost.kv_token_steps += branch.node.num_cached
-        done = [self._finish(branch) for branch in branches if branch.done]
+        with self._profile.measure("model"):
+            logits = self.model.forward(step, [step.last_row[node] for node in targets])
+        with self._profile.measure("sampling"):
+            branches = list(work.branches)
+            rows = list(range(len(branches)))
+            for row, job in enumerate(work.prompts, start=len(branches)):
+                children = self._start_children(job)
+                branches += children
+                rows += [row] * len(children)
+            self._sample(logits[rows], branches)
+            for branch in branches[len(work.branches) :]:
+                if not branch.done:
+                    self._scheduler.add_branch(branch)
+            for branch in work.branches:
+                branch.cost.kv_token_steps += branch.node.num_cached
+            done = [self._finish(branch) for branch in branches if branch.done]
         self._num_steps += 1
         figures = StepDone(
             step=self._num_steps,

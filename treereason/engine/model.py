@@ -48,14 +48,16 @@ class Model:
     @torch.inference_mode()
     def forward(self, step: TreeStep, rows: list[int]) -> torch.Tensor:
         """Logits [len(rows), V] of the given rows; KV of all rows is stored on the way."""
+        # A padded step computes as many logits as it has rows, so that the head's shape is fixed as well.
+        padding = [0] * (len(step.token_ids) - len(rows)) if step.num_padding else []
         output = self._network(
             input_ids=step.token_ids[None],
             position_ids=step.positions[None],
             use_cache=False,
-            logits_to_keep=torch.tensor(rows, dtype=torch.long),
+            logits_to_keep=torch.tensor(rows + padding, dtype=torch.long),
             tree=step,
         )
-        logits: torch.Tensor = output.logits[0]
+        logits: torch.Tensor = output.logits[0, : len(rows)]
         return logits
 
     @torch.inference_mode()

@@ -83,6 +83,8 @@ class Summary:
         self._passes: dict[str, _Pass] = {}
         self._current: _Pass | None = None
         self._status: str | None = None
+        self.extra: dict[str, Any] = {}
+        """Further entries of summary.json."""
 
     def __call__(self, event: Event) -> None:
         now = self._clock()
@@ -144,6 +146,7 @@ class Summary:
             "kv_read_ratio": _ratio(search.kv_tokens_read_sequence, search.kv_tokens_read_tree),
             "seconds": seconds,
             "tokens_per_second": _ratio(search.tokens_decoded, seconds),
+            **self.extra,
             "versions": versions(),
         }
 
