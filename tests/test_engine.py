@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from typing import Any
 
@@ -252,3 +253,38 @@ def test_stopping_a_problem_fails_what_it_decodes_and_nothing_else(tiny_model: B
     for problem in "ab":
         engine.end_problem(problem)
     assert engine.forest.num_tokens == 0
+
+
+def needle_bits(model: Model, deterministic: bool, seed: int) -> set[tuple[tuple[int, ...], bytes]]:
+    """(tokens so far, bits of the logits) of every step of the needle, in company that the seed draws."""
+    rng = random.Random(seed)
+    recorder = Recorder(model)
+    engine = make_engine(model, max_branches=16, prefill_tokens=48, deterministic=deterministic)
+    needle = "THE NEEDLE IN THE STACK"
+    companions = [f"{'HAY ' * rng.randint(1, 9)}{i}" for i in range(rng.randint(0, 9))]
+    prompts = [*companions, needle]
+    rng.shuffle(prompts)
+    for prompt in prompts:
+        children = tuple((i,) for i in range(1 if prompt == needle else rng.randint(1, 3)))
+        length = 6 if prompt == needle else rng.randint(1, 12)
+        engine.submit(Expansion(prompt, (), Prompt(prompt, max_tokens=length), children, Sampling(0.0)))
+        for _ in range(rng.randint(0, 3)):
+            engine.step()
+    finish(engine)
+    own = model.encode(Prompt(needle))[0]
+    model.forward = recorder._forward  # type: ignore[method-assign]
+    return {(tuple(t), logits.numpy().tobytes()) for t, logits in recorder.logits if t[: len(own)] == own}
+
+
+def test_deterministic_mode_gives_a_branch_one_bit_pattern_in_any_company(tiny_model: Build) -> None:
+    model, _ = tiny_model("llama")
+    one, many = (set().union(*(needle_bits(model, on, seed) for seed in range(64))) for on in (True, False))
+    assert len(one) == len({tokens for tokens, _ in one}) == 6
+    assert len(many) > 6
+
+
+def test_deterministic_mode_answers_as_the_fast_one(tiny_model: Build) -> None:
+    model, _ = tiny_model("gemma2")
+    want = {(d.problem, d.path): d.text for d in grow_prune_and_refill(make_engine(model))}
+    got = {(d.problem, d.path): d.text for d in grow_prune_and_refill(make_engine(model, deterministic=True))}
+    assert got == want
