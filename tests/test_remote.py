@@ -371,12 +371,10 @@ def test_ctrl_c_closes_connections_and_keeps_what_is_done(fake: Fake, tmp_path: 
             time.sleep(0.01)
         os.kill(os.getpid(), signal.SIGINT)
 
-    thread = threading.Thread(target=interrupt)
-    thread.start()
+    threading.Thread(target=interrupt, daemon=True).start()
     start = time.monotonic()
     overrides = [*SEARCHES["few_shot"], "task.limit=100", "model.concurrency=2"]
     summary = run(fake, tmp_path, *overrides, code=130)
-    thread.join()
     assert time.monotonic() - start < HANG_S / 2
     assert summary["status"] == "interrupted"
     assert len(lines(tmp_path)) == summary["problems_done"] > 0
