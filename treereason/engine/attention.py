@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -13,13 +14,23 @@ from treereason.engine.forest import Forest, Node
 from treereason.kernels.invariant_path import InvariantPath
 from treereason.kernels.plan import Int32, Plan, kv_pool, make_plan
 from treereason.kernels.torch_path import TorchPath
+from treereason.kernels.triton_path import TritonPath
 from treereason.profile import Profile
 
 NAME = "treereason"
 
-Attention = Literal["tree", "sequence", "invariant"]
-"""tree: each node is read once. sequence: every branch reads its own path, for comparison. invariant: bits of a row
-do not depend on its company."""
+Attention = Literal["tree", "triton", "sequence", "invariant"]
+"""tree: each node is read once; triton: the same on a GPU. sequence: every branch reads its own path, for comparison.
+invariant: bits of a row do not depend on its company."""
+
+
+Path = TorchPath | TritonPath | InvariantPath
+PATHS: dict[Attention, Callable[[Plan], Path]] = {
+    "tree": TorchPath,
+    "triton": TritonPath,
+    "sequence": TorchPath,
+    "invariant": InvariantPath,
+}
 
 
 class KVCache:
@@ -56,7 +67,7 @@ class TreeStep:
     """
 
     plan: Plan
-    path: TorchPath | InvariantPath
+    path: Path
     profile: Profile
     cache: KVCache
     token_ids: torch.Tensor
@@ -73,6 +84,7 @@ def plan_step(
     *,
     attention: Attention = "tree",
     num_rows: int = 0,
+    device: torch.device | str = "cpu",
     profile: Profile | None = None,
 ) -> TreeStep:
     """The step that computes the last `work[node]` stored tokens of every node in `work`.
@@ -95,18 +107,14 @@ def plan_step(
         token for node in nodes for token in node.tokens[node.num_cached - work.get(node, 0) : node.num_cached]
     ]
     num_padding = max(0, num_rows - plan.num_rows)
-    if attention == "invariant":
-        path: TorchPath | InvariantPath = InvariantPath(plan)
-    else:
-        path = TorchPath(each_alone(plan, new) if attention == "sequence" else plan)
     return TreeStep(
         plan=plan,
-        path=path,
+        path=PATHS[attention](each_alone(plan, new) if attention == "sequence" else plan),
         profile=profile or Profile(),
         cache=cache,
-        token_ids=torch.tensor(token_ids + [0] * num_padding),
-        positions=torch.from_numpy(np.pad(plan.row_position, (0, num_padding))).long(),
-        slots=torch.from_numpy(plan.row_slot).long(),
+        token_ids=torch.tensor(token_ids + [0] * num_padding, device=device),
+        positions=torch.from_numpy(np.pad(plan.row_position, (0, num_padding))).long().to(device),
+        slots=torch.from_numpy(plan.row_slot).long().to(device),
         last_row={node: int(plan.node_lo[i] + new[i]) - 1 for i, node in enumerate(nodes) if new[i]},
         num_padding=num_padding,
     )

@@ -105,16 +105,17 @@ def self_check(name: str, model: Model) -> None:
     from treereason.engine.forest import RUN, Forest
     from treereason.engine.pages import PagePool
 
-    forest, cache = Forest(PagePool(9), page_size=4), KVCache(9, page_size=4)
+    forest, cache = Forest(PagePool(4), page_size=16), KVCache(4, page_size=16)
     tokens = [(7 + 13 * i) % model.vocabulary_size for i in range(30)]
     root = forest.attach(tokens[:14], RUN)
     forest.compute(root, 14)
-    model.forward(plan_step(forest, {root: 14}, cache), [])
+    where: Any = {"attention": model.attention, "device": model.device}
+    model.forward(plan_step(forest, {root: 14}, cache, **where), [])
     branches = [forest.fork(root, RUN) for _ in range(2)]
     for branch, text in zip(branches, (tokens[14:20], tokens[20:]), strict=True):
         branch.tokens = text
         forest.compute(branch, len(text))
-    step = plan_step(forest, {branch: len(branch.tokens) for branch in branches}, cache)
+    step = plan_step(forest, {branch: len(branch.tokens) for branch in branches}, cache, **where)
     logits = model.forward(step, [step.last_row[branch] for branch in branches])
     want = torch.stack([model.eager_logits(root.tokens + branch.tokens) for branch in branches])
     error = ((logits - want).abs().max() / want.abs().max()).item()

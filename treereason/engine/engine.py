@@ -29,7 +29,7 @@ class Engine:
 
     deterministic: a branch's logits have the same bits whatever else is computed in the step. Every step then
     computes max_branches + prefill_tokens rows, and every branch reads its own path.
-    attention: "sequence" lets every branch read its own path in the fast way, for comparison.
+    attention: the model's own way by default; "sequence" lets every branch read its own path, for comparison.
     """
 
     def __init__(
@@ -41,14 +41,14 @@ class Engine:
         prefill_tokens: int,
         kv_tokens: int,
         deterministic: bool = False,
-        attention: Attention = "tree",
+        attention: Attention | None = None,
         profile: Profile | None = None,
     ) -> None:
         num_pages = -(-kv_tokens // PAGE_SIZE)
         self.model = model
         self.forest = Forest(PagePool(num_pages), PAGE_SIZE)
         self._cache = KVCache(num_pages, PAGE_SIZE)
-        self._attention: Attention = "invariant" if deterministic else attention
+        self._attention: Attention = "invariant" if deterministic else attention or model.attention
         self._num_rows = max_branches + prefill_tokens if deterministic else 0
         self._profile = profile or Profile()
         self._scheduler = Scheduler(max_branches, prefill_tokens)
@@ -85,6 +85,7 @@ class Engine:
                 self._cache,
                 attention=self._attention,
                 num_rows=self._num_rows,
+                device=self.model.device,
                 profile=self._profile,
             )
         targets = [branch.node for branch in work.branches] + [job.node for job in work.prompts]

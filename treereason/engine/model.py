@@ -12,7 +12,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from treereason.core import Prompt, UserError
 from treereason.engine import attention
-from treereason.engine.attention import TreeStep
+from treereason.engine.attention import Attention, TreeStep
 from treereason.engine.checks import check_architecture, check_tensors, self_check
 
 EMBEDDED = Path(__file__).resolve().parent.parent / "embedded"
@@ -32,6 +32,8 @@ class Model:
         network.train(False)
         network.set_attn_implementation(attention.NAME)
         self._network = network
+        self.device = next(network.parameters()).device
+        self.attention: Attention = "tree" if self.device.type == "cpu" else "triton"
         config = network.config.get_text_config()
         self.max_positions: int = config.max_position_embeddings
         eos = network.generation_config.eos_token_id if network.generation_config else None
@@ -54,7 +56,7 @@ class Model:
             input_ids=step.token_ids[None],
             position_ids=step.positions[None],
             use_cache=False,
-            logits_to_keep=torch.tensor(rows + padding, dtype=torch.long),
+            logits_to_keep=torch.tensor(rows + padding, dtype=torch.long, device=self.device),
             tree=step,
         )
         logits: torch.Tensor = output.logits[0, : len(rows)]
@@ -115,11 +117,13 @@ class Model:
 def load_model(name: str, *, style: str, dtype: str = "auto", device: str = "auto") -> Model:
     """Load from a folder or hub id; safetensors only, no remote code. Raises UserError for what cannot be served.
 
-    dtype "auto" is the checkpoint's own.
+    dtype "auto" is the checkpoint's own; device "auto" is a CUDA device when there is one.
     """
     location = resolve(name)
-    if device not in ("auto", "cpu"):
-        raise UserError(f"model.device={device}: the engine decodes on the CPU; use model.device=cpu")
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device != "cpu" and not torch.cuda.is_available():
+        raise UserError(f"model.device={device}: torch finds no such device; use model.device=cpu")
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # its retries would bury the one line below
     disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
@@ -143,6 +147,6 @@ def load_model(name: str, *, style: str, dtype: str = "auto", device: str = "aut
     network, info = loaded
     if missing := sorted(info["missing_keys"]):
         raise UserError(f"model.name={name}: the checkpoint lacks {len(missing)} of its tensors, first {missing[0]}")
-    model = Model(network, tokenizer, style)
+    model = Model(network.to(device), tokenizer, style)
     self_check(name, model)
     return model
