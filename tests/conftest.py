@@ -13,10 +13,16 @@ import torch
 from transformers import (
     AutoModelForCausalLM,
     Gemma2Config,
+    Gemma3TextConfig,
     GptOssConfig,
+    GraniteConfig,
     LlamaConfig,
     MistralConfig,
+    MixtralConfig,
+    Olmo2Config,
+    Phi3Config,
     PreTrainedModel,
+    Qwen2Config,
     Qwen3Config,
 )
 
@@ -41,6 +47,12 @@ CONFIGS: dict[str, Any] = {
     "qwen3": lambda: Qwen3Config(**COMMON),
     "mistral": lambda: MistralConfig(**COMMON, sliding_window=6),
     "gemma2": lambda: Gemma2Config(**COMMON, sliding_window=6, attn_logit_softcapping=1.0, query_pre_attn_scalar=16),
+    "qwen2": lambda: Qwen2Config(**COMMON),
+    "gemma3": lambda: Gemma3TextConfig(**COMMON, sliding_window=6, query_pre_attn_scalar=16, pad_token_id=0),
+    "phi3": lambda: Phi3Config(**{k: v for k, v in COMMON.items() if k != "head_dim"}, pad_token_id=0),
+    "olmo2": lambda: Olmo2Config(**COMMON, pad_token_id=0),
+    "granite": lambda: GraniteConfig(**COMMON, attention_multiplier=0.2),
+    "mixtral": lambda: MixtralConfig(**COMMON, num_local_experts=2, num_experts_per_tok=1),
     "gpt_oss": lambda: GptOssConfig(**COMMON, sliding_window=6, num_local_experts=2, num_experts_per_tok=1),
 }
 

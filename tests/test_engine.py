@@ -73,7 +73,10 @@ def grow_prune_and_refill(engine: Engine) -> list[Decoded]:
     return list(done.values())
 
 
-@pytest.mark.parametrize("kind", ["llama", "qwen3", "mistral", "gemma2", "gpt_oss"])
+@pytest.mark.parametrize(
+    "kind",
+    ["llama", "qwen2", "qwen3", "mistral", "mixtral", "gemma2", "gemma3", "phi3", "olmo2", "granite", "gpt_oss"],
+)
 def test_logits_of_a_forked_pruned_refilled_forest_equal_eager_runs(kind: str, tiny_model: Build) -> None:
     model, twin = tiny_model(kind)
     recorder = Recorder(model)
