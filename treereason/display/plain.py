@@ -76,8 +76,8 @@ def _problem_line(done: ProblemDone, snapshot: Snapshot) -> str:
 
 
 def _progress_line(snapshot: Snapshot) -> str:
+    kv = f", KV {snapshot.kv_used:,} of {snapshot.kv_capacity:,} tokens" if snapshot.kv_capacity else ""
     return (
         f"  {figures.clock(snapshot.seconds)}  {snapshot.live:,} branches live, {snapshot.waiting:,} waiting, "
-        f"{snapshot.pruned:,} pruned, {snapshot.tokens_per_second:,.0f} tokens/s, "
-        f"KV {snapshot.kv_used:,} of {snapshot.kv_capacity:,} tokens"
+        f"{snapshot.pruned:,} pruned, {snapshot.tokens_per_second:,.0f} tokens/s{kv}"
     )

@@ -169,13 +169,15 @@ def _engine(snapshot: Snapshot, width: int) -> list[Text]:
 
 def _kv(snapshot: Snapshot, width: int) -> Text:
     label = Text("KV cache  ", style=FAINT)
+    if not snapshot.kv_capacity:  # nothing computed yet, or a server's memory, which is not ours to count
+        return _spread(label, Text("-"), width)
     figure = Text.assemble(
         (f"  {snapshot.kv_used:,}", "bold"),
         f" of {snapshot.kv_capacity:,} tokens",
         (f"   peak {figures.short(snapshot.kv_peak)}", FAINT),
     )
     room = width - label.cell_len - figure.cell_len
-    if not snapshot.kv_capacity or room < 8:
+    if room < 8:
         return _spread(label, figure, width)
     used, peak = snapshot.kv_used / snapshot.kv_capacity, snapshot.kv_peak / snapshot.kv_capacity
     return _fit(Text.assemble(label, bar(room, used, "cyan", mark=peak), figure), width)

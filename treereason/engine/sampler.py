@@ -52,13 +52,15 @@ def _gumbel(keys: torch.Tensor, positions: torch.Tensor, vocabulary_size: int) -
     """[B, V] float32 noise. Uniforms are odd multiples of 2^-24, exact in float32: never 0, never 1."""
     ids = torch.arange(vocabulary_size, device=keys.device)
     row = _mix(_mix(keys) + positions)
-    bits = (_mix(row[:, None] + ids) >> 41) & _LOW_23
-    uniform = (bits.float() + 0.5) * 2.0**-23
-    return -torch.log(-torch.log(uniform))
+    bits = _mix(row[:, None] + ids).bitwise_right_shift_(41).bitwise_and_(_LOW_23)
+    uniform = bits.float().add_(0.5).mul_(2.0**-23)
+    return uniform.log_().neg_().log_().neg_()
 
 
 def _mix(x: torch.Tensor) -> torch.Tensor:
-    """Finaliser of MurmurHash3 (64 bit, public domain) on int64, which wraps around."""
+    """Finaliser of MurmurHash3 (64 bit, public domain) on int64, which wraps around. Leaves `x` as it is."""
+    x = x ^ (x >> 33).bitwise_and_(_LOW_31)
     for constant in (-0xAE502812AA7333, -0x3B314601E57A13AD):
-        x = (x ^ ((x >> 33) & _LOW_31)) * constant
-    return x ^ ((x >> 33) & _LOW_31)
+        x.mul_(constant)
+        x.bitwise_xor_((x >> 33).bitwise_and_(_LOW_31))
+    return x

@@ -34,7 +34,7 @@ class Budget:
             return prompt, k
         if 0 < self._left < prompt.max_tokens:
             prompt = replace(prompt, max_tokens=self._left)
-        num_children = min(k, self._left // prompt.max_tokens)
+        num_children = max(0, min(k, self._left // prompt.max_tokens))
         self._left -= num_children * prompt.max_tokens
         return prompt, num_children
 
