@@ -14,6 +14,7 @@ from transformers import AutoModelForCausalLM, DynamicCache, LlamaConfig, PreTra
 from treereason.core import Expansion, Prompt, Sampling
 from treereason.engine.engine import Engine
 from treereason.engine.model import Model
+from treereason.engine.packed import pack_linears
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,9 @@ def random_llama(dtype: torch.dtype, *, layers: int, hidden: int, max_positions:
 
 def engine_side(network: PreTrainedModel, *, per_branch: bool) -> Side:
     """Our engine: the tree, or the same with every branch reading its own path."""
-    model = Model(copy.deepcopy(network), NumberTokenizer(), "plain")
+    own = copy.deepcopy(network)
+    pack_linears(own)  # as when a model is loaded
+    model = Model(own, NumberTokenizer(), "plain")
 
     def run(case: Case) -> Run:
         engine = Engine(

@@ -1,67 +1,143 @@
 """Tree attention on plain torch operations: each node is read once for all rows below it.
 
 Per node a partial attention with its log-sum-exp, then an exact merge over the nodes of each row's path
-(DeFT, arXiv 2404.00242, section 3). Small nodes of similar shape share one padded matrix product, long
-contiguous ones are read in place, so the number of torch calls does not grow with the number of branches.
+(DeFT, arXiv 2404.00242, section 3). Small nodes of similar shape share one padded matrix product, long ones are read
+in place by torch's blocked attention, so the number of torch calls does not grow with the number of branches.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from treereason.kernels.plan import Int32, Plan
 
+Int = npt.NDArray[np.signedinteger[Any]]
 ROW_BLOCK = 64
-ALONE = 4096
+ALONE_PRODUCT = 4096
+ALONE_TOKENS = 512
+BLOCKED_ROWS = 256
+"""From here on torch's blocked attention also wins in 16 bits; in float32 it always does (docs/log.md)."""
 
 
 @dataclass(frozen=True)
-class _Piece:
-    """The first `num_tokens` tokens of a node, attended by rows [lo, hi)."""
+class _Pieces:
+    """Piece i is the tokens [first, first + tokens) of a node, attended by rows [lo, hi).
 
-    node: int
-    lo: int
-    hi: int
-    num_tokens: int
-
-
-@dataclass(frozen=True)
-class _Group:
-    """Pieces attended together. M pieces, padded to R rows and n tokens.
-
-    rows: [M, R] row indices, or a slice when M is 1. slots: [M, n] likewise, a slice when contiguous.
-    age: [M, R, n] row position - token position; negative where causality or padding hides the token.
-    causal: whether any age is negative. max_age: a window larger than this hides nothing.
+    causal: row lo + i sees the tokens up to first + i; otherwise, unless a mask is made, rows see all.
     """
 
-    rows: torch.Tensor | slice
-    slots: torch.Tensor | slice
-    shape: tuple[int, int, int]
-    age: torch.Tensor
-    causal: bool
-    max_age: int
+    node: Int32
+    lo: Int32
+    hi: Int32
+    first: Int32
+    tokens: Int32
+    causal: Int32
+
+    def take(self, index: Int) -> _Pieces:
+        return _Pieces(*(column[index] for column in vars(self).values()))
+
+
+class _Group:
+    """Pieces attended together: M pieces, padded to R rows and n tokens.
+
+    rows: [M * R] row indices, a slice when consecutive. slots: [M, n] likewise.
+    partial_row: [M * R] the row of each partial result, -1 for padding.
+    causal: the one piece is a square that each row sees up to its own token.
+    """
+
+    def __init__(self, plan: Plan, pieces: _Pieces) -> None:
+        below = pieces.hi - pieces.lo
+        num_rows, num_tokens = int(below.max()), int(pieces.tokens.max())
+        self.shape = len(below), num_rows, num_tokens
+        self.causal = bool(pieces.causal[0])
+        rank, offset = np.arange(num_rows, dtype=np.int32), np.arange(num_tokens, dtype=np.int32)
+        real = rank < below[:, None]  # [M, R]
+        rows = np.where(real, pieces.lo[:, None] + rank, pieces.lo[:, None])
+        self._position = plan.row_position[rows]
+        self._first_position = plan.node_start[pieces.node] + pieces.first
+        self._tokens = pieces.tokens
+        self.partial_row: Int32 = np.where(real, rows, -1).reshape(-1).astype(np.int32)
+        self.rows = _as_slice(rows.reshape(-1))
+        # Padding reads the first token: a weight of 0 times what was never stored may be NaN.
+        within = pieces.first[:, None] + np.where(offset < pieces.tokens[:, None], offset, 0)
+        page = plan.pages[plan.node_page[pieces.node][:, None] + within // plan.page_size]
+        slots = page.astype(np.int64) * plan.page_size + within % plan.page_size
+        self.slots = _as_slice(slots.reshape(-1)) if len(below) == 1 else torch.from_numpy(slots)
+        last = self._first_position + pieces.tokens - 1
+        self._all_see_all = self.causal or bool((self._position.min(axis=1) >= last).all())
+        self.max_age = int((self._position.max(axis=1) - self._first_position).max())
+        self._pool_index: dict[tuple[int, int], torch.Tensor] = {}
+
+    @cached_property
+    def hidden(self) -> torch.Tensor | None:
+        """What causality or padding hides, broadcastable to [M, 1, R, 1, n]; None for nothing."""
+        if self._all_see_all:
+            if (self._tokens == self.shape[2]).all():
+                return None
+            padding = np.arange(self.shape[2]) >= self._tokens[:, None]
+            return torch.from_numpy(padding)[:, None, None, None, :]
+        return self.age < 0
+
+    @cached_property
+    def age(self) -> torch.Tensor:
+        """Row position - token position, [M, 1, R, 1, n]; -1 for padding."""
+        offset = np.arange(self.shape[2], dtype=np.int32)
+        age = self._position[:, :, None] - (self._first_position[:, None] + offset)[:, None, :]
+        age = np.where((offset < self._tokens[:, None])[:, None, :], age, -1)
+        return torch.from_numpy(age)[:, None, :, None, :]
+
+    def read(self, pool: torch.Tensor) -> torch.Tensor:
+        """The group's keys or values, [M * Hkv, n, D]; in place when consecutive."""
+        num_slots, num_kv_heads, head_dim = pool.shape
+        by_head = pool.transpose(0, 1)
+        if isinstance(self.slots, slice):
+            return by_head[:, self.slots]
+        if not by_head.is_contiguous():
+            by_head = by_head.contiguous()
+        key = num_slots, num_kv_heads
+        if key not in self._pool_index:
+            head = torch.arange(num_kv_heads)[:, None] * num_slots
+            self._pool_index[key] = (self.slots.view(self.shape[0], 1, -1) + head).view(-1)
+        gathered = by_head.view(-1, head_dim).index_select(0, self._pool_index[key])
+        return gathered.view(self.shape[0] * num_kv_heads, self.shape[2], head_dim)
+
+
+class _Read:
+    """The groups of a plan and how their partial results merge."""
+
+    def __init__(self, plan: Plan, pieces: _Pieces) -> None:
+        rows, tokens = _coarse(pieces.hi - pieces.lo), _coarse(pieces.tokens)
+        alone = (rows * tokens > ALONE_PRODUCT) | (pieces.tokens >= ALONE_TOKENS) | (pieces.causal > 0)
+        key = np.where(alone, -1 - np.arange(len(alone)), rows * 2**31 + tokens)
+        _, which = np.unique(key, return_inverse=True)
+        order = np.argsort(which, kind="stable")
+        members = np.split(order, np.flatnonzero(np.diff(which[order])) + 1)
+        self.groups = [_Group(plan, pieces.take(index)) for index in members]
+        # Usual steps need no table: each group has one result for every row, in order.
+        everyone = np.arange(plan.num_rows)
+        self.stacked = all(np.array_equal(group.partial_row, everyone) for group in self.groups)
+        if not self.stacked:
+            table = _merge_table(np.concatenate([group.partial_row for group in self.groups]), plan.num_rows)
+            self.index, self.absent = table
 
 
 class TorchPath:
     """A plan made ready for torch; built once a step, called once a layer."""
 
     def __init__(self, plan: Plan) -> None:
-        members: dict[tuple[int, int], list[_Piece]] = {}
-        for number, piece in enumerate(_pieces(plan)):
-            rows, tokens = _coarse(piece.hi - piece.lo), _coarse(piece.num_tokens)
-            alone = rows * tokens > ALONE
-            members.setdefault((-number, 0) if alone else (rows, tokens), []).append(piece)
-        self._groups: list[_Group] = []
-        partial_rows: list[Int32] = []
-        for pieces in members.values():
-            group, rows_of = _make_group(plan, pieces)
-            self._groups.append(group)
-            partial_rows.append(rows_of)
-        self._merge = _merge_table(np.concatenate(partial_rows), plan.num_rows)
+        self._plan = plan
+        self._whole = _Read(plan, _pieces(plan, masks=False))
+        self._max_age = max(group.max_age for group in self._whole.groups)
+
+    @cached_property
+    def _masked(self) -> _Read:
+        return _Read(self._plan, _pieces(self._plan, masks=True))
 
     def __call__(
         self,
@@ -77,90 +153,127 @@ class TorchPath:
         """Shapes and meaning as in `reference_attention`."""
         num_rows, num_heads, head_dim = q.shape
         num_kv_heads = k.shape[1]
+        if window is not None and window > self._max_age:
+            window = None
+        read = self._whole if window is None and softcap is None else self._masked
         outs: list[torch.Tensor] = []
         lses: list[torch.Tensor] = []
         q_heads = q.view(num_rows, num_kv_heads, num_heads // num_kv_heads, head_dim)
-        for group in self._groups:
-            out, lse = _partial(group, q_heads, k, v, scale, window, softcap)
+        for group in read.groups:
+            blocked = read is self._whole and isinstance(group.slots, slice) and group.hidden is None
+            if group.causal or (blocked and (q.dtype == torch.float32 or group.shape[1] >= BLOCKED_ROWS)):
+                out, lse = _blocked(group, q_heads, k, v, scale)
+            else:
+                out, lse = _partial(group, q_heads, k, v, scale, window, softcap)
             outs.append(out.reshape(-1, num_heads, head_dim))
             lses.append(lse.reshape(-1, num_heads))
-        out_all = torch.cat(outs)  # [M, Hq, D]
-        lse_all = torch.cat(lses)  # [M, Hq]
-        index, present = self._merge
-        lse_path = lse_all[index].masked_fill(~present[..., None], float("-inf"))  # [N, path, Hq]
+        if read.stacked and len(outs) == 1 and sinks is None:
+            return outs[0].to(q.dtype), lses[0]
+        if read.stacked:
+            lse_path = torch.stack(lses, dim=1)  # [N, path, Hq]
+            out_path = torch.stack(outs, dim=1)  # [N, path, Hq, D]
+        else:
+            lse_path = torch.cat(lses)[read.index]
+            if read.absent is not None:
+                lse_path.masked_fill_(read.absent[..., None], float("-inf"))
+            out_path = torch.cat(outs)[read.index]
         lse = lse_path.logsumexp(dim=1)
         if sinks is not None:
             lse = torch.logaddexp(lse, sinks.float())
         weight = torch.exp(lse_path - lse[:, None])
-        out = (weight[..., None] * out_all[index]).sum(dim=1)
+        out = out_path.mul_(weight[..., None]).sum(dim=1)
         return out.to(q.dtype), lse
 
 
-def _pieces(plan: Plan) -> Iterator[_Piece]:
-    """Every node once, or in blocks of rows without the tokens that come after all rows of the block."""
-    lows, highs, tokens = plan.node_lo.tolist(), plan.node_hi.tolist(), plan.node_tokens.tolist()
-    for node, start in enumerate(plan.node_start.tolist()):
-        step = ROW_BLOCK if highs[node] - lows[node] > 2 * ROW_BLOCK else plan.num_rows
-        for lo in range(lows[node], highs[node], step):
-            hi = min(lo + step, highs[node])
-            visible = tokens[node]
-            if step == ROW_BLOCK:
-                visible = min(visible, int(plan.row_position[lo:hi].max()) - start + 1)
-            if visible > 0:
-                yield _Piece(node, lo, hi, visible)
+def _pieces(plan: Plan, *, masks: bool) -> _Pieces:
+    """Every node that a row reads, cut where that saves work.
+
+    Without masks, a long node with many new tokens of its own is cut into what its rows see whole, the square of its
+    new tokens, and what the rows below it see. With masks, its rows are cut into blocks that leave out the tokens
+    after them.
+    """
+    node = np.flatnonzero((plan.node_hi > plan.node_lo) & (plan.node_tokens > 0)).astype(np.int32)
+    lo, hi, tokens = plan.node_lo[node], plan.node_hi[node], plan.node_tokens[node]
+    zero = np.zeros_like(node)
+    pieces = _Pieces(node, lo, hi, zero, tokens, zero)
+    large = (hi - lo > 2 * ROW_BLOCK) if masks else ((hi - lo) * tokens > ALONE_PRODUCT)
+    large &= plan.row_position[lo] < plan.node_start[node] + tokens - 1  # its own rows, and more than one
+    if not large.any():
+        return pieces
+    cut: list[tuple[int, int, int, int, int, int]] = []
+    for i in np.flatnonzero(large).tolist():
+        cut += _blocks(plan, int(node[i])) if masks else _square(plan, int(node[i]))
+    kept = vars(pieces.take(np.flatnonzero(~large))).values()
+    return _Pieces(*np.concatenate([np.stack(list(kept), axis=1), np.array(cut, dtype=np.int32)]).T)
 
 
-def _coarse(count: int) -> int:
+def _square(plan: Plan, node: int) -> list[tuple[int, int, int, int, int, int]]:
+    lo, hi, tokens = int(plan.node_lo[node]), int(plan.node_hi[node]), int(plan.node_tokens[node])
+    end = int(plan.node_start[node]) + tokens
+    own = int((plan.row_position[lo:hi] < end).sum())
+    old = tokens - own
+    pieces = [(node, lo, lo + own, old, own, 1)]
+    if old:
+        pieces.append((node, lo, lo + own, 0, old, 0))
+    if lo + own < hi:
+        pieces.append((node, lo + own, hi, 0, tokens, 0))
+    return pieces
+
+
+def _blocks(plan: Plan, node: int) -> list[tuple[int, int, int, int, int, int]]:
+    pieces = []
+    for lo in range(int(plan.node_lo[node]), int(plan.node_hi[node]), ROW_BLOCK):
+        hi = min(lo + ROW_BLOCK, int(plan.node_hi[node]))
+        visible = int(plan.row_position[lo:hi].max() - plan.node_start[node]) + 1
+        pieces.append((node, lo, hi, 0, min(visible, int(plan.node_tokens[node])), 0))
+    return pieces
+
+
+def _coarse(count: Int32) -> Int:
     """The next of 1, 4, 16, 64, ...: nodes of like size share a group."""
-    size = 1
-    while size < count:
-        size *= 4
+    size: Int = 4 ** np.ceil(np.log2(count) / 2).astype(np.int64)
     return size
 
 
-def _make_group(plan: Plan, pieces: list[_Piece]) -> tuple[_Group, Int32]:
-    """The group, and [M * R] the row of each of its partial results (-1 for padding)."""
-    nodes = [piece.node for piece in pieces]
-    lo = np.array([piece.lo for piece in pieces], dtype=np.int32)
-    tokens = np.array([piece.num_tokens for piece in pieces], dtype=np.int32)
-    num_below = np.array([piece.hi for piece in pieces], dtype=np.int32) - lo
-    num_rows, num_tokens = int(num_below.max()), int(tokens.max())
-    rank = np.arange(num_rows, dtype=np.int32)
-    real_row = rank < num_below[:, None]  # [M, R]
-    rows = np.where(real_row, lo[:, None] + rank, lo[:, None])
-    offset = np.arange(num_tokens, dtype=np.int32)
-    age = plan.row_position[rows][:, :, None] - (plan.node_start[nodes][:, None] + offset)[:, None, :]
-    real_token = offset < tokens[:, None]
-    age = np.where(real_token[:, None, :], age, -1)
-    slots = np.empty((len(nodes), num_tokens), dtype=np.int64)
-    for i, node in enumerate(nodes):
-        own = plan.slots(node)[: tokens[i]]
-        slots[i, : tokens[i]] = own
-        slots[i, tokens[i] :] = own[0]  # padding reads a stored token: a weight of 0 times garbage may be NaN
-    contiguous = len(nodes) == 1 and bool((np.diff(slots[0]) == 1).all())
-    group = _Group(
-        rows=slice(int(lo[0]), int(lo[0]) + num_rows) if len(nodes) == 1 else torch.from_numpy(rows).long(),
-        slots=slice(int(slots[0, 0]), int(slots[0, 0]) + num_tokens) if contiguous else torch.from_numpy(slots),
-        shape=(len(nodes), num_rows, num_tokens),
-        age=torch.from_numpy(age),
-        causal=bool((age < 0).any()),
-        max_age=int(age.max()),
-    )
-    return group, np.where(real_row, rows, -1).reshape(-1).astype(np.int32)
+def _as_slice(index: Int32) -> torch.Tensor | slice:
+    first = int(index[0])
+    if index[-1] - first == len(index) - 1 and (len(index) == 1 or (np.diff(index) == 1).all()):
+        return slice(first, first + len(index))
+    return torch.from_numpy(index).long()
 
 
-def _merge_table(partial_row: Int32, num_rows: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """For every row the partial results of its path, [N, longest path] padded with 0, and which are present."""
+def _merge_table(partial_row: Int32, num_rows: int) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """For every row the partial results of its path, [N, longest path] padded with 0, and which are absent if any."""
     real = np.flatnonzero(partial_row >= 0)
     order = real[np.argsort(partial_row[real], kind="stable")]
     row = partial_row[order]
     count = np.bincount(row, minlength=num_rows)
     rank = np.arange(len(order)) - np.repeat(np.cumsum(count) - count, count)
     index = np.zeros((num_rows, int(count.max())), dtype=np.int64)
-    present = np.zeros(index.shape, dtype=bool)
+    absent = np.ones(index.shape, dtype=bool)
     index[row, rank] = order
-    present[row, rank] = True
-    return torch.from_numpy(index), torch.from_numpy(present)
+    absent[row, rank] = False
+    return torch.from_numpy(index), torch.from_numpy(absent) if absent.any() else None
+
+
+def _blocked(
+    group: _Group, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """As `_partial` for one piece without a mask, by torch's own attention, which also tells the log-sum-exp."""
+    num_rows = group.shape[1]
+    num_kv_heads, num_groups, head_dim = q.shape[1:]
+    keys, values = group.read(k), group.read(v)  # [Hkv, n, D]
+    attend = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+    if group.causal:
+        wide = (num_kv_heads, num_groups, *keys.shape[1:])
+        queries = q[group.rows].permute(1, 2, 0, 3)
+        out, lse = attend(queries, keys[:, None].expand(wide), values[:, None].expand(wide), 0.0, True, scale=scale)
+        return out.permute(2, 0, 1, 3), lse.permute(2, 0, 1)
+    # The query heads of one KV head lie in one tile, so KV is read once for all of them.
+    queries = q[group.rows].transpose(0, 1).reshape(1, num_kv_heads, num_rows * num_groups, head_dim)
+    out, lse = attend(queries, keys[None], values[None], 0.0, False, scale=scale)
+    out = out.reshape(num_kv_heads, num_rows, num_groups, head_dim).transpose(0, 1)
+    return out, lse.reshape(num_kv_heads, num_rows, num_groups).transpose(0, 1)
 
 
 def _partial(
@@ -180,22 +293,21 @@ def _partial(
     num_kv_heads, num_groups, head_dim = q.shape[1:]
     # [M * Hkv, R * G, D]: the query heads of one KV head lie in one tile, so KV is read once for all of them.
     queries = (
-        (q[group.rows] * scale)
+        q[group.rows]
         .view(num_nodes, num_rows, num_kv_heads, num_groups, head_dim)
-        .permute(0, 2, 1, 3, 4)
+        .transpose(1, 2)
         .reshape(num_nodes * num_kv_heads, num_rows * num_groups, head_dim)
     )
-    keys, values = (_read(pool, group) for pool in (k, v))  # [M * Hkv, n, D]
-    scores = torch.bmm(queries, keys.transpose(1, 2)).float()
+    keys, values = group.read(k), group.read(v)  # [M * Hkv, n, D]
+    scores = torch.bmm(queries, keys.transpose(1, 2)).float().mul_(scale)
     if softcap is not None:
         scores = softcap * torch.tanh(scores / softcap)
     scores = scores.view(num_nodes, num_kv_heads, num_rows, num_groups, num_tokens)
-    windowed = window is not None and group.max_age >= window
-    if group.causal or windowed:
-        hidden = group.age < 0
-        if window is not None:
-            hidden |= group.age >= window
-        scores.masked_fill_(hidden[:, None, :, None, :], float("-inf"))
+    hidden = group.hidden
+    if window is not None and group.max_age >= window:
+        hidden = (group.age < 0) | (group.age >= window)
+    if hidden is not None:
+        scores.masked_fill_(hidden, float("-inf"))
     # One exp a score, in place; the division waits until the sum is the size of the output. A row that sees nothing
     # has the lowest finite maximum, weights 0 and a sum of 0.
     largest = scores.amax(dim=-1, keepdim=True).clamp_min_(torch.finfo(torch.float32).min)
@@ -203,20 +315,6 @@ def _partial(
     total = weights.sum(dim=-1)
     flat = weights.view(num_nodes * num_kv_heads, num_rows * num_groups, num_tokens).to(values.dtype)
     out = torch.bmm(flat, values).float().view(num_nodes, num_kv_heads, num_rows, num_groups, head_dim)
-    out = out / total.clamp_min(torch.finfo(torch.float32).tiny)[..., None]
+    out = out.div_(total.clamp_min(torch.finfo(torch.float32).tiny)[..., None])
     lse = total.log().add_(largest[..., 0])
-    return out.permute(0, 2, 1, 3, 4), lse.permute(0, 2, 1, 3)
-
-
-def _read(pool: torch.Tensor, group: _Group) -> torch.Tensor:
-    """The group's keys or values, [M * Hkv, n, D]; in place when one node lies contiguous."""
-    if isinstance(group.slots, slice):
-        return pool[group.slots].transpose(0, 1)
-    num_nodes, _, num_tokens = group.shape
-    gathered = pool.transpose(0, 1).index_select(1, group.slots.view(-1))  # [Hkv, M * n, D]
-    num_kv_heads, _, head_dim = gathered.shape
-    return (
-        gathered.view(num_kv_heads, num_nodes, num_tokens, head_dim)
-        .transpose(0, 1)
-        .reshape(num_nodes * num_kv_heads, num_tokens, head_dim)
-    )
+    return out.transpose(1, 2), lse.transpose(1, 2)
