@@ -246,6 +246,14 @@ class EngineMachine(RuleBasedStateMachine):
         prompt = Prompt(base[:length] + ending, shared=head, max_tokens=max_tokens, stop=stop, ignore_end=ignore_end)
         self._submit(problem, (), prompt, k, Sampling(temperature, top_p))
 
+    @precondition(lambda self: self._in_flight())
+    @rule(which=st.integers(0, 10_000), ending=st.sampled_from(["a", "hc"]), k=st.integers(1, 3))
+    def submit_what_a_running_branch_has_written(self, which: int, ending: str, k: int) -> None:
+        branches = self._in_flight()
+        branch = branches[which % len(branches)]
+        text = _text([token for node in branch.node.path() for token in node.tokens])
+        self._submit(branch.problem, (), Prompt(text + ending, max_tokens=6), k, Sampling(1.0))
+
     @precondition(lambda self: self.thoughts)
     @rule(
         which=st.integers(0, 10_000),
@@ -312,9 +320,8 @@ class EngineMachine(RuleBasedStateMachine):
         engine, forest = self.engine, self.engine.forest
         forest.check()
         assert forest.num_tokens_peak <= forest.pool.num_pages * PAGE_SIZE
-        scheduler = engine._scheduler
-        in_flight = [*scheduler._waiting, *(branch for branch in scheduler._running if not branch.done)]
-        stood_on = [branch.node for branch in in_flight] + [job.node for job in scheduler._prompts]
+        stood_on = [branch.node for branch in self._in_flight()]
+        stood_on += [job.node for job in engine._scheduler._prompts]
         stood_on += [node for node, _ in engine._thoughts.values()] + list(engine._heads.values())
         for node in forest.nodes():
             assert node.num_holders == sum(one is node for one in stood_on), "holders miscounted"
@@ -336,6 +343,10 @@ class EngineMachine(RuleBasedStateMachine):
             assert [token for part in node.path() for token in part.tokens] == list(head)
         on_heads = {part for node in heads.values() for part in node.path()}
         assert set(self.engine.forest.nodes()) == on_heads, "more than heads remain"
+
+    def _in_flight(self) -> list[Branch]:
+        scheduler = self.engine._scheduler
+        return [*scheduler._waiting, *(branch for branch in scheduler._running if not branch.done)]
 
     def _submit(self, problem: str, parent: Path, prompt: Prompt, k: int, sampling: Sampling) -> None:
         first = self.num_children.get((problem, parent), 0)
@@ -421,7 +432,7 @@ def run_machine(examples: int, steps: int) -> Tally:
 
 
 def test_engine_scheduler_forest_and_pool_hold_under_random_use() -> None:
-    tally = run_machine(examples=140, steps=50)
+    tally = run_machine(examples=100, steps=50)
     assert set(tally.kinds) >= {"done", "rebuilt", "refused", "too large", "stopped", "NaN"}
 
 
