@@ -28,12 +28,14 @@ BUILTIN: dict[Kind, dict[str, str]] = {
         "sorting": "treereason.tasks.sorting:Sorting",
         "document_merging": "treereason.tasks.document_merging:DocumentMerging",
         "few_shot": "treereason.tasks.few_shot:FewShot",
+        "replay": "treereason.tasks.replay:Replay",
     },
     "search": {
         "tree_of_thoughts": "treereason.search.tree_of_thoughts:TreeOfThoughts",
         "self_consistency": "treereason.search.self_consistency:SelfConsistency",
         "best_of_n": "treereason.search.best_of_n:BestOfN",
         "single_sample": "treereason.search.single_sample:SingleSample",
+        "replay": "treereason.search.replay:Replay",
     },
 }
 # By these methods the one class of a user's file is recognised.
