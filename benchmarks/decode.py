@@ -159,11 +159,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "versions": versions,
         "rows": rows,
     }
+    line = json.dumps(result).replace("NaN", "null")
     if args.record:
         RESULTS.mkdir(exist_ok=True)
         with (RESULTS / "decode.jsonl").open("a") as file:
-            file.write(json.dumps(result) + "\n")
-    print(json.dumps(result).replace("NaN", "null"))
+            file.write(line + "\n")
+    print(line)
 
 
 def _version(package: str) -> str | None:
