@@ -309,6 +309,7 @@ class EngineMachine(RuleBasedStateMachine):
         assert not self.engine.busy, "the engine does not come to an end"
         assert not self.asked, "children that never came back"
 
+    @precondition(lambda self: hasattr(self, "engine"))
     @invariant()
     def count_rule(self) -> None:
         type(self).tally.rules += 1
@@ -439,7 +440,7 @@ def test_engine_scheduler_forest_and_pool_hold_under_random_use() -> None:
 @pytest.mark.slow
 def test_engine_scheduler_forest_and_pool_hold_for_100_000_steps() -> None:
     """Steps are rules of the machine that Hypothesis carried out, counted; engine steps come on top of them."""
-    tally = run_machine(examples=2_100, steps=50)
+    tally = run_machine(examples=2_600, steps=50)
     print(f"{tally.rules:,} rules, {tally.steps:,} engine steps, {tally.kinds}")  # noqa: T201
     assert tally.rules >= 100_000
     assert tally.steps >= 100_000
