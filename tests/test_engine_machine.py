@@ -27,7 +27,7 @@ from hypothesis.stateful import (
 )
 
 from treereason.core import Decoded, Expansion, Prompt, Sampling
-from treereason.engine.attention import TreeStep
+from treereason.engine.attention import Attention, TreeStep
 from treereason.engine.branch import Branch
 from treereason.engine.engine import PAGE_SIZE, Engine
 from treereason.engine.forest import RUN
@@ -80,6 +80,8 @@ class HashModel:
     vocabulary_size = VOCABULARY
     eos_ids = frozenset([END])
     style = "plain"
+    attention: Attention = "tree"
+    device = torch.device("cpu")
 
     def __init__(self, num_slots: int, max_rows: int) -> None:
         self._layers = [np.zeros(num_slots, dtype=np.uint64) for _ in range(2)]
