@@ -14,6 +14,7 @@ from treereason.core import Prompt, UserError
 from treereason.engine import attention
 from treereason.engine.attention import Attention, TreeStep
 from treereason.engine.checks import check_architecture, check_tensors, self_check
+from treereason.engine.packed import pack_linears
 
 EMBEDDED = Path(__file__).resolve().parent.parent / "embedded"
 
@@ -147,6 +148,8 @@ def load_model(name: str, *, style: str, dtype: str = "auto", device: str = "aut
     network, info = loaded
     if missing := sorted(info["missing_keys"]):
         raise UserError(f"model.name={name}: the checkpoint lacks {len(missing)} of its tensors, first {missing[0]}")
-    model = Model(network.to(device), tokenizer, style)
+    network = network.to(device)
+    pack_linears(network)
+    model = Model(network, tokenizer, style)
     self_check(name, model)
     return model
