@@ -11,7 +11,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
@@ -31,6 +31,7 @@ class Replay(BaseTask):
 
     vocabulary: Annotated[int, Field(ge=1)] = 64
 
+    partner: ClassVar[str] = "replay"
     scorer = "share_replayed"
 
     def read(self, path: Path) -> Sequence[Problem]:

@@ -12,7 +12,7 @@ from treereason import events
 from treereason.cli import main
 from treereason.core import UserError
 from treereason.record.journal import read
-from treereason.tasks.replay import NEEDS, Replay
+from treereason.tasks.replay import Replay
 
 # The root (30 tokens) has 1 and 2; 1 ends at 5 and has 3 and 4; 2 goes on until 9.
 RECORD: dict[str, Any] = {
@@ -74,14 +74,13 @@ def test_what_the_model_cannot_hold_is_not_counted(tmp_path: Path) -> None:
     assert results[0]["status"] == "done"
 
 
-def test_other_searches_and_other_tasks_are_refused_in_one_line(record: Path, tmp_path: Path) -> None:
-    _, results, journal = run(tmp_path / "a", "task=replay", f"task.path={record}", "search=best_of_n")
-    assert all(line["score"] is None or line["score"] < 1 for line in results)
-    failed = [e for e in journal if isinstance(e, events.ThoughtFailed)]
-    assert failed
-    assert all(NEEDS in e.error for e in failed)
-    _, results, _ = run(tmp_path / "b", "task=sorting", "task.limit=1", "search=replay")
-    assert "search=replay needs task=replay" in results[0]["error"]
+@pytest.mark.parametrize("overrides", [["task=replay", "search=best_of_n"], ["task=sorting", "search=replay"]])
+def test_replay_without_its_partner_is_refused_before_the_run(
+    overrides: list[str], record: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = [f"task.path={record}"] if "task=replay" in overrides else []
+    assert main([*overrides, *files, "display=none"]) == 2
+    assert "give task=replay search=replay, or neither" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "[3]", '[{"data": {}}]', '[{"data": {"0": {"value": 1}}}]'])

@@ -91,6 +91,11 @@ def prepare(values: dict[str, Any]) -> Job:
     config = parse(values)
     task = plugins.task(config.task)
     search = plugins.search(config.search)
+    for plugin, given in ((task, config.search["name"]), (search, config.task["name"])):
+        partner = getattr(plugin, "partner", given)
+        if partner != given:
+            pair = f"task={config.task['name']} search={config.search['name']}"
+            raise UserError(f"{pair}: these do not go together; give task={partner} search={partner}, or neither")
     scorer = plugins.scorer_reference(config.scorer, task)
     plugins.scorer(config.scorer, task)
     problems = task.problems(config.seed)

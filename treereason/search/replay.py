@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from treereason.core import Status, Thought, Tree
 
@@ -10,6 +11,8 @@ from treereason.core import Status, Thought, Tree
 @dataclass(frozen=True)
 class Replay:
     """Generation by generation: all recorded children start together, what nothing follows is pruned."""
+
+    partner: ClassVar[str] = "replay"
 
     async def run(self, tree: Tree) -> Thought | None:
         recorded = tree.root.problem.input
