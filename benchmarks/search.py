@@ -82,7 +82,7 @@ class GenerateEngine:
         return self._generate(served), None
 
     def stop(self, problem: str, error: str) -> None:
-        raise NotImplementedError("the benchmark has no budgets")
+        raise AssertionError(f"the benchmark gives no budgets, but {problem} is stopped: {error}")
 
     def release(self, problem: str, path: tuple[int, ...]) -> None:
         """Nothing is kept between calls."""

@@ -18,8 +18,6 @@ from pydantic import Field
 from treereason.core import Problem, Prompt, Score, Thought, UserError
 from treereason.tasks.base import BaseTask
 
-NEEDS = "task=replay needs search=replay"
-
 
 @dataclass(frozen=True)
 class Replay(BaseTask):
@@ -58,8 +56,6 @@ class Replay(BaseTask):
 
     def parse(self, thought: Thought) -> dict[str, int]:
         """What the search needs to go on: how many segments follow, and how many nodes (0 or 1) end here."""
-        if any(thought.path) and _root(thought).answer is not thought.problem.input:
-            raise UserError(NEEDS)
         own = segment(thought)
         if thought.cost.tokens_decoded != own["tokens"]:
             raise ValueError(f"{thought.cost.tokens_decoded} of {own['tokens']} tokens: the model holds no more")
@@ -81,12 +77,6 @@ def share_replayed(thought: Thought) -> Score:
 
 
 SCORERS = {"share_replayed": share_replayed}
-
-
-def _root(thought: Thought) -> Thought:
-    while thought.parent is not None:
-        thought = thought.parent
-    return thought
 
 
 def _problem(name: str, data: Mapping[str, Mapping[str, Any]]) -> Problem:

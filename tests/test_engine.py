@@ -291,3 +291,8 @@ def test_deterministic_mode_answers_as_the_fast_one(tiny_model: Build) -> None:
     want = {(d.problem, d.path): d.text for d in grow_prune_and_refill(make_engine(model))}
     got = {(d.problem, d.path): d.text for d in grow_prune_and_refill(make_engine(model, deterministic=True))}
     assert got == want
+
+
+def test_a_pool_never_holds_more_tokens_than_it_was_given(tiny_model: Build) -> None:
+    engine = make_engine(tiny_model("llama")[0], kv_tokens=47)
+    assert engine.forest.pool.num_pages * 16 == 32

@@ -44,7 +44,7 @@ class Engine:
         attention: Attention | None = None,
         profile: Profile | None = None,
     ) -> None:
-        num_pages = -(-kv_tokens // PAGE_SIZE)
+        num_pages = max(1, kv_tokens // PAGE_SIZE)
         self.model = model
         self.forest = Forest(PagePool(num_pages), PAGE_SIZE)
         self._cache = KVCache(num_pages, PAGE_SIZE)

@@ -91,9 +91,6 @@ class Forest:
         branch.growing = True
         return branch
 
-    def hold(self, node: Node) -> None:
-        node.num_holders += 1
-
     def release(self, node: Node) -> None:
         """Give up one hold; nodes that nobody stands on or below return their pages now."""
         node.num_holders -= 1

@@ -16,9 +16,6 @@ class Replay:
 
     async def run(self, tree: Tree) -> Thought | None:
         recorded = tree.root.problem.input
-        if not isinstance(recorded, dict) or "children" not in recorded:
-            raise ValueError("search=replay needs task=replay")
-        tree.root.answer = recorded  # by this the task knows that its recording is followed
         parents, starting = [tree.root], [tree.root] * len(recorded["children"])
         last: Thought | None = None
         ended = 0
