@@ -271,6 +271,27 @@ def test_help_and_mistakes_answer_without_torch(argument: str, tmp_path: Path) -
             assert part in done.stdout
 
 
+LATE = """
+import os, signal, sys
+
+class Late:
+    def __del__(self, kill=os.kill, pid=os.getpid(), sigint=signal.SIGINT):
+        kill(pid, sigint)
+
+late = Late()  # lives until Python unloads its modules
+sys.argv = ["treereason", "--version"]
+from treereason.cli import console
+console()
+"""
+
+
+def test_ctrl_c_after_the_last_line_does_not_change_the_exit_status(tmp_path: Path) -> None:
+    late = subprocess.run(
+        [sys.executable, "-c", LATE], cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True
+    )
+    assert (late.returncode, late.stderr) == (0, "")
+
+
 def test_the_report_repeats_a_users_file_as_it_can_be_typed_again(runs: Runs) -> None:
     assert cli.main(["task=./mine.py:Shout", "task.words=3", "search=./mine.py:Wide"]) == 0
     assert runs[0]["overrides"] == ("task=mine.py:Shout", "task.words=3", "search=mine.py:Wide")

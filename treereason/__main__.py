@@ -1,7 +1,5 @@
 """`python -m treereason` is `treereason`."""
 
-import sys
+from treereason.cli import console
 
-from treereason.cli import main
-
-sys.exit(main())
+console()

@@ -6,6 +6,7 @@ import argparse
 import os
 import secrets
 import shutil
+import signal
 import sys
 import traceback
 import warnings
@@ -50,6 +51,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\ntreereason: interrupted", file=sys.stderr)  # noqa: T201
         return INTERRUPTED
+
+
+def console() -> NoReturn:
+    """The program `treereason`: `main`, and then the end of the process."""
+    code = main()
+    # Python unloads torch for some 200 ms, and would by then die of a Ctrl-C with a status of its own.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.exit(code)
 
 
 def _main(arguments: list[str]) -> int:
