@@ -7,6 +7,7 @@ in place by torch's blocked attention, so the number of torch calls does not gro
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -23,6 +24,8 @@ ALONE_PRODUCT = 4096
 ALONE_TOKENS = 512
 BLOCKED_ROWS = 256
 """From here on torch's blocked attention also wins in 16 bits; in float32 it always does (docs/log.md)."""
+GATHERED_BYTES = 1 << 20
+"""What is gathered at once: it should still be in the processor's cache when it is multiplied (docs/log.md)."""
 
 
 @dataclass(frozen=True)
@@ -92,20 +95,24 @@ class _Group:
         age = np.where((offset < self._tokens[:, None])[:, None, :], age, -1)
         return torch.from_numpy(age)[:, None, :, None, :]
 
-    def read(self, pool: torch.Tensor) -> torch.Tensor:
-        """The group's keys or values, [M * Hkv, n, D]; in place when consecutive."""
+    def read(self, pool: torch.Tensor) -> Iterator[tuple[slice, torch.Tensor]]:
+        """The group's keys or values [M * Hkv, n, D] in blocks (where, block): in place when consecutive."""
         num_slots, num_kv_heads, head_dim = pool.shape
+        num_matrices, num_tokens = self.shape[0] * num_kv_heads, self.shape[2]
         by_head = pool.transpose(0, 1)
         if isinstance(self.slots, slice):
-            return by_head[:, self.slots]
-        if not by_head.is_contiguous():
-            by_head = by_head.contiguous()
+            yield slice(0, num_matrices), by_head[:, self.slots]
+            return
+        by_slot = by_head.reshape(-1, head_dim)
         key = num_slots, num_kv_heads
         if key not in self._pool_index:
             head = torch.arange(num_kv_heads)[:, None] * num_slots
-            self._pool_index[key] = (self.slots.view(self.shape[0], 1, -1) + head).view(-1)
-        gathered = by_head.view(-1, head_dim).index_select(0, self._pool_index[key])
-        return gathered.view(self.shape[0] * num_kv_heads, self.shape[2], head_dim)
+            self._pool_index[key] = (self.slots.view(self.shape[0], 1, -1) + head).view(num_matrices, -1)
+        index = self._pool_index[key]
+        step = max(1, GATHERED_BYTES // (num_tokens * head_dim * pool.element_size()))
+        for start in range(0, num_matrices, step):
+            where = slice(start, min(start + step, num_matrices))
+            yield where, by_slot.index_select(0, index[where].view(-1)).view(-1, num_tokens, head_dim)
 
 
 class _Read:
@@ -262,7 +269,7 @@ def _blocked(
     """As `_partial` for one piece without a mask, by torch's own attention, which also tells the log-sum-exp."""
     num_rows = group.shape[1]
     num_kv_heads, num_groups, head_dim = q.shape[1:]
-    keys, values = group.read(k), group.read(v)  # [Hkv, n, D]
+    [(_, keys)], [(_, values)] = group.read(k), group.read(v)  # [Hkv, n, D]
     attend = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
     if group.causal:
         wide = (num_kv_heads, num_groups, *keys.shape[1:])
@@ -298,23 +305,34 @@ def _partial(
         .transpose(1, 2)
         .reshape(num_nodes * num_kv_heads, num_rows * num_groups, head_dim)
     )
-    keys, values = group.read(k), group.read(v)  # [M * Hkv, n, D]
-    scores = torch.bmm(queries, keys.transpose(1, 2)).float().mul_(scale)
+    # Where it costs no precision, the scale goes over the queries: they are fewer than the scores.
+    scale_queries = q.dtype == torch.float32
+    if scale_queries:
+        queries = queries * scale
+    scores = _multiply((queries[where], keys.transpose(1, 2)) for where, keys in group.read(k)).float()
+    if not scale_queries:
+        scores.mul_(scale)
     if softcap is not None:
         scores = softcap * torch.tanh(scores / softcap)
-    scores = scores.view(num_nodes, num_kv_heads, num_rows, num_groups, num_tokens)
     hidden = group.hidden
     if window is not None and group.max_age >= window:
         hidden = (group.age < 0) | (group.age >= window)
     if hidden is not None:
-        scores.masked_fill_(hidden, float("-inf"))
+        scores.view(num_nodes, num_kv_heads, num_rows, num_groups, num_tokens).masked_fill_(hidden, float("-inf"))
     # One exp a score, in place; the division waits until the sum is the size of the output. A row that sees nothing
     # has the lowest finite maximum, weights 0 and a sum of 0.
     largest = scores.amax(dim=-1, keepdim=True).clamp_min_(torch.finfo(torch.float32).min)
     weights = scores.sub_(largest).exp_()
-    total = weights.sum(dim=-1)
-    flat = weights.view(num_nodes * num_kv_heads, num_rows * num_groups, num_tokens).to(values.dtype)
-    out = torch.bmm(flat, values).float().view(num_nodes, num_kv_heads, num_rows, num_groups, head_dim)
-    out = out.div_(total.clamp_min(torch.finfo(torch.float32).tiny)[..., None])
-    lse = total.log().add_(largest[..., 0])
+    total = weights.sum(dim=-1, keepdim=True)
+    weights = weights.to(v.dtype)
+    out = _multiply((weights[where], values) for where, values in group.read(v)).float()
+    out = out.div_(total.clamp_min(torch.finfo(torch.float32).tiny))
+    out = out.view(num_nodes, num_kv_heads, num_rows, num_groups, head_dim)
+    lse = total.log_().add_(largest).view(num_nodes, num_kv_heads, num_rows, num_groups)
     return out.transpose(1, 2), lse.transpose(1, 2)
+
+
+def _multiply(blocks: Iterable[tuple[torch.Tensor, torch.Tensor]]) -> torch.Tensor:
+    """The matrix products of all blocks of a batch, in one tensor."""
+    products = [torch.bmm(a, b) for a, b in blocks]
+    return products[0] if len(products) == 1 else torch.cat(products)

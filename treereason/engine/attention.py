@@ -91,7 +91,12 @@ def plan_step(
 
     num_rows: rows to pad to, so that every step has the same shape; 0 for none.
     """
-    on_path = {part for node in work for part in node.path()}
+    on_path: set[Node] = set()
+    for node in work:
+        part: Node | None = node
+        while part is not None and part not in on_path:
+            on_path.add(part)
+            part = part.parent
     nodes, subtree_end = _depth_first(forest.ground, on_path)
     new = np.array([work.get(node, 0) for node in nodes], dtype=np.int32)
     plan = make_plan(

@@ -7,7 +7,7 @@ tokens, so whoever needs it again computes it again in one prefill, and no answe
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from treereason.engine.forest import Forest, Node
 
@@ -20,6 +20,7 @@ class Room:
         self._running = running
         self._step = step
         self._taken: set[Node] = set()
+        self._whole: set[Node] = set()
         self._num_taken_pages = 0
         self._victims: list[Node] | None = None
 
@@ -28,15 +29,23 @@ class Room:
         """Whether nothing has been taken yet, so that the whole pool is there to be had."""
         return not self._taken
 
-    def take(self, path: Iterable[Node], counts: dict[Node, int]) -> int | None:
-        """Store the next `counts[node]` tokens of nodes on `path` and keep the whole path for this step.
+    def rest_of_path(self, node: Node) -> list[Node]:
+        """The nodes down to this one, but for those at the top that were taken with all their KV."""
+        nodes: list[Node] = []
+        while node.parent is not None and node not in self._whole:
+            nodes.append(node)
+            node = node.parent
+        return nodes[::-1]
+
+    def take(self, path: Sequence[Node], counts: dict[Node, int]) -> int | None:
+        """Store the next `counts[node]` tokens of nodes on `path`, the rest of one, and keep all of it for this step.
 
         Returns how many of the tokens are computed again after an eviction; None, and changes nothing, when the pool
         has no room beside what is already taken.
         """
         new = [node for node in path if node not in self._taken]
-        held = sum(len(node.pages) for node in new)
-        lacking = sum(self._forest.pages_lacking(node, count) for node, count in counts.items())
+        held = sum([len(node.pages) for node in new])
+        lacking = sum([self._forest.pages_lacking(node, count) for node, count in counts.items()])
         if self._num_taken_pages + held + lacking > self._forest.pool.num_pages:
             return None
         self._taken.update(new)
@@ -45,7 +54,10 @@ class Room:
         while self._forest.pool.num_free < lacking:
             self._evict_one()
         self._num_taken_pages += held + lacking
-        return sum(self._forest.compute(node, count) for node, count in counts.items())
+        num_rebuilt = sum([self._forest.compute(node, count) for node, count in counts.items()])
+        if not any([node.num_pending for node in path]):
+            self._whole.update(path)
+        return num_rebuilt
 
     def _evict_one(self) -> None:
         if self._victims is None:

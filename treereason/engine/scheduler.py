@@ -109,12 +109,12 @@ class Scheduler:
 
         Returns how many; None when there is no room for them.
         """
-        path = node.path()
+        path = room.rest_of_path(node)
         counts: dict[Node, int] = {}
         left = max(budget, 1)
         for part in path:
-            if part.num_pending and left:
-                counts[part] = min(part.num_pending, left)
+            if left and (pending := part.num_pending):
+                counts[part] = min(pending, left)
                 left -= counts[part]
         num_rebuilt = room.take(path, counts)
         if num_rebuilt is None:
