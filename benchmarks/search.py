@@ -188,7 +188,7 @@ def sides() -> dict[str, Callable[[], AnyEngine]]:
     network = auto.from_pretrained(EMBEDDED, dtype=torch.float32, attn_implementation="sdpa")
     network.train(False)
     return {
-        "tree": lambda: Engine(model, seed=0, max_branches=256, prefill_tokens=2048, kv_tokens=64 * 1024),
+        "tree": lambda: Engine(model, seed=0, max_branches=1024, prefill_tokens=2048, kv_tokens=64 * 1024),
         "generate_per_call": lambda: GenerateEngine(network, model, batched=False),
         "generate_batched": lambda: GenerateEngine(network, model, batched=True),
     }

@@ -56,6 +56,8 @@ class Branch:
 
     def _stopped(self, token: int, model: Model) -> str | None:
         """The text before the first stop string, or None when there is none."""
+        if not self.prompt.stop:
+            return None
         piece = model.piece(token)
         # A stop string can only be complete once its last character has come; "�" is a part of a character.
         if not any(stop[-1] in piece or stop[-1].isspace() or "�" in piece for stop in self.prompt.stop):

@@ -103,7 +103,8 @@ class Forest:
 
     def pages_lacking(self, node: Node, count: int) -> int:
         """Pages to allocate before the KV of the node's next `count` tokens has room."""
-        return max(0, -(-(node.num_cached + count) // self.page_size) - len(node.pages))
+        lacking = -(-(node.num_cached + count) // self.page_size) - len(node.pages)
+        return lacking if lacking > 0 else 0
 
     def compute(self, node: Node, count: int) -> int:
         """Make room for the KV of the node's next `count` tokens and count them as stored. Raises PoolFull.
@@ -112,9 +113,12 @@ class Forest:
         """
         if lacking := self.pages_lacking(node, count):
             node.pages += self.pool.allocate(lacking)
-        num_rebuilt = max(0, min(node.num_computed - node.num_cached, count))
+        num_rebuilt = 0
+        if node.num_computed > node.num_cached:
+            num_rebuilt = min(node.num_computed - node.num_cached, count)
         node.num_cached += count
-        node.num_computed = max(node.num_computed, node.num_cached)
+        if node.num_computed < node.num_cached:
+            node.num_computed = node.num_cached
         assert node.num_cached <= len(node.tokens)
         self._count(node.owner, count)
         return num_rebuilt
@@ -193,6 +197,8 @@ class Forest:
 
     def _count(self, owner: str, tokens: int) -> None:
         self.num_tokens += tokens
-        self.num_tokens_peak = max(self.num_tokens_peak, self.num_tokens)
-        self._owned[owner] = self._owned.get(owner, 0) + tokens
-        self._owned_peak[owner] = max(self._owned_peak.get(owner, 0), self._owned[owner])
+        if self.num_tokens > self.num_tokens_peak:
+            self.num_tokens_peak = self.num_tokens
+        owned = self._owned[owner] = self._owned.get(owner, 0) + tokens
+        if owned > self._owned_peak.get(owner, 0):
+            self._owned_peak[owner] = owned

@@ -37,6 +37,27 @@ class Room:
             node = node.parent
         return nodes[::-1]
 
+    def take_next(self, node: Node) -> bool:
+        """Store the next token of a growing node, if all above it is taken and its last page has room; else nothing.
+
+        What `take` would do in the usual case, at a third of its cost: a step asks for every branch.
+        """
+        num_pages = len(node.pages)
+        if (
+            node.parent not in self._whole
+            or node in self._taken
+            or len(node.tokens) != node.num_cached + 1
+            or node.num_cached == num_pages * self._forest.page_size
+            or self._num_taken_pages + num_pages > self._forest.pool.num_pages
+        ):
+            return False
+        self._num_taken_pages += num_pages
+        self._taken.add(node)
+        self._whole.add(node)
+        node.last_used = self._step
+        self._forest.compute(node, 1)
+        return True
+
     def take(self, path: Sequence[Node], counts: dict[Node, int]) -> int | None:
         """Store the next `counts[node]` tokens of nodes on `path`, the rest of one, and keep all of it for this step.
 

@@ -73,6 +73,10 @@ class Scheduler:
         budget = self._prefill_tokens
         crowded = False
         for branch in self._running:
+            if room.take_next(branch.node):
+                work.tokens[branch.node] = 1
+                work.branches.append(branch)
+                continue
             taken = self._take(branch.node, room, work, budget)
             if taken is None and room.empty:
                 work.too_large.append(branch)
