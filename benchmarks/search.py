@@ -1,6 +1,6 @@
 """Tree of thoughts driven by our engine and by transformers' `generate`, side by side.
 
-    python -m benchmarks.search [--length 64] [--problems 20] [--threads 2] [--repeats 3] [--record]
+    python -m benchmarks.search [--length 64] [--problems 200] [--threads 2] [--repeats 3] [--record]
 
 One search (TreeOfThoughts), one task (sorting digits), one scorer, one Runner and the shipped model; what differs is
 what decodes. Sides: tree (our engine); generate_per_call (one `generate` call an expansion, its children as a batch,
@@ -231,8 +231,8 @@ def _spread(values: list[float]) -> dict[str, float]:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--length", type=int, default=64, help="digits in a list")
-    parser.add_argument("--problems", type=int, default=20)
-    parser.add_argument("--parallel-problems", type=int, default=16, help="problems in flight")
+    parser.add_argument("--problems", type=int, default=200)
+    parser.add_argument("--parallel-problems", type=int, default=100, help="problems in flight")
     parser.add_argument("--temperature", type=float, default=0.7)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3)

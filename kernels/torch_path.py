@@ -23,7 +23,9 @@ ROW_BLOCK = 64
 ALONE_PRODUCT = 4096
 ALONE_TOKENS = 512
 BLOCKED_ROWS = 256
-"""From here on torch's blocked attention also wins in 16 bits; in float32 it always does (docs/log.md)."""
+BLOCKED_PRODUCT = 1 << 22
+"""In 16 bits torch's blocked attention wins from so many rows on, and for few multiplications; in float32 always
+(docs/log.md)."""
 GATHERED_BYTES = 1 << 20
 """What is gathered at once: it should still be in the processor's cache when it is multiplied (docs/log.md)."""
 
@@ -168,7 +170,7 @@ class TorchPath:
         q_heads = q.view(num_rows, num_kv_heads, num_heads // num_kv_heads, head_dim)
         for group in read.groups:
             blocked = read is self._whole and isinstance(group.slots, slice) and group.hidden is None
-            if group.causal or (blocked and (q.dtype == torch.float32 or group.shape[1] >= BLOCKED_ROWS)):
+            if group.causal or (blocked and _blocked_wins(group, q)):
                 out, lse = _blocked(group, q_heads, k, v, scale)
             else:
                 out, lse = _partial(group, q_heads, k, v, scale, window, softcap)
@@ -261,6 +263,12 @@ def _merge_table(partial_row: Int32, num_rows: int) -> tuple[torch.Tensor, torch
     index[row, rank] = order
     absent[row, rank] = False
     return torch.from_numpy(index), torch.from_numpy(absent) if absent.any() else None
+
+
+def _blocked_wins(group: _Group, q: torch.Tensor) -> bool:
+    _, num_rows, num_tokens = group.shape
+    num_products = num_rows * num_tokens * q.shape[1] * q.shape[2]
+    return q.dtype == torch.float32 or num_rows >= BLOCKED_ROWS or num_products <= BLOCKED_PRODUCT
 
 
 def _blocked(

@@ -65,7 +65,7 @@ class EngineConfig(_Strict):
     """How much is done at once, and how. None of it changes results."""
 
     max_branches: Count = 256
-    parallel_problems: Count = 16
+    parallel_problems: Count = 64
     prefill_tokens: Count = 2048
     kv_tokens: Count | None = None
     kv_gib: Annotated[float, Field(gt=0)] | None = None

@@ -76,7 +76,7 @@ class Room:
             self._evict_one()
         self._num_taken_pages += held + lacking
         num_rebuilt = sum([self._forest.compute(node, count) for node, count in counts.items()])
-        if not any([node.num_pending for node in path]):
+        if not any(node.num_pending for node in path):
             self._whole.update(path)
         return num_rebuilt
 

@@ -12,6 +12,7 @@ from hashlib import blake2b
 
 import torch
 
+BLOCK_IDS = 32768
 _LOW_31, _LOW_23 = (1 << 31) - 1, (1 << 23) - 1
 
 
@@ -50,10 +51,15 @@ def _nucleus(logits: torch.Tensor, top_p: torch.Tensor) -> torch.Tensor:
 
 def _gumbel(keys: torch.Tensor, positions: torch.Tensor, vocabulary_size: int) -> torch.Tensor:
     """[B, V] float32 noise. Uniforms are odd multiples of 2^-24, exact in float32: never 0, never 1."""
-    ids = torch.arange(vocabulary_size, device=keys.device)
     row = _mix(_mix(keys) + positions)
-    bits = _mix(row[:, None] + ids).bitwise_right_shift_(41).bitwise_and_(_LOW_23)
-    uniform = bits.float().add_(0.5).mul_(2.0**-23)
+    bits = torch.empty(len(row), vocabulary_size, device=keys.device)
+    # In blocks, because hashing reads and writes its int64 a dozen times: they stay in the processor's cache.
+    num_rows = max(1, BLOCK_IDS // vocabulary_size)
+    id_blocks = torch.arange(vocabulary_size, device=keys.device).split(BLOCK_IDS)
+    for of_rows, out in zip(row.split(num_rows), bits.split(num_rows), strict=True):
+        for ids, block in zip(id_blocks, out.split(BLOCK_IDS, dim=1), strict=True):
+            block.copy_(_mix(of_rows[:, None] + ids).bitwise_right_shift_(41).bitwise_and_(_LOW_23))
+    uniform = bits.add_(0.5).mul_(2.0**-23)
     return uniform.log_().neg_().log_().neg_()
 
 
