@@ -55,9 +55,9 @@ def _gumbel(keys: torch.Tensor, positions: torch.Tensor, vocabulary_size: int) -
     bits = torch.empty(len(row), vocabulary_size, device=keys.device)
     # In blocks, because hashing reads and writes its int64 a dozen times: they stay in the processor's cache.
     num_rows = max(1, BLOCK_IDS // vocabulary_size)
-    id_blocks = torch.arange(vocabulary_size, device=keys.device).split(BLOCK_IDS)
-    for of_rows, out in zip(row.split(num_rows), bits.split(num_rows), strict=True):
-        for ids, block in zip(id_blocks, out.split(BLOCK_IDS, dim=1), strict=True):
+    id_blocks = torch.split(torch.arange(vocabulary_size, device=keys.device), BLOCK_IDS)
+    for of_rows, out in zip(torch.split(row, num_rows), torch.split(bits, num_rows), strict=True):
+        for ids, block in zip(id_blocks, torch.split(out, BLOCK_IDS, dim=1), strict=True):
             block.copy_(_mix(of_rows[:, None] + ids).bitwise_right_shift_(41).bitwise_and_(_LOW_23))
     uniform = bits.add_(0.5).mul_(2.0**-23)
     return uniform.log_().neg_().log_().neg_()
