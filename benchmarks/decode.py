@@ -135,7 +135,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             here = {name: side for name, side in found.items() if name not in skipped}
             if args.check:
                 greedy = Case(prompt, args.samples, args.tokens, 0.0)
-                check(greedy, {name: side for name, side in here.items() if name not in ("llama_cpp", "generate")})
+                check(greedy, {name: side for name, side in here.items() if name != "llama_cpp"})
             rows[str(length)] = compare(Case(prompt, args.samples, args.tokens), here, args.repeats)
     ratios = {
         f"tree_over_{peer}": {
