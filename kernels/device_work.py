@@ -7,11 +7,11 @@ from dataclasses import dataclass, fields
 
 import torch
 
-from treereason.kernels.plan import Plan
+from treereason.kernels.plan import Int32, Plan
 from treereason.kernels.work import Work
 
 # What an advance changes comes first, so that it is one short copy.
-_MOVING = ("row_position", "row_slot", "row_page", "page_tokens")
+_MOVING = ("row_position", "row_slot", "row_page", "page", "page_tokens")
 
 
 @dataclass(frozen=True)
@@ -27,12 +27,21 @@ class Capacity:
     merges: int
 
     @staticmethod
-    def of(work: Work) -> Capacity:
-        """Room for the given work and some growth: counts rounded up to a power of two, the grid of spans as it is."""
+    def of(work: Work, least: Capacity | None = None) -> Capacity:
+        """Room for the given work and some growth: counts rounded up to a power of two, the grid of spans as it is.
+
+        least: no count becomes smaller than here.
+        """
         counts = (work.row_position, work.page, work.block_lo, work.tile_first, work.piece_block)
         rows, pages, blocks, tiles, pieces = (1 << (len(a) - 1).bit_length() for a in counts)
-        merges = min(blocks, work.num_spans) if work.num_spans else blocks  # a cut splits at most one block
-        return Capacity(rows, pages, blocks, tiles, pieces, work.num_spans, merges)
+        if least is not None:
+            rows, pages, blocks = max(rows, least.rows), max(pages, least.pages), max(blocks, least.blocks)
+            tiles, pieces = max(tiles, least.tiles), max(pieces, least.pieces)
+        if work.num_spans:  # a cut splits at most one block
+            return Capacity(
+                rows, pages, blocks, tiles, blocks + work.num_spans, work.num_spans, min(blocks, work.num_spans)
+            )
+        return Capacity(rows, pages, blocks, tiles, pieces, 0, blocks)
 
     @property
     def slots(self) -> int:
@@ -70,8 +79,10 @@ class DeviceWork:
         self.capacity = capacity
         lengths = capacity.lengths()
         self._moving = sum(lengths[name] for name in _MOVING)
-        self._host = torch.zeros(sum(lengths.values()), dtype=torch.int32)
-        self._buffer = torch.zeros_like(self._host, device=device)
+        on_gpu = torch.device(device).type == "cuda"
+        self._host = torch.zeros(sum(lengths.values()), dtype=torch.int32, pin_memory=on_gpu)
+        self._buffer = torch.zeros(len(self._host), dtype=torch.int32, device=device)
+        self._sent = torch.cuda.Event() if on_gpu else None  # type: ignore[no-untyped-call]
         parts = list(lengths.values())
         self._views = dict(zip(lengths, (a.numpy() for a in torch.split(self._host, parts)), strict=True))
         self._tensors = dict(zip(lengths, torch.split(self._buffer, parts), strict=True))
@@ -90,6 +101,7 @@ class DeviceWork:
         """Copies everything, once a rebuild."""
         if not self.capacity.holds(work):
             raise ValueError(f"work exceeds the buffer's {self.capacity}")
+        self._wait()
         for field in fields(work):
             if field.name in self._views:
                 array = getattr(work, field.name)
@@ -99,14 +111,25 @@ class DeviceWork:
         for name in ("piece_first", "piece_last"):
             self._views[name][len(work.piece_first) :] = 0
         self._views["row_slot"][len(work.row_slot) :] = -1  # store_kv drops padding rows
-        self._buffer.copy_(self._host)
+        self._send(len(self._host))
 
     def load_advanced(self, work: Work) -> None:
         """Copies what `Work.advance` changed."""
+        self._wait()
         for name in _MOVING:
             array = getattr(work, name)
             self._views[name][: len(array)] = array
-        self._buffer[: self._moving].copy_(self._host[: self._moving])
+        self._send(self._moving)
+
+    def _wait(self) -> None:
+        # The last copy may still lie behind a step on the device: its source must not change before.
+        if self._sent is not None:
+            self._sent.synchronize()
+
+    def _send(self, count: int) -> None:
+        self._buffer[:count].copy_(self._host[:count], non_blocking=True)
+        if self._sent is not None:
+            self._sent.record()
 
 
 class PlannedWork:
@@ -118,22 +141,31 @@ class PlannedWork:
         make: Callable[[Plan, int | None], Work],
         windows: tuple[int | None, ...],
         device: torch.device | str,
-        capacity: Capacity | None = None,
+        least: Capacity | None = None,
     ) -> None:
         self._make = make
         self.host = {window: make(plan, window) for window in windows}
-        self.device = {window: DeviceWork(capacity or Capacity.of(work), device) for window, work in self.host.items()}
+        self.device = {window: DeviceWork(Capacity.of(work, least), device) for window, work in self.host.items()}
         self._copy()
 
     def load(self, plan: Plan) -> None:
         """A new plan in the same buffers; ValueError when it exceeds them."""
-        self.host = {window: self._make(plan, window) for window in self.host}
-        self._copy()
+        if not self.load_if_it_fits(plan):
+            raise ValueError("the plan exceeds its buffers' capacity")
 
-    def advance(self) -> None:
-        """One more token a branch."""
+    def load_if_it_fits(self, plan: Plan) -> bool:
+        """As `load`; False, and nothing is changed, when the plan exceeds the buffers."""
+        host = {window: self._make(plan, window) for window in self.host}
+        if not all(self.device[window].capacity.holds(work) for window, work in host.items()):
+            return False
+        self.host = host
+        self._copy()
+        return True
+
+    def advance(self, row_pages: Int32 | None = None) -> None:
+        """One more token a branch, see `Work.advance`."""
         for window, work in self.host.items():
-            work.advance()
+            work.advance(row_pages)
             self.device[window].load_advanced(work)
 
     def _copy(self) -> None:

@@ -62,9 +62,9 @@ def tree_decode_kernel(  # type: ignore[no-untyped-def]
 class TreeDecode:
     """A forest's attention for one shape of model: plan again with `work.load`, move one token with `work.advance`.
 
-    Buffers, grids and compiled kernels stay the same while a plan fits the capacity, so a CUDA graph that captured a
-    call may be replayed after either; q may have more rows than the plan, the rest of out is then left as it was.
-    Nothing here waits for the device.
+    Buffers, grids and compiled kernels stay the same while a plan fits the capacity (never below `least`), so a CUDA
+    graph that captured a call may be replayed after either; q may have more rows than the plan, the rest of out is then
+    left as it was. Nothing here waits for the device, but for the copy of the plan before.
     """
 
     def __init__(
@@ -79,18 +79,18 @@ class TreeDecode:
         windows: tuple[int | None, ...] = (None,),
         spans: int | None = None,
         tile: Tile | None = None,
-        capacity: Capacity | None = None,
+        least: Capacity | None = None,
     ) -> None:
         self._groups = num_heads // num_kv_heads
         self._num_kv_heads = num_kv_heads
+        self._head_dim = head_dim
+        self._dtype = dtype
+        self._arch = arch_of(device)
         # All heads together fill the device once.
         self._spans = spans or max(1, programs(device) // num_kv_heads)
         self._page_size = plan.page_size
-        self.tile = tile or choose_tile(widest_tree(plan) * self._groups, head_dim, dtype, arch_of(device))
-        self.work = PlannedWork(plan, self._cut, windows, device, capacity)
-        rows = max(work.capacity.slots for work in self.work.device.values()) * num_kv_heads * self.tile.block_m
-        self._partial_out = torch.empty(rows, head_dim, dtype=torch.float32, device=device)
-        self._partial_lse = torch.empty(rows, dtype=torch.float32, device=device)
+        self.tile = tile or choose_tile(widest_tree(plan) * self._groups, head_dim, dtype, self._arch)
+        self.work = PlannedWork(plan, self._cut, windows, device, least)
 
     def __call__(
         self,
@@ -108,7 +108,11 @@ class TreeDecode:
         work, tile, head_dim = self.work.device[window], self.tile, q.shape[2]
         out = torch.empty(q.shape, dtype=q.dtype, device=q.device)
         lse = torch.empty(q.shape[:2], dtype=torch.float32, device=q.device)
-        partials = (self._partial_out, self._partial_lse)
+        num_partials = work.capacity.slots * self._num_kv_heads * tile.block_m
+        partials = (
+            torch.empty(num_partials, head_dim, dtype=torch.float32, device=q.device),
+            torch.empty(num_partials, dtype=torch.float32, device=q.device),
+        )
         sink_logits = lse if sinks is None else sinks.float()
         tree_decode_kernel[(work.capacity.spans, self._num_kv_heads)](
             *(q, k, v, out, lse, *partials, sink_logits),
@@ -140,6 +144,11 @@ class TreeDecode:
             num_warps=4,
         )
         return out, lse
+
+    def suits(self, plan: Plan) -> bool:
+        """Whether the query tile is as wide as the plan's widest tree asks for."""
+        wanted = choose_tile(widest_tree(plan) * self._groups, self._head_dim, self._dtype, self._arch)
+        return wanted.block_m <= self.tile.block_m
 
     def _cut(self, plan: Plan, window: int | None) -> Work:
         return make_work(

@@ -24,6 +24,10 @@ Int64 = npt.NDArray[np.int64]
 PIECE_COST = 2
 
 
+class NoPageLeft(RuntimeError):
+    """A branch has filled the pages that its plan reserved."""
+
+
 @dataclass(frozen=True)
 class Work:
     """Host int32 arrays. N rows, P pages, B blocks, T tiles, E pieces, S spans, M merges.
@@ -72,15 +76,18 @@ class Work:
         """Partial results written, each of a whole query tile."""
         return int(self.merge_slot[-1])
 
-    def advance(self) -> None:
-        """One more token for every row, for steps of one row a branch. Pages are those the plan reserved.
+    def advance(self, row_pages: Int32 | None = None) -> None:
+        """One more token for every row, for steps of one row a branch, in the page-table entries the plan reserved.
 
-        Raises RuntimeError when a branch has none left: then it is time for a new plan.
+        row_pages: [N] page of each row's new token, where the plan reserved entries whose page was not known yet.
+        Raises NoPageLeft, and changes nothing, when a branch has no entry left: then it is time for a new plan.
         """
         full = self.page_tokens[self.row_page] == self.page_size
         if (full & (self.row_page == self.row_last_page)).any():
-            raise RuntimeError("a branch has filled its reserved pages; plan again")
+            raise NoPageLeft("a branch has filled its reserved pages; plan again")
         self.row_page[:] += full
+        if row_pages is not None:
+            self.page[self.row_page] = row_pages
         self.row_position[:] += 1
         self.row_slot[:] = self.page[self.row_page] * self.page_size + self.page_tokens[self.row_page]
         self.page_tokens[self.row_page] += 1

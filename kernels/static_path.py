@@ -1,0 +1,93 @@
+"""Decode steps over buffers that keep their addresses, so that a captured graph can be replayed from plan to plan."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from treereason.kernels.device_work import Capacity
+from treereason.kernels.plan import Plan
+from treereason.kernels.store_kv import store_kv
+from treereason.kernels.tree_decode import TreeDecode
+from treereason.kernels.work import NoPageLeft
+
+LEAST_ENTRIES = 64
+
+
+class StaticPath:
+    """Stores KV and attends for steps of one row a branch and at most `num_rows` rows; rows past a plan's are padding.
+
+    Layers of one shape and window share planned work, made when the first of them is called: that call is no part of
+    a capture.
+    """
+
+    def __init__(self, plan: Plan, num_rows: int) -> None:
+        self._plan = plan
+        self._least = Capacity(num_rows, LEAST_ENTRIES, num_rows, LEAST_ENTRIES, pieces=0, spans=0, merges=0)
+        self._planned: dict[tuple[int, int, int, torch.dtype, int | None], TreeDecode] = {}
+
+    def load(self, plan: Plan) -> bool:
+        """Go on with another plan.
+
+        False when the query tile or the buffers were too small for it, and have been given up: the next call makes
+        new ones, none smaller, and what was captured is void.
+        """
+        planned = self._planned.values()
+        if planned and all(each.suits(plan) and each.work.load_if_it_fits(plan) for each in planned):
+            return True
+        found = [work.capacity for each in planned for work in each.work.device.values()]
+        self._least = replace(
+            self._least,
+            pages=max([self._least.pages, *(capacity.pages for capacity in found)]),
+            tiles=max([self._least.tiles, *(capacity.tiles for capacity in found)]),
+        )
+        self._plan = plan
+        self._planned = {}
+        return False
+
+    def advance(self, row_pages: Sequence[int]) -> bool:
+        """One more token a row, stored in the page given for it; False when it is time for a new plan."""
+        pages = np.array(row_pages, dtype=np.int32)
+        try:
+            for planned in self._planned.values():
+                planned.work.advance(pages)
+        except NoPageLeft:
+            return False
+        return True
+
+    def __call__(
+        self,
+        q: torch.Tensor,
+        k: torch.Tensor,
+        v: torch.Tensor,
+        k_pool: torch.Tensor,
+        v_pool: torch.Tensor,
+        *,
+        scale: float,
+        window: int | None = None,
+        softcap: float | None = None,
+        sinks: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """q [num_rows, Hq, D] and its own k, v [num_rows, Hkv, D], which go into the pools first -> out as q.
+
+        Rows of padding store nothing, and their part of out is undefined.
+        """
+        key = (q.shape[1], k.shape[1], q.shape[2], q.dtype, window)
+        if key not in self._planned:
+            self._planned[key] = TreeDecode(
+                self._plan,
+                num_heads=q.shape[1],
+                num_kv_heads=k.shape[1],
+                head_dim=q.shape[2],
+                dtype=q.dtype,
+                device=q.device,
+                windows=(window,),
+                least=self._least,
+            )
+        planned = self._planned[key]
+        store_kv(k, v, k_pool, v_pool, planned.work.device[window]["row_slot"])
+        out, _lse = planned(q, k_pool, v_pool, scale=scale, window=window, softcap=softcap, sinks=sinks)
+        return out
