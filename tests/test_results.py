@@ -38,7 +38,7 @@ def done(problem: str, **changes: Any) -> ProblemDone:
 
 
 def step(**changes: Any) -> StepDone:
-    fields: dict[str, Any] = dict.fromkeys(StepDone.__dataclass_fields__, 0)
+    fields: dict[str, Any] = dict.fromkeys(StepDone.__dataclass_fields__, 0) | {"launch": ""}
     return StepDone(**{**fields, **changes})
 
 

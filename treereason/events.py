@@ -108,6 +108,7 @@ class StepDone(Event):
     tokens_rebuilt: tokens computed again because their KV had been evicted; not among the other counts.
     kv_tokens_read_tree: KV tokens read when each node is read once for all rows below it.
     kv_tokens_read_sequence: KV tokens read when every row reads its own path.
+    launch: on a GPU, "graph" for a step replayed from a graph, else why it ran eagerly; "" elsewhere.
     """
 
     step: int
@@ -122,6 +123,7 @@ class StepDone(Event):
     kv_tokens_read_sequence: int
     seconds: float
     tokens_rebuilt: int = 0
+    launch: str = ""
 
 
 @dataclass(frozen=True)

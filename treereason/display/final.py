@@ -178,6 +178,9 @@ def _figures(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
         found.append(("KV cache", f"{peak:,} tokens at the peak"))
     if profile := summary.get("profile"):
         found.append(("time", ", ".join(f"{part} {share:.0%}" for part, share in profile.items())))
+    if launches := summary.get("launches"):
+        graph, eager = launches.get("graph", 0), [(why, n) for why, n in launches.items() if why != "graph"]
+        found.append(("steps", ", ".join([f"{graph:,} from graphs", *(f"{n:,} eager: {why}" for why, n in eager)])))
     if ratio := summary.get("kv_read_ratio"):
         read, alone = (int(summary.get(f"kv_tokens_read_{name}") or 0) for name in ("tree", "sequence"))
         found.append(("KV reads", f"{read:,} tokens by tree, {alone:,} branch by branch: {ratio:.1f}x"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -56,6 +56,20 @@ class KVCache:
         values[slots] = value
         return keys, values
 
+    def pools(self, layer: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Keys and values of a layer that has stored some; they keep their addresses."""
+        return self._layers[layer]
+
+
+class Tree(Protocol):
+    """What a model's forward carries to its attention layers."""
+
+    def attend(
+        self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, **options: Any
+    ) -> torch.Tensor:
+        """Store key and value [N, Hkv, D], and attend: query [N, Hq, D] -> [N, Hq, D]."""
+        ...
+
 
 @dataclass(frozen=True)
 class TreeStep:
@@ -76,6 +90,33 @@ class TreeStep:
     last_row: dict[Node, int]
     num_padding: int = 0
 
+    def attend(
+        self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, **options: Any
+    ) -> torch.Tensor:
+        with self.profile.measure("attention"):
+            query, key, value = (x[: len(self.slots)] for x in (query, key, value))
+            keys, values = self.cache.store(layer, self.slots, key, value)
+            out, _lse = self.path(query.contiguous(), keys, values, **options)
+            return torch.nn.functional.pad(out, (0, 0, 0, 0, 0, self.num_padding)) if self.num_padding else out
+
+
+class StaticTree:
+    """The same for captured steps of at most `num_rows` branches, one token each: the plan changes in place.
+
+    Needs Triton, and pools that every layer has stored to.
+    """
+
+    def __init__(self, cache: KVCache, plan: Plan, num_rows: int) -> None:
+        from treereason.kernels.static_path import StaticPath
+
+        self.path = StaticPath(plan, num_rows)
+        self._cache = cache
+
+    def attend(
+        self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, **options: Any
+    ) -> torch.Tensor:
+        return self.path(query.contiguous(), key, value, *self._cache.pools(layer), **options)
+
 
 def plan_step(
     forest: Forest,
@@ -91,23 +132,8 @@ def plan_step(
 
     num_rows: rows to pad to, so that every step has the same shape; 0 for none.
     """
-    on_path: set[Node] = set()
-    for node in work:
-        part: Node | None = node
-        while part is not None and part not in on_path:
-            on_path.add(part)
-            part = part.parent
-    nodes, subtree_end = _depth_first(forest.ground, on_path)
+    plan, nodes = forest_plan(forest, work)
     new = np.array([work.get(node, 0) for node in nodes], dtype=np.int32)
-    plan = make_plan(
-        start=np.array([node.start for node in nodes], dtype=np.int32),
-        tokens=np.array([node.num_cached for node in nodes], dtype=np.int32),
-        new_tokens=new,
-        subtree_end=subtree_end,
-        pages=np.array([page for node in nodes for page in node.pages], dtype=np.int32),
-        page_offset=np.cumsum([0, *(len(node.pages) for node in nodes)], dtype=np.int32),
-        page_size=forest.page_size,
-    )
     token_ids = [
         token for node in nodes for token in node.tokens[node.num_cached - work.get(node, 0) : node.num_cached]
     ]
@@ -123,6 +149,31 @@ def plan_step(
         last_row={node: int(plan.node_lo[i] + new[i]) - 1 for i, node in enumerate(nodes) if new[i]},
         num_padding=num_padding,
     )
+
+
+def forest_plan(forest: Forest, work: dict[Node, int], num_reserved: int = 0) -> tuple[Plan, list[Node]]:
+    """The plan of a step that computes `work`, and its nodes.
+
+    num_reserved: entries without a page yet that nodes in `work` get behind their last page, to grow into.
+    """
+    on_path: set[Node] = set()
+    for node in work:
+        part: Node | None = node
+        while part is not None and part not in on_path:
+            on_path.add(part)
+            part = part.parent
+    nodes, subtree_end = _depth_first(forest.ground, on_path)
+    pages = [node.pages + [0] * num_reserved if node in work else node.pages for node in nodes]
+    plan = make_plan(
+        start=np.array([node.start for node in nodes], dtype=np.int32),
+        tokens=np.array([node.num_cached for node in nodes], dtype=np.int32),
+        new_tokens=np.array([work.get(node, 0) for node in nodes], dtype=np.int32),
+        subtree_end=subtree_end,
+        pages=np.array([page for part in pages for page in part], dtype=np.int32),
+        page_offset=np.cumsum([0, *map(len, pages)], dtype=np.int32),
+        page_size=forest.page_size,
+    )
+    return plan, nodes
 
 
 def each_alone(plan: Plan, new_tokens: Int32) -> Plan:
@@ -172,24 +223,18 @@ def tree_attention(
     sliding_window: int | None = None,
     softcap: float | None = None,
     s_aux: torch.Tensor | None = None,
-    tree: TreeStep | None = None,
+    tree: Tree | None = None,
     **_: Any,
 ) -> tuple[torch.Tensor, None]:
     """transformers' attention interface: query [1, Hq, N, D], key and value [1, Hkv, N, D] -> [1, N, Hq, D]."""
     if tree is None:
         raise ValueError("treereason attention needs tree=TreeStep among the model's keyword arguments")
     assert attention_mask is None
-    with tree.profile.measure("attention"):
-        rows = [x[0].transpose(0, 1)[: len(tree.slots)] for x in (query, key, value)]  # [N, H, D]
-        layer = module.layer_idx
-        assert isinstance(layer, int)
-        keys, values = tree.cache.store(layer, tree.slots, rows[1], rows[2])
-        out, _lse = tree.path(
-            rows[0].contiguous(), keys, values, scale=scaling, window=sliding_window, softcap=softcap, sinks=s_aux
-        )
-        if tree.num_padding:
-            out = torch.nn.functional.pad(out, (0, 0, 0, 0, 0, tree.num_padding))
-        return out[None], None
+    layer = module.layer_idx
+    assert isinstance(layer, int)
+    rows = [x[0].transpose(0, 1) for x in (query, key, value)]  # [N, H, D]
+    out = tree.attend(layer, *rows, scale=scaling, window=sliding_window, softcap=softcap, sinks=s_aux)
+    return out[None], None
 
 
 AttentionInterface.register(NAME, tree_attention)

@@ -12,7 +12,10 @@ from treereason.engine.model import Model
 
 @dataclass(eq=False)
 class Branch:
-    """`tokens` are the thought's own. Once `done`, `tail` holds those whose KV is not in the forest (one or none)."""
+    """`tokens` are the thought's own. Once `done`, `tail` holds those whose KV is not in the forest (one or none).
+
+    text: what stands before a stop string; where none ended the thought, `read` decodes its first num_text tokens.
+    """
 
     problem: str
     path: tuple[int, ...]
@@ -24,7 +27,8 @@ class Branch:
     cost: Cost
     tokens: list[int] = field(default_factory=list)
     logprob: float = 0.0
-    text: str = ""
+    text: str | None = None
+    num_text: int = 0
     done: bool = False
     started: float = field(default_factory=perf_counter)
     tail: list[int] = field(default_factory=list)
@@ -36,20 +40,24 @@ class Branch:
         self.logprob += logprob
         self.cost.tokens_decoded += 1
         if token in model.eos_ids and not self.prompt.ignore_end:
-            self._finish(model.decode(self.tokens[:-1]), [])
+            self._finish(None, len(self.tokens) - 1, [])
         elif (text := self._stopped(token, model)) is not None:
-            self._finish(text, [token])
+            self._finish(text, 0, [token])
         elif len(self.tokens) == self.max_tokens:
-            self._finish(model.decode(self.tokens), [token])
+            self._finish(None, len(self.tokens), [token])
         else:
             self.node.tokens.append(token)
 
-    def fail(self, error: str, model: Model) -> None:
+    def fail(self, error: str) -> None:
         self.error = error
-        self._finish(model.decode(self.tokens), [])
+        self._finish(None, len(self.tokens), [])
 
-    def _finish(self, text: str, tail: list[int]) -> None:
-        self.text, self.tail, self.done = text, tail, True
+    def read(self, model: Model) -> str:
+        """The text of a thought that is done."""
+        return model.decode(self.tokens[: self.num_text]) if self.text is None else self.text
+
+    def _finish(self, text: str | None, num_text: int, tail: list[int]) -> None:
+        self.text, self.num_text, self.tail, self.done = text, num_text, tail, True
         self.cost.seconds = perf_counter() - self.started
         del self.node.tokens[self.node.num_cached :]
         self.node.growing = False

@@ -9,7 +9,9 @@ import torch
 from treereason.core import Cost, Decoded, Expansion
 from treereason.engine.attention import Attention, KVCache, plan_step
 from treereason.engine.branch import Branch
+from treereason.engine.cuda_capture import Capture, cuda_capture
 from treereason.engine.forest import RUN, Forest, Node
+from treereason.engine.graphs import GRAPH, StepGraphs
 from treereason.engine.model import Model
 from treereason.engine.pages import PagePool
 from treereason.engine.sampler import branch_key, sample
@@ -30,6 +32,8 @@ class Engine:
     deterministic: a branch's logits have the same bits whatever else is computed in the step. Every step then
     computes max_branches + prefill_tokens rows, and every branch reads its own path.
     attention: the model's own way by default; "sequence" lets every branch read its own path, for comparison.
+    capture: how decode steps become graphs; CUDA's own way by default on a GPU, none on a CPU. With a GPU, text is made
+    while the next step runs, so a finished child comes back one step later, or with the last.
     """
 
     def __init__(
@@ -42,6 +46,7 @@ class Engine:
         kv_tokens: int,
         deterministic: bool = False,
         attention: Attention | None = None,
+        capture: Capture | None = None,
         profile: Profile | None = None,
     ) -> None:
         num_pages = max(1, kv_tokens // PAGE_SIZE)
@@ -52,15 +57,23 @@ class Engine:
         self._num_rows = max_branches + prefill_tokens if deterministic else 0
         self._profile = profile or Profile()
         self._scheduler = Scheduler(max_branches, prefill_tokens)
+        if capture is None and model.device.type == "cuda":
+            capture = cuda_capture(model.device)
+        self._graphs: StepGraphs | None = None
+        if capture is not None and self._attention == "triton":
+            self._graphs = StepGraphs(model, self._cache, max_branches, capture)
+        self._behind = capture is not None
+        self._eager = "" if capture is None else "engine.deterministic" if deterministic else f"attention={attention}"
         self._seed = seed
         self._heads: dict[tuple[int, ...], Node] = {}
         self._thoughts: dict[tuple[str, tuple[int, ...]], tuple[Node, list[int]]] = {}
         self._failed: list[Decoded] = []
+        self._finished: list[Branch] = []
         self._num_steps = 0
 
     @property
     def busy(self) -> bool:
-        return self._scheduler.busy or bool(self._failed)
+        return self._scheduler.busy or bool(self._failed or self._finished)
 
     def submit(self, expansion: Expansion) -> None:
         """Queue the expansion; its children come back from `step`, failed ones with an error."""
@@ -78,35 +91,51 @@ class Engine:
             work = self._scheduler.pick(self.forest, self._num_steps)
             self._refuse(work)
             if not work.tokens:
-                return self._take_failed(), None
-            step = plan_step(
-                self.forest,
-                work.tokens,
-                self._cache,
-                attention=self._attention,
-                num_rows=self._num_rows,
-                device=self.model.device,
-                profile=self._profile,
-            )
+                return self._decoded() + self._take_failed(), None
+            eager = self._graphs.launch(self.forest, work, self._num_steps) if self._graphs else self._eager
         targets = [branch.node for branch in work.branches] + [job.node for job in work.prompts]
-        read_tree = step.plan.kv_tokens_read_tree
-        read_sequence = sum(node.start + node.num_cached for node in targets) or read_tree
-        with self._profile.measure("model"):
-            logits = self.model.forward(step, [step.last_row[node] for node in targets])
+        read_sequence = sum(node.start + node.num_cached for node in targets)
+        if self._graphs and not eager:
+            branches, read_tree = work.branches, self._graphs.kv_tokens_read
+            done = self._decoded()
+            with self._profile.measure("model"):
+                drawn = self._graphs.read(branches)
+            with self._profile.measure("sampling"):
+                self._accept(branches, *drawn)
+        else:
+            with self._profile.measure("plan"):
+                step = plan_step(
+                    self.forest,
+                    work.tokens,
+                    self._cache,
+                    attention=self._attention,
+                    num_rows=self._num_rows,
+                    device=self.model.device,
+                    profile=self._profile,
+                )
+                read_tree = step.plan.kv_tokens_read_tree
+            with self._profile.measure("model"):
+                logits = self.model.forward(step, [step.last_row[node] for node in targets])
+            done = self._decoded()
+            with self._profile.measure("sampling"):
+                branches = list(work.branches)
+                rows = list(range(len(branches)))
+                for row, job in enumerate(work.prompts, start=len(branches)):
+                    children = self._start_children(job)
+                    branches += children
+                    rows += [row] * len(children)
+                self._sample(logits[rows], branches)
         with self._profile.measure("sampling"):
-            branches = list(work.branches)
-            rows = list(range(len(branches)))
-            for row, job in enumerate(work.prompts, start=len(branches)):
-                children = self._start_children(job)
-                branches += children
-                rows += [row] * len(children)
-            self._sample(logits[rows], branches)
             for branch in branches[len(work.branches) :]:
                 if not branch.done:
                     self._scheduler.add_branch(branch)
             for branch in work.branches:
                 branch.cost.kv_token_steps += branch.node.num_cached
-            done = [self._finish(branch) for branch in branches if branch.done]
+            for branch in branches:
+                if branch.done:
+                    self._finish(branch)
+            if not self._behind:
+                done += self._decoded()
         self._num_steps += 1
         figures = StepDone(
             step=self._num_steps,
@@ -119,8 +148,9 @@ class Engine:
             kv_tokens_peak=self.forest.num_tokens_peak,
             kv_tokens_capacity=self.forest.pool.num_pages * PAGE_SIZE,
             kv_tokens_read_tree=read_tree,
-            kv_tokens_read_sequence=read_sequence,
+            kv_tokens_read_sequence=read_sequence or read_tree,
             seconds=perf_counter() - started,
+            launch=eager or (GRAPH if self._graphs else ""),
         )
         return done + self._take_failed(), figures
 
@@ -140,6 +170,7 @@ class Engine:
         for item in self._scheduler.drop(problem):
             self.forest.release(item.node)
         self._failed = [failed for failed in self._failed if failed.problem != problem]
+        self._finished = [branch for branch in self._finished if branch.problem != problem]
         for owner, path in [key for key in self._thoughts if key[0] == problem]:
             self.release(owner, path)
         peak = self.forest.peak_of(problem)
@@ -202,19 +233,30 @@ class Engine:
             torch.tensor([branch.sampling.temperature for branch in branches], device=device),
             torch.tensor([branch.sampling.top_p for branch in branches], device=device),
         )
-        broken = logits.isnan().any(dim=1).tolist()
-        for branch, token, logprob, nan in zip(branches, tokens.tolist(), logprobs.tolist(), broken, strict=True):
+        self._accept(branches, tokens.tolist(), logprobs.tolist(), logits.isnan().any(dim=1).tolist())
+
+    def _accept(self, branches: list[Branch], tokens: list[int], logprobs: list[float], broken: list[bool]) -> None:
+        for branch, token, logprob, nan in zip(branches, tokens, logprobs, broken, strict=True):
             if nan:
-                branch.fail(f"the model returned NaN logits at position {branch.node.end}", self.model)
+                branch.fail(f"the model returned NaN logits at position {branch.node.end}")
             else:
                 branch.accept(token, logprob, self.model)
 
-    def _finish(self, branch: Branch) -> Decoded:
+    def _finish(self, branch: Branch) -> None:
+        """Settle all of a branch that is done but its text."""
         if branch.error is None:
             self._thoughts[branch.problem, branch.path] = branch.node, branch.tail
         else:
             self.forest.release(branch.node)
-        return Decoded(branch.problem, branch.path, branch.text, branch.logprob, branch.cost, branch.error)
+        self._finished.append(branch)
+
+    def _decoded(self) -> list[Decoded]:
+        """The children that have finished since it was last asked, with their texts."""
+        finished, self._finished = self._finished, []
+        return [
+            Decoded(branch.problem, branch.path, branch.read(self.model), branch.logprob, branch.cost, branch.error)
+            for branch in finished
+        ]
 
     def _refuse(self, work: Work) -> None:
         for item in work.too_large:
@@ -224,8 +266,9 @@ class Engine:
 
     def _give_up(self, item: Branch | PromptJob, error: str) -> None:
         if isinstance(item, Branch):
-            item.fail(error, self.model)
-            self._failed.append(self._finish(item))
+            item.fail(error)
+            self._finish(item)
+            self._failed += self._decoded()
         else:
             self.forest.release(item.node)
             self._fail(item.expansion, error)

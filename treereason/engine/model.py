@@ -12,7 +12,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from treereason.core import Prompt, UserError
 from treereason.engine import attention
-from treereason.engine.attention import Attention, TreeStep
+from treereason.engine.attention import Attention, Tree, TreeStep
 from treereason.engine.checks import check_architecture, check_tensors, self_check
 from treereason.engine.packed import pack_linears
 
@@ -61,6 +61,12 @@ class Model:
             tree=step,
         )
         logits: torch.Tensor = output.logits[0, : len(rows)]
+        return logits
+
+    def forward_all(self, token_ids: torch.Tensor, positions: torch.Tensor, tree: Tree) -> torch.Tensor:
+        """Logits [N, V] of all rows; token_ids, positions: [N] int64. Makes no tensor of host data: can be captured."""
+        output = self._network(input_ids=token_ids[None], position_ids=positions[None], use_cache=False, tree=tree)
+        logits: torch.Tensor = output.logits[0]
         return logits
 
     @torch.inference_mode()
@@ -149,6 +155,8 @@ def load_model(name: str, *, style: str, dtype: str = "auto", device: str = "aut
     if missing := sorted(info["missing_keys"]):
         raise UserError(f"model.name={name}: the checkpoint lacks {len(missing)} of its tensors, first {missing[0]}")
     network = network.to(device)
+    if device != "cpu":
+        torch.cuda.set_device(network.device)  # Triton launches on the current one
     pack_linears(network)
     model = Model(network, tokenizer, style)
     self_check(name, model)

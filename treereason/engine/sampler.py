@@ -23,17 +23,24 @@ def branch_key(seed: int, problem: str, path: Sequence[int]) -> int:
 
 
 def sample(
-    logits: torch.Tensor, keys: torch.Tensor, positions: torch.Tensor, temperature: torch.Tensor, top_p: torch.Tensor
+    logits: torch.Tensor,
+    keys: torch.Tensor,
+    positions: torch.Tensor,
+    temperature: torch.Tensor,
+    top_p: torch.Tensor,
+    *,
+    nucleus: bool | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """One token a row.
 
     logits: [B, V]. keys, positions: [B] int64. temperature, top_p: [B] float32; temperature 0 is argmax.
+    nucleus: whether any top_p is below 1; None asks the tensor, for which the host waits.
     Returns tokens [B] int64 and their log-probabilities [B] float32 under the untempered model.
     """
     logits = logits.float()
     greedy = temperature == 0
     scaled = logits / torch.where(greedy, 1.0, temperature)[:, None]
-    if bool((top_p < 1).any()):
+    if bool((top_p < 1).any()) if nucleus is None else nucleus:
         scaled = _nucleus(scaled, top_p)
     noise = _gumbel(keys, positions, logits.shape[1])
     tokens = torch.where(greedy[:, None], logits, scaled + noise).argmax(dim=1)

@@ -7,6 +7,7 @@ import math
 import os
 import platform
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -34,6 +35,7 @@ class _Pass:
     kv_tokens_peak: int = 0
     kv_tokens_read_tree: int = 0
     kv_tokens_read_sequence: int = 0
+    launches: Counter[str] = field(default_factory=Counter)
 
     def step(self, event: StepDone) -> None:
         self.tokens_decoded += event.tokens_decoded
@@ -42,6 +44,8 @@ class _Pass:
         self.kv_tokens_peak = max(self.kv_tokens_peak, event.kv_tokens_peak)
         self.kv_tokens_read_tree += event.kv_tokens_read_tree
         self.kv_tokens_read_sequence += event.kv_tokens_read_sequence
+        if event.launch:
+            self.launches[event.launch] += 1
 
     @property
     def num_solved(self) -> int:
@@ -75,6 +79,7 @@ class Summary:
 
     Token, KV and time figures are those of the search pass; the greedy pass gives the `greedy_` figures only, null
     until it has done a problem. Means are over the problems that have a finite score, and null without any.
+    `launches`, on a GPU only: steps replayed from a graph, and eager ones by reason.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -146,6 +151,7 @@ class Summary:
             "kv_read_ratio": _ratio(search.kv_tokens_read_sequence, search.kv_tokens_read_tree),
             "seconds": seconds,
             "tokens_per_second": _ratio(search.tokens_decoded, seconds),
+            **({"launches": dict(search.launches)} if search.launches else {}),
             **self.extra,
             "versions": versions(),
         }

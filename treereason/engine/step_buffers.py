@@ -1,0 +1,69 @@
+"""What goes into a captured step and comes out of it: device memory at fixed addresses, each with a host twin."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+_TOKEN, _POSITION, _KEY, _SAMPLING = range(4)  # the last holds temperature and top_p in its two halves
+
+
+class StepBuffers:
+    """One copy carries all inputs to the device, one carries all outputs back.
+
+    Rows past those given are padding: token 0 at position 0, drawn at temperature 0.
+    """
+
+    def __init__(self, num_rows: int, device: torch.device) -> None:
+        on_gpu = device.type == "cuda"
+        self._host_in = torch.zeros(num_rows, 4, dtype=torch.int64, pin_memory=on_gpu)
+        self._host_out = torch.zeros(num_rows, 3, dtype=torch.float64, pin_memory=on_gpu)
+        self._in = torch.zeros(num_rows, 4, dtype=torch.int64, device=device)
+        self._out = torch.zeros(num_rows, 3, dtype=torch.float64, device=device)
+        self._written = torch.cuda.Event() if on_gpu else None  # type: ignore[no-untyped-call]
+        self._numbers = self._host_in.numpy()
+        self._halves = self._host_in.view(torch.float32).numpy()[:, 2 * _SAMPLING :]
+
+    def place(self, keys: Sequence[int], temperatures: Sequence[float], top_ps: Sequence[float]) -> None:
+        """Who stands in which row, until placed anew; `send` brings it to the device."""
+        count = len(keys)
+        self._numbers[count:] = 0
+        self._numbers[:count, _KEY] = keys
+        self._halves[count:, 1] = 1.0
+        self._halves[:count, 0] = temperatures
+        self._halves[:count, 1] = top_ps
+
+    def send(self, tokens: Sequence[int], positions: Sequence[int], num_rows: int) -> None:
+        """Copy the inputs of the first num_rows rows. The step before must have been read."""
+        self._numbers[: len(tokens), _TOKEN] = tokens
+        self._numbers[: len(tokens), _POSITION] = positions
+        self._in[:num_rows].copy_(self._host_in[:num_rows], non_blocking=True)
+
+    def inputs(self, num_rows: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Views of the device's token ids, their positions, and keys, [num_rows] int64."""
+        rows = self._in[:num_rows]
+        return rows[:, _TOKEN], rows[:, _POSITION], rows[:, _KEY]
+
+    def sampling(self, num_rows: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Views of the device's temperatures and top_p, [num_rows] float32."""
+        halves = self._in.view(torch.float32)[:num_rows, 2 * _SAMPLING :]
+        return halves[:, 0], halves[:, 1]
+
+    def put(self, tokens: torch.Tensor, logprobs: torch.Tensor, broken: torch.Tensor) -> None:
+        """Leave the outputs of the first B rows on the device: [B] int64, float32 and bool, all exact in float64."""
+        for column, values in enumerate((tokens, logprobs, broken)):
+            self._out[: len(tokens), column].copy_(values)
+
+    def fetch(self, num_rows: int) -> None:
+        """Start to copy the outputs to the host."""
+        self._host_out[:num_rows].copy_(self._out[:num_rows], non_blocking=True)
+        if self._written is not None:
+            self._written.record()
+
+    def read(self, num_rows: int) -> tuple[list[int], list[float], list[bool]]:
+        """Wait for what `fetch` started: tokens, log-probabilities, and whether a row's logits were NaN."""
+        if self._written is not None:
+            self._written.synchronize()
+        tokens, logprobs, broken = self._host_out[:num_rows].T.tolist() if num_rows else ([], [], [])
+        return [int(token) for token in tokens], logprobs, [bool(flag) for flag in broken]
