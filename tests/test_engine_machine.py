@@ -8,6 +8,7 @@ so other text, than the naive decoder, which knows neither plan nor pages nor fo
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -27,13 +28,17 @@ from hypothesis.stateful import (
 )
 
 from treereason.core import Decoded, Expansion, Prompt, Sampling
-from treereason.engine.attention import Attention, TreeStep
+from treereason.engine import graphs
+from treereason.engine.attention import Attention, KVCache, TreeStep
 from treereason.engine.branch import Branch
+from treereason.engine.cuda_capture import Body
 from treereason.engine.engine import PAGE_SIZE, Engine
 from treereason.engine.forest import RUN
 from treereason.engine.model import Model
 from treereason.engine.sampler import branch_key, sample
 from treereason.engine.scheduler import PromptJob
+from treereason.kernels.plan import Plan
+from treereason.kernels.work import NoPageLeft, make_work
 
 Uint64 = npt.NDArray[np.uint64]
 Path = tuple[int, ...]
@@ -124,6 +129,70 @@ class HashModel:
         return LETTERS[token]
 
 
+class HashPath:
+    """Stands in for the static path on a GPU: the page table of a plan that is loaded and advanced in place."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._cut(plan)
+        self.captured = False
+
+    def load(self, plan: Plan) -> bool:
+        self._cut(plan)
+        self.captured = self.captured and plan.num_nodes % 5 != 0  # now and then it has outgrown its buffers
+        return self.captured
+
+    def advance(self, row_pages: Sequence[int]) -> bool:
+        try:
+            self.work.advance(np.array(row_pages, dtype=np.int32))
+        except NoPageLeft:
+            return False
+        return True
+
+    def _cut(self, plan: Plan) -> None:
+        self.work = make_work(plan, block_rows=4, tile_pages=2, spans=3)
+
+
+class HashTree:
+    """As engine.attention.StaticTree."""
+
+    def __init__(self, cache: KVCache, plan: Plan, num_rows: int) -> None:  # noqa: ARG002
+        self.path = HashPath(plan)
+        self.num_rows = num_rows
+
+
+class GraphModel(HashModel):
+    """The same on a machine that captures. A replay reads what the buffers hold now, the plan's in place."""
+
+    attention: Attention = "triton"
+    capturing = False
+
+    def capture(self, body: Body) -> Body:
+        self.capturing = True
+        body()
+        self.capturing = False
+        return body
+
+    def forward_all(self, token_ids: torch.Tensor, positions: torch.Tensor, tree: HashTree) -> torch.Tensor:
+        assert len(token_ids) == len(positions) == tree.num_rows
+        assert self.capturing or tree.path.captured, "a replay over buffers that were given up"
+        tree.path.captured = True
+        work = tree.path.work
+        num_rows = len(work.row_slot)
+        assert positions.tolist() == [*work.row_position.tolist(), *[0] * (tree.num_rows - num_rows)]
+        assert len(set(work.row_slot.tolist())) == num_rows, "two rows store into one slot"
+        where = positions.numpy()[:num_rows].astype(np.uint64)
+        values = _embed(token_ids.numpy()[:num_rows].astype(np.uint64), where)
+        for layer, stored in enumerate(self._layers):
+            stored[work.row_slot] = values
+            attended = np.zeros(num_rows, dtype=np.uint64)
+            for page, count, lo, hi in zip(work.page, work.page_tokens, work.page_lo, work.page_hi, strict=True):
+                attended[lo:hi] += stored[page * PAGE_SIZE : page * PAGE_SIZE + count].sum(dtype=np.uint64)
+            if layer == 0:
+                values = _second(attended, where)
+        padding = torch.full((tree.num_rows - num_rows, VOCABULARY), float("nan"))
+        return torch.cat([_logits(attended), padding])
+
+
 @dataclass(frozen=True)
 class Answer:
     """What one branch gives when it is decoded alone. tokens: all that a continuation stands on."""
@@ -198,6 +267,7 @@ class Tally:
 
     rules: int = 0
     steps: int = 0
+    plans: int = 0
     kinds: dict[str, int] = field(default_factory=dict)
 
     def count(self, kind: str) -> None:
@@ -208,6 +278,7 @@ class EngineMachine(RuleBasedStateMachine):
     """Three problems on one engine whose pool is sometimes ample, sometimes smaller than a single branch."""
 
     tally = Tally()
+    from_graphs = False
 
     @initialize(
         num_pages=st.sampled_from([1, 2, 3, 4, 5, 6, 8, 12, 40]),
@@ -216,18 +287,21 @@ class EngineMachine(RuleBasedStateMachine):
     )
     def start(self, num_pages: int, max_branches: int, prefill_tokens: int) -> None:
         self.max_branches, self.prefill_tokens = max_branches, prefill_tokens
-        model = HashModel(num_pages * PAGE_SIZE, max_branches + prefill_tokens)
+        kind = GraphModel if self.from_graphs else HashModel
+        model = kind(num_pages * PAGE_SIZE, max_branches + prefill_tokens)
         self.engine = WatchedEngine(
             cast(Model, model),
             seed=3,
             max_branches=max_branches,
             prefill_tokens=prefill_tokens,
             kv_tokens=num_pages * PAGE_SIZE,
+            capture=model.capture if isinstance(model, GraphModel) else None,
         )
         self.asked: dict[tuple[str, Path], Asked] = {}
         self.thoughts: dict[tuple[str, Path], Answer] = {}
         self.stopped: set[tuple[str, Path]] = set()
         self.num_children: dict[tuple[str, Path], int] = {}
+        self.num_plans = 0
 
     @rule(
         problem=st.sampled_from(PROBLEMS),
@@ -331,7 +405,7 @@ class EngineMachine(RuleBasedStateMachine):
             assert not node.growing or not node.children, "something below a growing node"
             assert node.parent is not None
             assert node.parent.owner in (node.owner, RUN), "standing on another problem's node"
-        assert engine._thoughts.keys() == self.thoughts.keys()
+        assert engine._thoughts.keys() - self._unread() == self.thoughts.keys()
 
     def teardown(self) -> None:
         if not hasattr(self, "engine"):
@@ -346,6 +420,10 @@ class EngineMachine(RuleBasedStateMachine):
             assert [token for part in node.path() for token in part.tokens] == list(head)
         on_heads = {part for node in heads.values() for part in node.path()}
         assert set(self.engine.forest.nodes()) == on_heads, "more than heads remain"
+
+    def _unread(self) -> set[tuple[str, Path]]:
+        """Thoughts that are done and have not been handed out: their text is made while the next step runs."""
+        return {(branch.problem, branch.path) for branch in self.engine._finished if branch.error is None}
 
     def _in_flight(self) -> list[Branch]:
         scheduler = self.engine._scheduler
@@ -382,10 +460,15 @@ class EngineMachine(RuleBasedStateMachine):
         if figures is not None:
             assert figures.num_branches <= self.max_branches
             assert figures.kv_tokens_peak <= figures.kv_tokens_capacity
+            if figures.launch:
+                type(self).tally.count(figures.launch)
             if figures.tokens_rebuilt:
                 type(self).tally.count("rebuilt")
         for child in done:
             self._compare(child)
+        if self.engine._graphs is not None:
+            type(self).tally.plans += self.engine._graphs.num_plans - self.num_plans
+            self.num_plans = self.engine._graphs.num_plans
         assert figures is None or figures.kv_tokens_used >= forest.num_tokens
         self.check_all()
 
@@ -414,11 +497,13 @@ class EngineMachine(RuleBasedStateMachine):
             self.tally.count("stopped")
 
 
-def run_machine(examples: int, steps: int) -> Tally:
+def run_machine(examples: int, steps: int, from_graphs: bool = False) -> Tally:
     """Run the machine; what it counted."""
 
     class Counted(EngineMachine):
         tally = Tally()
+
+    Counted.from_graphs = from_graphs
 
     run_state_machine_as_test(
         Counted,
@@ -437,6 +522,14 @@ def run_machine(examples: int, steps: int) -> Tally:
 def test_engine_scheduler_forest_and_pool_hold_under_random_use() -> None:
     tally = run_machine(examples=100, steps=50)
     assert set(tally.kinds) >= {"done", "rebuilt", "refused", "too large", "stopped", "NaN"}
+
+
+def test_steps_from_graphs_hold_under_random_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graphs, "StaticTree", HashTree)
+    tally = run_machine(examples=100, steps=50, from_graphs=True)
+    assert set(tally.kinds) >= {"done", "rebuilt", "refused", "too large", "stopped", "NaN", "graph", "prefill"}
+    assert tally.kinds["graph"] > 1_000
+    assert tally.plans < tally.kinds["graph"] / 2, "plans are made where the last one could go on"
 
 
 @pytest.mark.slow

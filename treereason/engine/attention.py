@@ -132,8 +132,7 @@ def plan_step(
 
     num_rows: rows to pad to, so that every step has the same shape; 0 for none.
     """
-    plan, nodes = forest_plan(forest, work)
-    new = np.array([work.get(node, 0) for node in nodes], dtype=np.int32)
+    plan, nodes, new = forest_plan(forest, work)
     token_ids = [
         token for node in nodes for token in node.tokens[node.num_cached - work.get(node, 0) : node.num_cached]
     ]
@@ -151,8 +150,8 @@ def plan_step(
     )
 
 
-def forest_plan(forest: Forest, work: dict[Node, int], num_reserved: int = 0) -> tuple[Plan, list[Node]]:
-    """The plan of a step that computes `work`, and its nodes.
+def forest_plan(forest: Forest, work: dict[Node, int], num_reserved: int = 0) -> tuple[Plan, list[Node], Int32]:
+    """The plan of a step that computes `work`, its V nodes, and how many tokens of each are computed, [V].
 
     num_reserved: entries without a page yet that nodes in `work` get behind their last page, to grow into.
     """
@@ -163,17 +162,20 @@ def forest_plan(forest: Forest, work: dict[Node, int], num_reserved: int = 0) ->
             on_path.add(part)
             part = part.parent
     nodes, subtree_end = _depth_first(forest.ground, on_path)
-    pages = [node.pages + [0] * num_reserved if node in work else node.pages for node in nodes]
+    new = np.array([work.get(node, 0) for node in nodes], dtype=np.int32)
+    pages = [node.pages for node in nodes]
+    if num_reserved:
+        pages = [node.pages + [0] * num_reserved if node in work else node.pages for node in nodes]
     plan = make_plan(
         start=np.array([node.start for node in nodes], dtype=np.int32),
         tokens=np.array([node.num_cached for node in nodes], dtype=np.int32),
-        new_tokens=np.array([work.get(node, 0) for node in nodes], dtype=np.int32),
+        new_tokens=new,
         subtree_end=subtree_end,
         pages=np.array([page for part in pages for page in part], dtype=np.int32),
         page_offset=np.cumsum([0, *map(len, pages)], dtype=np.int32),
         page_size=forest.page_size,
     )
-    return plan, nodes
+    return plan, nodes, new
 
 
 def each_alone(plan: Plan, new_tokens: Int32) -> Plan:

@@ -107,7 +107,7 @@ class StepGraphs:
         return loaded
 
     def _plan(self, forest: Forest, work: Work, step: int) -> _Loaded:
-        plan, nodes = forest_plan(forest, work.tokens, NUM_RESERVED)
+        plan, nodes, _ = forest_plan(forest, work.tokens, NUM_RESERVED)
         self.num_plans += 1
         bucket = self._buckets[bisect_left(self._buckets, plan.num_rows)]
         if bucket not in self._trees:
