@@ -49,7 +49,8 @@ class StepGraphs:
         self._model = model
         self._cache = cache
         self._capture = capture
-        self._buckets = [*(rows for rows in BUCKETS if rows < max_branches), min(max_branches, BUCKETS[-1])]
+        most = min(max_branches, BUCKETS[-1])
+        self._buckets = [*(rows for rows in BUCKETS if rows < most), most]
         self._buffers = StepBuffers(self._buckets[-1], model.device)
         self._trees: dict[int, StaticTree] = {}
         self._replays: dict[tuple[int, bool], Body] = {}

@@ -52,7 +52,7 @@ def _nucleus(logits: torch.Tensor, top_p: torch.Tensor) -> torch.Tensor:
     """All but the smallest set of most likely tokens that reaches top_p become -inf (Holtzman et al. 2019)."""
     ordered, index = logits.softmax(dim=1).sort(dim=1, descending=True, stable=True)
     outside = ordered.cumsum(dim=1) - ordered >= top_p[:, None]
-    outside[:, 0] = False
+    outside[:, 0].fill_(False)
     return logits.masked_fill(outside.scatter(1, index, outside), float("-inf"))
 
 
