@@ -454,6 +454,12 @@ def test_plain_lines_in_a_narrow_encoding() -> None:
     assert b"answer \\u6f22" in raw.getvalue()
 
 
+def test_the_report_says_how_a_gpu_ran_the_steps() -> None:
+    text = "\n".join(final.lines(run_done(launches={"prefill": 12, "graph": 3_400, "engine.deterministic": 1})))
+    assert "steps     3,400 from graphs, 12 eager: prefill, 1 eager: engine.deterministic" in text
+    assert "graphs" not in "\n".join(final.lines(run_done()))
+
+
 def test_json_lines_add_up(capsys: pytest.CaptureFixture[str]) -> None:
     events = [*Script().run(), run_done()]
     file = StringIO()

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -70,7 +71,7 @@ class Letters:
 
 
 @pytest.fixture(autouse=True)
-def _empty_is_poisoned(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _empty_is_poisoned(monkeypatch: pytest.MonkeyPatch) -> None:
     """What nobody has written is NaN: slots of the KV pools, and attention of the rows that only pad."""
     real_empty = torch.empty
 
@@ -79,7 +80,6 @@ def _empty_is_poisoned(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         return tensor.fill_(float("nan")) if tensor.is_floating_point() else tensor
 
     monkeypatch.setattr(torch, "empty", poisoned)
-    yield
 
 
 def models(kind: str) -> tuple[Model, Model]:
@@ -100,7 +100,7 @@ def run_again(body: Body) -> Body:
 
 
 def make_engine(model: Model, capture: Capture | None = run_again if INTERPRETED else None, **options: Any) -> Engine:
-    graphs = {"capture": capture} if model.attention == "triton" else {}
+    graphs: dict[str, Any] = {"capture": capture} if model.attention == "triton" else {}
     options = {"max_branches": 8, "prefill_tokens": 64, "kv_tokens": 512, **options}
     return Engine(model, seed=0, **graphs, **options)
 
@@ -259,12 +259,12 @@ def test_a_plan_that_outgrows_its_buffers_gets_larger_ones_and_a_new_graph(monke
     assert graphs.num_captures == 2, "one for the larger buffers, none for going back"
 
 
-class NothingFromTheHost(TorchDispatchMode):
+class NothingFromTheHost(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Refuses what a captured step may not do: wait for a value, or make a tensor of host data."""
 
     REFUSED = ("_local_scalar_dense", "lift_fresh", "nonzero", "masked_select", "is_nonzero", "equal", "unique")
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ARG002
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = func.overloadpacket.__name__
         masked = name == "index" and any(index is not None and index.dtype == torch.bool for index in args[1])
         moved = name == "_to_copy" and (kwargs or {}).get("device") is not None
@@ -289,7 +289,7 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> Capture:
                 patch.setattr(torch.Tensor, name, refuse)
             for name in ("tensor", "as_tensor", "from_numpy"):
                 patch.setattr(torch, name, refuse)
-            with NothingFromTheHost():
+            with NothingFromTheHost():  # type: ignore[no-untyped-call]
                 body()
         return body
 
@@ -342,7 +342,7 @@ def test_a_capture_that_fails_leaves_the_run_eager_and_says_why(num_captured: in
             try:
                 raise ValueError("an operation that needs the host\nand more lines")
             finally:
-                raise RuntimeError("ending the capture failed as well")  # noqa: B012
+                raise RuntimeError("ending the capture failed as well")
         return run_again(body)
 
     on_cpu, on_gpu = models("llama")
@@ -380,9 +380,13 @@ def test_text_is_made_while_the_next_step_runs(monkeypatch: pytest.MonkeyPatch) 
     engine = make_engine(models("llama")[1])
     order: list[str] = []
     graphs = graphs_of(engine)
+
+    def note(name: str, real: Callable[..., Any], *args: Any) -> Any:
+        order.append(name)
+        return real(*args)
+
     for owner, name in ((graphs, "launch"), (graphs, "read"), (engine.model, "decode")):
-        real = getattr(owner, name)
-        monkeypatch.setattr(owner, name, lambda *args, real=real, name=name: order.append(name) or real(*args))
+        monkeypatch.setattr(owner, name, partial(note, name, getattr(owner, name)))
     run = Run(engine)
     run.submit("a", (), Prompt("ASK", max_tokens=2, ignore_end=True), 1)
     run.submit("b", (), Prompt("ASK", max_tokens=3, ignore_end=True), 1)

@@ -48,6 +48,7 @@ EVENTS: list[Event] = [
     ThoughtPruned("p-0", (1,)),
     ThoughtFailed("p-0", (2,), "broken\n"),
     StepDone(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 0.25),
+    StepDone(2, 2, 3, 4, 5, 6, 7, 8, 9, 10, 0.25, launch="graph"),
     ProblemDone("p-0", "done", True, 1.0, {"a": None}, (0, 1), None, 1, 2, 3, 4, (0.5, 1.0)),
     ProblemDone("p-1", "failed", False, None, None, None, "no memory", 1, 2, 3, 4),
     RunDone("done", {"solved": 1}, "outputs/1"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -131,6 +133,40 @@ def test_advance_equals_a_new_plan(seed: int, nodes: int, steps: int) -> None:
     assert (work.row_position == plan.row_position).all()
     assert (work.row_slot == plan.row_slot).all()
     assert (seen_by_work(work, None) == seen_by_definition(plan, None)).all()
+
+
+@settings(deadline=None, max_examples=40)
+@given(seed=st.integers(0, 2**32 - 1), nodes=st.integers(1, 25), steps=st.integers(1, 40))
+def test_pages_that_were_not_known_to_the_plan_can_be_given_when_they_are_reached(
+    seed: int, nodes: int, steps: int
+) -> None:
+    forest = random_forest(np.random.default_rng(seed), nodes, 40)
+    known = forest.plan(room=steps)
+    stored = -(-known.node_tokens // known.page_size)
+    hidden = known.pages.copy()
+    for node in range(known.num_nodes):
+        hidden[known.node_page[node] + stored[node] : known.node_page[node + 1]] = 0
+    works = [make_work(plan, block_rows=4, tile_pages=2, spans=5) for plan in (known, replace(known, pages=hidden))]
+    for _ in range(steps):
+        works[0].advance()
+        works[1].advance(works[0].row_slot // known.page_size)
+        for name in ("row_position", "row_slot", "row_page", "page_tokens"):
+            assert (getattr(works[0], name) == getattr(works[1], name)).all()
+    used = works[0].page_tokens > 0
+    assert (works[0].page[used] == works[1].page[used]).all()
+
+
+def test_a_buffer_is_never_smaller_than_asked_and_no_plan_has_more_pieces_than_it_holds() -> None:
+    work = make_work(star(40, 500, 3).plan(), block_rows=4, tile_pages=2, spans=8)
+    own = Capacity.of(work)
+    least = Capacity(rows=7, pages=4 * own.pages, blocks=2 * own.blocks, tiles=1, pieces=0, spans=0, merges=0)
+    large = Capacity.of(work, least)
+    assert (large.rows, large.pages, large.tiles) == (own.rows, 4 * own.pages, own.tiles)
+    assert (large.blocks, large.pieces) == (2 * own.blocks, 2 * own.blocks + 8)
+    for branches in range(1, 40, 3):
+        for spans in (1, 3, 8):
+            work = make_work(star(branches, 500, 3).plan(), block_rows=4, tile_pages=2, spans=spans)
+            assert len(work.piece_block) <= len(work.block_lo) + spans
 
 
 def test_advance_stops_where_reserved_pages_end() -> None:

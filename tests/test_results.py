@@ -182,6 +182,13 @@ def test_summary_adds_up_the_search_pass() -> None:
     assert list(versions) == ["python", "treereason", "torch", "transformers"]
 
 
+def test_summary_says_how_a_gpu_ran_the_steps_and_on_a_cpu_nothing() -> None:
+    launches = ["prefill", "graph", "graph", "cannot be captured: ValueError: no"]
+    found = summary_of([started(), *(step(launch=launch) for launch in launches), *greedy_events()]).as_dict()
+    assert found["launches"] == {"prefill": 1, "graph": 2, "cannot be captured: ValueError: no": 1}
+    assert "launches" not in summary_of(run_events()).as_dict()
+
+
 def test_what_is_not_known_is_null() -> None:
     found = summary_of([started(), started("greedy")]).as_dict()
     for name in ("mean_score", "single_sample_mean_score", "greedy_solved", "greedy_mean_score", "kv_read_ratio"):

@@ -43,6 +43,16 @@ def test_top_p_keeps_the_smallest_set_that_reaches_it() -> None:
     assert set(draw(logits, 200, top_p=1e-9).tolist()) == {0}
 
 
+def test_whether_there_is_a_nucleus_may_be_told() -> None:
+    logits = torch.randn(32, 20, generator=torch.Generator().manual_seed(0))
+    rows: tuple[torch.Tensor, ...] = (torch.arange(32), torch.arange(32), torch.ones(32))
+    half, whole = torch.full((32,), 0.5), torch.ones(32)
+    within, free = sample(logits, *rows, half)[0], sample(logits, *rows, whole)[0]
+    assert not within.equal(free)
+    assert sample(logits, *rows, half, nucleus=True)[0].equal(within)
+    assert sample(logits, *rows, half, nucleus=False)[0].equal(free)
+
+
 def test_temperature_zero_is_argmax() -> None:
     assert set(draw(torch.tensor([0.0, 0.1, 0.05]), 50, temperature=0.0).tolist()) == {1}
 
