@@ -1,7 +1,7 @@
 # make setup   .venv with everything; afterwards .venv/bin/treereason works
 # make demo    20 lists of 64 digits sorted by tree of thoughts on the shipped model, live
 # make test    all tests but the slow ones; make slow: those; make check: formatting, lint, types
-# make gpu     kernel tests and benchmark on a machine with an accelerator, with its own python3
+# make gpu     tests of kernels and graphs, and the benchmark, on a machine with an accelerator, with its own python3
 #
 # A CPU machine without torch at hand saves a download of gigabytes with
 #   make setup PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu"
@@ -38,7 +38,7 @@ test: setup
 slow: setup
 	$(BIN)/python -m pytest -q -m slow
 
-# Needs torch, numpy, triton and pytest there. Parts side by side: most of the time goes into compiling kernels.
+# Needs torch, numpy, triton and pytest there, and transformers for the tests of graphs. Parts side by side: most of the time goes into compiling kernels.
 gpu: export PYTHONPATH := .:$(PYTHONPATH)
 gpu:
 	@pids=""; \
@@ -47,6 +47,7 @@ gpu:
 	  $(PYTHON) -m pytest -q --noconftest -p no:cacheprovider -m gpu -k "$$part" tests/test_kernels.py & pids="$$pids $$!"; \
 	done; \
 	for pid in $$pids; do wait $$pid; done
+	$(PYTHON) -m pytest -q --noconftest -p no:cacheprovider -m gpu -rs tests/test_graphs.py
 	$(PYTHON) -m benchmarks.tree_attention --seconds 200 --record
 
 # By package rather than by folder: kernels/ and tasks/ are then found once, under the name they import as.

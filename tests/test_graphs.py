@@ -35,7 +35,7 @@ INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 DEVICE = "cpu" if INTERPRETED else "cuda"
 if not INTERPRETED:
     pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")]
-interpreted_only = pytest.mark.skipif(not INTERPRETED, reason="looks into a step, which a graph hides")
+interpreted_only = pytest.mark.skipif(not INTERPRETED, reason="not a matter of graphs, or hidden by them")
 
 COMMON: dict[str, Any] = {
     "vocab_size": 64,
@@ -357,6 +357,7 @@ def test_a_capture_that_fails_leaves_the_run_eager_and_says_why(num_captured: in
     assert got.launches == ["prefill", *["graph"] * 2 * num_captured, *[reason] * (5 - 2 * num_captured)]
 
 
+@interpreted_only
 @pytest.mark.parametrize(
     ("options", "reason"),
     [({"deterministic": True}, "engine.deterministic"), ({"attention": "tree"}, "attention=tree")],
@@ -406,8 +407,8 @@ def test_what_a_stopped_problem_had_finished_is_neither_lost_nor_kept() -> None:
         run.submit(problem, (), Prompt("ASK", max_tokens=2, ignore_end=True), 1)
         run.submit(problem, (7,), Prompt("ASK", max_tokens=9, ignore_end=True), 1)
     run.steps(2)
-    engine.stop("a", "time is up")
     engine.end_problem("b")
+    engine.stop("a", "time is up")
     run.steps()
     assert {key: child.error for key, child in run.found.items()} == {("a", (0,)): None, ("a", (7, 0)): "time is up"}
     engine.end_problem("a")

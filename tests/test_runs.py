@@ -9,11 +9,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
-from treereason import events
+from treereason import events, experiment
 from treereason.cli import main
 from treereason.record.journal import read
 
@@ -36,9 +38,19 @@ def lines(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_the_kv_pool_is_sized_by_the_memory_of_its_device(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(experiment, "_free_memory_bytes", lambda: 4_000_000)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (8_000_000, 9_000_000))
+    config: Any = SimpleNamespace(engine=SimpleNamespace(kv_tokens=None, kv_gib=None))
+    model: Any = SimpleNamespace(device=torch.device(device), kv_bytes_per_token=1_000)
+    assert experiment._kv_tokens(config, model) == {"cpu": 1_000, "cuda": 2_000}[device]
+
+
 def test_a_run_leaves_results_a_summary_and_a_journal(tmp_path: Path) -> None:
     summary = run(tmp_path, "task=sorting", "task.length=12", "task.limit=4", "search.k=3")
     assert set(summary) >= SUMMARY_KEYS
+    assert "launches" not in summary, "a CPU has neither graphs nor reasons for none"
     assert [line["id"] for line in lines(tmp_path)] == ["0", "1", "2", "3"]
     assert all(set(line) >= {*KEYS, "kv_tokens_peak"} for line in lines(tmp_path))
     assert summary["tokens_decoded"] == sum(line["tokens_decoded"] for line in lines(tmp_path))

@@ -149,12 +149,13 @@ def _started(job: Job, pass_name: str) -> events.RunStarted:
 
 
 def _kv_tokens(config: Config, model: Model) -> int:
-    """Size of the KV pool: as configured, else what a quarter of the free memory holds, at most MAX_KV_TOKENS."""
+    """Size of the KV pool: as configured, else what a quarter of the device's free memory holds, at most MAX_KV_TOKENS."""
     if config.engine.kv_tokens is not None:
         return config.engine.kv_tokens
     if config.engine.kv_gib is not None:
         return max(PAGE_SIZE, int(config.engine.kv_gib * 1024**3) // model.kv_bytes_per_token)
-    free_bytes = _free_memory_bytes()
+    on_gpu = model.device.type == "cuda"
+    free_bytes = torch.cuda.mem_get_info(model.device)[0] if on_gpu else _free_memory_bytes()
     return max(PAGE_SIZE, min(MAX_KV_TOKENS, int(free_bytes * KV_SHARE_OF_MEMORY) // model.kv_bytes_per_token))
 
 
