@@ -45,12 +45,12 @@ def test_top_p_keeps_the_smallest_set_that_reaches_it() -> None:
 
 def test_whether_there_is_a_nucleus_may_be_told() -> None:
     logits = torch.randn(32, 20, generator=torch.Generator().manual_seed(0))
-    rows: tuple[torch.Tensor, ...] = (torch.arange(32), torch.arange(32), torch.ones(32))
+    rows = logits, torch.arange(32), torch.arange(32), torch.ones(32)
     half, whole = torch.full((32,), 0.5), torch.ones(32)
-    within, free = sample(logits, *rows, half)[0], sample(logits, *rows, whole)[0]
+    within, free = sample(*rows, half)[0], sample(*rows, whole)[0]
     assert not within.equal(free)
-    assert sample(logits, *rows, half, nucleus=True)[0].equal(within)
-    assert sample(logits, *rows, half, nucleus=False)[0].equal(free)
+    assert sample(*rows, half, nucleus=True)[0].equal(within)
+    assert sample(*rows, half, nucleus=False)[0].equal(free)
 
 
 def test_temperature_zero_is_argmax() -> None:

@@ -149,7 +149,7 @@ def _started(job: Job, pass_name: str) -> events.RunStarted:
 
 
 def _kv_tokens(config: Config, model: Model) -> int:
-    """Size of the KV pool: as configured, else what a quarter of the device's free memory holds, at most MAX_KV_TOKENS."""
+    """Size of the KV pool: as configured, else a quarter of its device's free memory, at most MAX_KV_TOKENS."""
     if config.engine.kv_tokens is not None:
         return config.engine.kv_tokens
     if config.engine.kv_gib is not None:
