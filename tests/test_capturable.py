@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from treereason.engine.model import Model
@@ -48,6 +49,24 @@ def test_every_tested_architecture_runs_on_tensors_without_values(kind: str, tin
         tokens, logprobs = sample(logits, numbers[2], numbers[1] + 1, temperature, top_p, nucleus=nucleus)
         assert tokens.shape == logprobs.shape == (8,)
         assert tokens.device == logprobs.device == META
+
+
+class Count(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts operations."""
+
+    total = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.total += 1
+        return func(*args, **(kwargs or {}))
+
+
+@torch.inference_mode()
+def test_sampling_takes_few_operations_however_many_rows_and_ids_there_are() -> None:
+    places, ones = torch.ones(64, dtype=torch.int64, device=META), torch.ones(64, device=META)
+    with Count() as count:  # type: ignore[no-untyped-call]
+        sample(torch.ones(64, 150_000, device=META), places, places, ones, ones, nucleus=False)
+    assert 10 < count.total < 100
 
 
 @torch.inference_mode()

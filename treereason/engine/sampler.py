@@ -60,11 +60,14 @@ def _gumbel(keys: torch.Tensor, positions: torch.Tensor, vocabulary_size: int) -
     """[B, V] float32 noise. Uniforms are odd multiples of 2^-24, exact in float32: never 0, never 1."""
     row = _mix(_mix(keys) + positions)
     bits = torch.empty(len(row), vocabulary_size, device=keys.device)
-    # In blocks, because hashing reads and writes its int64 a dozen times: they stay in the processor's cache.
-    num_rows = max(1, BLOCK_IDS // vocabulary_size)
-    id_blocks = torch.split(torch.arange(vocabulary_size, device=keys.device), BLOCK_IDS)
+    # In blocks, because hashing reads and writes its int64 a dozen times: they stay in the processor's cache. A GPU is
+    # better off with few operations.
+    on_cpu = keys.device.type == "cpu"
+    num_rows = max(1, BLOCK_IDS // vocabulary_size if on_cpu else len(row))
+    num_ids = BLOCK_IDS if on_cpu else vocabulary_size
+    id_blocks = torch.split(torch.arange(vocabulary_size, device=keys.device), num_ids)
     for of_rows, out in zip(torch.split(row, num_rows), torch.split(bits, num_rows), strict=True):
-        for ids, block in zip(id_blocks, torch.split(out, BLOCK_IDS, dim=1), strict=True):
+        for ids, block in zip(id_blocks, torch.split(out, num_ids, dim=1), strict=True):
             block.copy_(_mix(of_rows[:, None] + ids).bitwise_right_shift_(41).bitwise_and_(_LOW_23))
     uniform = bits.add_(0.5).mul_(2.0**-23)
     return uniform.log_().neg_().log_().neg_()
