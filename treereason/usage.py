@@ -24,6 +24,7 @@ Examples:
   treereason task=document_merging search=best_of_n search.n=5 hydra.run.dir=runs/merging
   treereason task=./mine.py:MyTask scorer=./mine.py:my_scorer
   treereason model=transformers model.name=PATH_OR_HUB_ID task=sorting task.path=FILE.csv
+  treereason model=openai model.name=NAME model.url=http://127.0.0.1:8000/v1 task=few_shot search=self_consistency
   treereason -m search=tree_of_thoughts,self_consistency,best_of_n seed=0,1,2
 """
 
