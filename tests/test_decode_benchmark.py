@@ -24,7 +24,7 @@ def test_sides_agree_and_the_last_line_is_json(
     monkeypatch.setattr(decode_llama_cpp, "installed", lambda: False)
     decode.main([*TINY, "--prompts", "40,20", "--check", "--record"])
     lines = capsys.readouterr().out.splitlines()
-    assert sum("decodes the tree's tokens" in line for line in lines) == 6
+    assert sum("decodes the tree's tokens" in line for line in lines) == 8
     result = json.loads(lines[-1])
     assert result["tree_over_llama_cpp"] is None
     for peer in ("generate", "shared_prefill", "sequence"):
