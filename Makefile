@@ -38,7 +38,8 @@ test: setup
 slow: setup
 	$(BIN)/python -m pytest -q -m slow
 
-# Needs torch, numpy, triton and pytest there, and transformers for the tests of graphs. Parts side by side: most of the time goes into compiling kernels.
+# Needs torch, numpy, triton and pytest there, and transformers for the tests of graphs. Parts side by side: most of the
+# time goes into compiling kernels.
 gpu: export PYTHONPATH := .:$(PYTHONPATH)
 gpu:
 	@pids=""; \
