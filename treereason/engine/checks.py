@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Iterable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +45,16 @@ def check_checkpoint(name: str) -> None:
         raise UserError(f"{path}: is no JSON object")
     if reason := refusal(config):
         raise UserError(f"model.name={name}: {config.get('model_type')} cannot be served: {reason}")
+    check_quantisation(name, config.get("quantization_config"))
     tensor_names(folder)
+
+
+def check_quantisation(name: str, quantisation: Any) -> None:
+    """A quantised checkpoint is loaded by transformers, which needs a package for any kind. Raises UserError."""
+    if quantisation and find_spec("accelerate") is None:
+        method = quantisation.get("quant_method") if isinstance(quantisation, dict) else None
+        kind = f"quantised ({method})" if method else "quantised"
+        raise UserError(f"model.name={name}: it is {kind}, which needs another package: pip install accelerate")
 
 
 def refusal(config: dict[str, Any]) -> str | None:

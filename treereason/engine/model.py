@@ -13,7 +13,7 @@ from transformers.utils.logging import disable_progress_bar
 from treereason.core import Prompt, UserError
 from treereason.engine import attention
 from treereason.engine.attention import Attention, Tree, TreeStep
-from treereason.engine.checks import check_architecture, check_tensors, self_check
+from treereason.engine.checks import check_architecture, check_quantisation, check_tensors, self_check
 from treereason.engine.packed import pack_linears
 
 EMBEDDED = Path(__file__).resolve().parent.parent / "embedded"
@@ -131,33 +131,55 @@ def load_model(name: str, *, style: str, dtype: str = "auto", device: str = "aut
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device != "cpu" and not torch.cuda.is_available():
         raise UserError(f"model.device={device}: torch finds no such device; use model.device=cpu")
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # its retries would bury the one line below
+    # Retries and reports of many lines would bury the one line below that says the same.
+    for chatty in ("huggingface_hub", "transformers.modeling_utils", "transformers.quantizers.auto"):
+        logging.getLogger(chatty).setLevel(logging.ERROR)
     disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         config = AutoConfig.from_pretrained(location, trust_remote_code=False)
         tokenizer = AutoTokenizer.from_pretrained(location, trust_remote_code=False)
     except (OSError, ValueError) as error:
-        raise UserError(f"model.name={name}: {str(error).strip().splitlines()[0]}") from None
+        raise UserError(f"model.name={name}: {_first_line(error)}") from None
     if style == "chat" and not getattr(tokenizer, "chat_template", None):
         raise UserError(f"model.name={name}: its tokenizer has no chat template; use model.style=plain")
     if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
         raise UserError(f"model.name={name}: {config.model_type} is no causal language model of transformers")
     network_class: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
     check_architecture(name, network_class, config)
+    quantisation = getattr(config, "quantization_config", None)
+    check_quantisation(name, quantisation)
     if Path(location).is_dir():
         with torch.device("meta"):
             skeleton = network_class(config)
         check_tensors(name, skeleton.state_dict(), skeleton.all_tied_weights_keys, Path(location))
-    loaded: Any = AutoModelForCausalLM.from_pretrained(
-        location, dtype=dtype, use_safetensors=True, trust_remote_code=False, output_loading_info=True
-    )
+    try:
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            location,
+            dtype=dtype,
+            use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+            device_map={"": device} if quantisation else None,  # may not be moved afterwards
+        )
+    except (ImportError, OSError, RuntimeError, ValueError) as error:
+        raise UserError(f"model.name={name}: transformers cannot load it: {_first_line(error)}") from None
     network, info = loaded
     if missing := sorted(info["missing_keys"]):
         raise UserError(f"model.name={name}: the checkpoint lacks {len(missing)} of its tensors, first {missing[0]}")
-    network = network.to(device)
+    if quantisation and (left_over := sorted(info["unexpected_keys"])):  # such as scales, and then weights are wrong
+        raise UserError(
+            f"model.name={name}: transformers does not know this quantisation: it leaves out {len(left_over)} of the "
+            f"checkpoint's tensors, first {left_over[0]}"
+        )
+    if not quantisation:
+        network = network.to(device)
     if device != "cpu":
         torch.cuda.set_device(network.device)  # Triton launches on the current one
     pack_linears(network)
     model = Model(network, tokenizer, style)
     self_check(name, model)
     return model
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
