@@ -54,7 +54,9 @@ def choose_tile(query_rows: int, head_dim: int, dtype: torch.dtype, arch: str) -
     if dtype == torch.float32:
         most, block_n, eight_warps_from = {64: 64, 128: 32, 256: 16}[wide], 16, 32
     elif arch == "sm_90":
-        most, block_n, eight_warps_from = (64, 32, 64) if wide > 128 else (128, 64, 128)
+        most, block_n, eight_warps_from = 128, 64, 128
+        if wide > 128:
+            most, block_n, eight_warps_from = 64, 16 if query_rows > 32 else 32, 64
     elif arch == "sm_80":
         most, block_n, eight_warps_from = {64: 128, 128: 64, 256: 32}[wide], 32, 64
     else:

@@ -277,7 +277,7 @@ def _blocked(
     """As `_partial` for one piece without a mask, by torch's own attention, which also tells the log-sum-exp."""
     num_rows = group.shape[1]
     num_kv_heads, num_groups, head_dim = q.shape[1:]
-    [(_, keys)], [(_, values)] = group.read(k), group.read(v)  # [Hkv, n, D]
+    keys, values = (_together([block for _, block in group.read(pool)]) for pool in (k, v))  # [Hkv, n, D]
     attend = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
     if group.causal:
         wide = (num_kv_heads, num_groups, *keys.shape[1:])
@@ -342,5 +342,8 @@ def _partial(
 
 def _multiply(blocks: Iterable[tuple[torch.Tensor, torch.Tensor]]) -> torch.Tensor:
     """The matrix products of all blocks of a batch, in one tensor."""
-    products = [torch.bmm(a, b) for a, b in blocks]
-    return products[0] if len(products) == 1 else torch.cat(products)
+    return _together([torch.bmm(a, b) for a, b in blocks])
+
+
+def _together(blocks: list[torch.Tensor]) -> torch.Tensor:
+    return blocks[0] if len(blocks) == 1 else torch.cat(blocks)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from treereason.engine.sampler import _gumbel, branch_key, sample
+from treereason.engine.sampler import _gumbel, _nucleus, branch_key, sample
 
 
 def draw(logits: torch.Tensor, num: int, temperature: float = 1.0, top_p: float = 1.0) -> torch.Tensor:
@@ -26,6 +26,13 @@ def test_a_draw_does_not_depend_on_its_neighbours() -> None:
         for i in range(64)
     ]
     assert together.tolist() == alone
+
+
+def test_a_row_that_keeps_all_ids_keeps_them_beside_one_that_does_not() -> None:
+    logits = torch.randn(2, 150_000, generator=torch.Generator().manual_seed(0))
+    kept = _nucleus(logits, torch.tensor([1.0, 0.9]))
+    assert kept[0].isfinite().all()
+    assert not kept[1].isfinite().all()
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])

@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from treereason.kernels import torch_path
 from treereason.kernels.plan import Plan, kv_pool, make_plan
 from treereason.kernels.reference import reference_attention
 from treereason.kernels.torch_path import TorchPath
@@ -65,6 +66,7 @@ def random_plan(rng: np.random.Generator, num_nodes: int, max_tokens: int, exten
     window=st.sampled_from([None, 1, 7, 50]),
     softcap=st.sampled_from([None, 0.5]),
     sinks=st.booleans(),
+    gathered_bytes=st.sampled_from([1, torch_path.GATHERED_BYTES]),
 )
 def test_torch_path_equals_reference(
     seed: int,
@@ -75,6 +77,7 @@ def test_torch_path_equals_reference(
     window: int | None,
     softcap: float | None,
     sinks: bool,
+    gathered_bytes: int,
 ) -> None:
     rng = np.random.default_rng(seed)
     plan = random_plan(rng, num_nodes, max_tokens, extend)
@@ -88,7 +91,9 @@ def test_torch_path_equals_reference(
     sink_logits = torch.randn(heads[0], generator=generator) if sinks else None
     options = {"scale": 0.3, "window": window, "softcap": softcap, "sinks": sink_logits}
     want, want_lse = reference_attention(q, k, v, plan, **options)  # type: ignore[arg-type]
-    got, got_lse = TorchPath(plan)(q, k, v, **options)  # type: ignore[arg-type]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch_path, "GATHERED_BYTES", gathered_bytes)
+        got, got_lse = TorchPath(plan)(q, k, v, **options)  # type: ignore[arg-type]
     torch.testing.assert_close(got, want, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(got_lse, want_lse, atol=1e-5, rtol=1e-5)
 

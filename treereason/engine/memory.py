@@ -48,7 +48,6 @@ class Room:
             or node in self._taken
             or len(node.tokens) != node.num_cached + 1
             or node.num_cached == num_pages * self._forest.page_size
-            or self._num_taken_pages + num_pages > self._forest.pool.num_pages
         ):
             return False
         self._num_taken_pages += num_pages

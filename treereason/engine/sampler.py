@@ -51,7 +51,8 @@ def sample(
 def _nucleus(logits: torch.Tensor, top_p: torch.Tensor) -> torch.Tensor:
     """All but the smallest set of most likely tokens that reaches top_p become -inf (Holtzman et al. 2019)."""
     ordered, index = logits.softmax(dim=1).sort(dim=1, descending=True, stable=True)
-    outside = ordered.cumsum(dim=1) - ordered >= top_p[:, None]
+    # A row that keeps everything must: float32 sums reach 1 before the last id.
+    outside = (ordered.cumsum(dim=1) - ordered >= top_p[:, None]) & (top_p < 1)[:, None]
     outside[:, 0].fill_(False)
     return logits.masked_fill(outside.scatter(1, index, outside), float("-inf"))
 
