@@ -29,10 +29,9 @@ def test_a_draw_does_not_depend_on_its_neighbours() -> None:
 
 
 def test_a_row_that_keeps_all_ids_keeps_them_beside_one_that_does_not() -> None:
-    logits = torch.randn(2, 150_000, generator=torch.Generator().manual_seed(0))
-    kept = _nucleus(logits, torch.tensor([1.0, 0.9]))
-    assert kept[0].isfinite().all()
-    assert not kept[1].isfinite().all()
+    logits = torch.tensor([0.0, -20.0, -20.0]).expand(2, -1)  # in float32 the first probability is 1
+    kept = _nucleus(logits, torch.tensor([1.0, 0.9])).isfinite().tolist()
+    assert kept == [[True, True, True], [True, False, False]]
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
