@@ -124,8 +124,9 @@ def test_mistakes_are_told_in_one_line(tmp_path: Path) -> None:
     assert not (tmp_path / "none").exists()
     text = tmp_path / "text"
     text.write_text("no database, and long enough to be taken for one" * 100)
-    with pytest.raises(UserError, match="cannot be used as a journal"):
-        Journal(text)
+    for unusable in (text, tmp_path):
+        with pytest.raises(UserError, match="cannot be used as a journal"):
+            Journal(unusable)
     with pytest.raises(UserError, match="cannot be read as a journal"):
         list(read(text))
     newer = tmp_path / "newer"

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from treereason.core import UserError
 from treereason.events import Event, ProblemDone, ProblemStarted, RunDone, RunStarted, StepDone
 from treereason.record import Results, Summary
 
@@ -73,6 +74,19 @@ def test_a_line_is_on_disk_as_soon_as_earlier_problems_are_done(tmp_path: Path) 
 def test_an_interrupted_run_keeps_what_is_done(tmp_path: Path) -> None:
     data = written(tmp_path, [started(), *(ProblemStarted(name, 1) for name in "abc"), done("c"), done("b")])
     assert [json.loads(line)["id"] for line in data.splitlines()] == ["b", "c"]
+
+
+def test_an_earlier_summary_does_not_outlive_its_results(tmp_path: Path) -> None:
+    summary_of(run_events()).write(tmp_path)
+    Results(tmp_path).close()
+    assert [path.name for path in tmp_path.iterdir()] == ["results.jsonl"]
+
+
+@pytest.mark.parametrize("name", ["results.jsonl", "summary.json"])
+def test_a_folder_in_a_files_place_is_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    with pytest.raises(UserError, match=rf"{name} cannot be replaced \(.*\): choose another folder"):
+        Results(tmp_path)
 
 
 def test_the_bytes_of_a_line(tmp_path: Path) -> None:

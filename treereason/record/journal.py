@@ -8,7 +8,7 @@ import logging
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from types import NoneType, TracebackType, UnionType
 from typing import Any, Self, Union, get_args, get_origin, get_type_hints
@@ -43,19 +43,17 @@ class Journal:
     def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
         """`clock` gives seconds since 1970."""
         self._clock = clock
-        self._db = sqlite3.connect(path, isolation_level=None)
-        try:
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=NORMAL")
-            _check_version(self._db, path)
-            self._db.execute(_CREATE)
-            self._db.execute(f"PRAGMA user_version={VERSION}")
-        except sqlite3.DatabaseError as error:
-            self._db.close()
-            raise UserError(f"{path} cannot be used as a journal ({error}): choose another file") from error
-        except UserError:
-            self._db.close()
-            raise
+        with ExitStack() as on_error:
+            try:
+                self._db = on_error.enter_context(closing(sqlite3.connect(path, isolation_level=None)))
+                self._db.execute("PRAGMA journal_mode=WAL")
+                self._db.execute("PRAGMA synchronous=NORMAL")
+                _check_version(self._db, path)
+                self._db.execute(_CREATE)
+                self._db.execute(f"PRAGMA user_version={VERSION}")
+            except sqlite3.DatabaseError as error:
+                raise UserError(f"{path} cannot be used as a journal ({error}): choose another file") from error
+            on_error.pop_all()
 
     def __call__(self, event: Event) -> None:
         """Append the event. Raises sqlite3.OperationalError when the disk is full."""

@@ -8,22 +8,30 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from treereason.core import UserError
 from treereason.events import Event, ProblemDone, ProblemStarted, RunStarted
 from treereason.jsonable import jsonable
+from treereason.record.summary import NAME as SUMMARY
 
 NAME = "results.jsonl"
 
 
 class Results:
-    """A sink that writes `results.jsonl` into `folder`, replacing an earlier one.
+    """A sink that writes `results.jsonl` into `folder`, replacing an earlier one and removing its summary.
 
     Lines stand in the order in which problems started, whatever finished first: a line is written and flushed as
     soon as all earlier problems are done, and what is left when the file is closed. Only the search pass counts.
     Scores that are not finite numbers are written as null.
+
+    Raises UserError when the file cannot be written.
     """
 
     def __init__(self, folder: Path) -> None:
-        self._file = (folder / NAME).open("w", encoding="utf-8", newline="\n")
+        try:
+            (folder / SUMMARY).unlink(missing_ok=True)  # should this run die, it must not speak for its results
+            self._file = (folder / NAME).open("w", encoding="utf-8", newline="\n")
+        except OSError as error:
+            raise UserError(f"{error.filename} cannot be replaced ({error.strerror}): choose another folder") from error
         self._waiting: dict[str, ProblemDone | None] = {}
         self._counts = False
 
