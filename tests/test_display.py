@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import logging
@@ -45,6 +46,8 @@ from treereason.events import (
     ThoughtScored,
 )
 
+STATES = {"step", "num_branches", "num_waiting", "kv_tokens_used", "kv_tokens_peak", "kv_tokens_capacity", "launch"}
+COUNTS = [field.name for field in dataclasses.fields(StepDone) if field.name not in STATES]
 HOSTILE = "\x1b[2J\x1b]0;owned\x07 [red]not markup[/] [/] \u202egnihtyreve\u2066 \x9b31m a\nb\tc 漢字 👩‍👩‍👧 \ud800"
 
 
@@ -473,8 +476,8 @@ def test_json_lines_add_up(capsys: pytest.CaptureFixture[str]) -> None:
     steps = [event for event in events if isinstance(event, StepDone)]
     step_lines = [line for line in lines if line["kind"] == "step_done"]
     assert len(step_lines) < len(steps)
-    for name in ("tokens_decoded", "tokens_prefilled", "kv_tokens_read_tree", "kv_tokens_read_sequence"):
-        assert sum(line[name] for line in step_lines) == sum(getattr(step, name) for step in steps)
+    for name in COUNTS:
+        assert sum(line[name] for line in step_lines) == pytest.approx(sum(getattr(step, name) for step in steps))
     others = [event.kind for event in events if not isinstance(event, StepDone)]
     assert [line["kind"] for line in lines if line["kind"] != "step_done"] == others
     assert lines[-1]["kind"] == "run_done"
@@ -482,6 +485,18 @@ def test_json_lines_add_up(capsys: pytest.CaptureFixture[str]) -> None:
     assert out == ""
     assert "a print of a task" in err
     assert "a log line" in err
+
+
+def test_json_lines_add_up_for_each_launch() -> None:
+    launches = ["prefill", "graph", "graph", "prefill", "prefill"]
+    numbers: dict[str, Any] = dict.fromkeys(STATES, 0) | dict.fromkeys(COUNTS, 1)
+    file = StringIO()
+    with JsonDisplay(file, clock=lambda: 0.0) as shown:
+        for launch in launches:
+            shown(StepDone(**{**numbers, "launch": launch}))
+    lines = [json.loads(line) for line in file.getvalue().splitlines()]
+    assert [line["launch"] for line in lines] == ["prefill", "graph", "prefill"]
+    assert all([line[name] for line in lines] == [1, 2, 2] for name in COUNTS)
 
 
 def test_none_is_silent(capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,8 +21,8 @@ PERIOD = 1.0
 class JsonDisplay:
     """Writes one JSON object an event: its `kind`, then its fields.
 
-    Engine steps are put together, at most one line a second: their counts and seconds are sums since the line
-    before, so that adding up lines still gives the truth. While it is open, log lines and prints go to stderr.
+    Engine steps of one `launch` are put together, at most one line a second: their counts and seconds are sums since
+    the line before, so that adding up lines still gives the truth. While it is open, log lines and prints go to stderr.
     """
 
     def __init__(self, file: IO[str], clock: Callable[[], float] = time.monotonic) -> None:
@@ -35,6 +35,8 @@ class JsonDisplay:
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, StepDone):
+            if self._steps is not None and self._steps.launch != event.launch:
+                self._write_steps()
             self._steps = event if self._steps is None else _add(self._steps, event)
             if self._clock() - self._written >= PERIOD:
                 self._write_steps()
@@ -72,6 +74,7 @@ def _add(earlier: StepDone, later: StepDone) -> StepDone:
         later,
         tokens_prefilled=earlier.tokens_prefilled + later.tokens_prefilled,
         tokens_decoded=earlier.tokens_decoded + later.tokens_decoded,
+        tokens_rebuilt=earlier.tokens_rebuilt + later.tokens_rebuilt,
         kv_tokens_read_tree=earlier.kv_tokens_read_tree + later.kv_tokens_read_tree,
         kv_tokens_read_sequence=earlier.kv_tokens_read_sequence + later.kv_tokens_read_sequence,
         seconds=earlier.seconds + later.seconds,
