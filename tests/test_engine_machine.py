@@ -36,7 +36,7 @@ from treereason.engine.engine import PAGE_SIZE, Engine
 from treereason.engine.forest import RUN
 from treereason.engine.model import Model
 from treereason.engine.sampler import branch_key, sample
-from treereason.engine.scheduler import PromptJob
+from treereason.engine.scheduler import PromptJob, Work
 from treereason.kernels.plan import Plan
 from treereason.kernels.work import NoPageLeft, make_work
 
@@ -242,7 +242,20 @@ def _text(tokens: list[int]) -> str:
 
 
 class WatchedEngine(Engine):
-    """Checks, where a branch or prompt is given up for its size, that its path indeed needs more than the pool."""
+    """Checks, where a branch or prompt is given up for its size, that its path indeed needs more than the pool.
+
+    reads: KV tokens that the last step had to read, each node once, and every branch its own path.
+    """
+
+    reads = 0, 0
+
+    def _refuse(self, work: Work) -> None:
+        on_paths = {part for node in work.tokens for part in node.path()}
+        tree = sum(part.num_cached for part in on_paths)
+        ends: list[Branch | PromptJob] = [*work.branches, *work.prompts]
+        alone = sum(part.num_cached for end in ends for part in end.node.path())
+        self.reads = tree, alone or tree
+        super()._refuse(work)
 
     def _give_up(self, item: Branch | PromptJob, error: str) -> None:
         if "do not fit" in error:
@@ -459,6 +472,7 @@ class EngineMachine(RuleBasedStateMachine):
         assert done or figures is not None, "busy, but a step did nothing"
         if figures is not None:
             assert figures.num_branches <= self.max_branches
+            assert (figures.kv_tokens_read_tree, figures.kv_tokens_read_sequence) == self.engine.reads
             assert figures.kv_tokens_peak <= figures.kv_tokens_capacity
             if figures.launch:
                 type(self).tally.count(figures.launch)
