@@ -54,7 +54,7 @@ def choose_tile(query_rows: int, head_dim: int, dtype: torch.dtype, arch: str) -
     if dtype == torch.float32:
         most, block_n, eight_warps_from = {64: 64, 128: 32, 256: 16}[wide], 16, 32
     elif arch == "sm_90":
-        most, block_n, eight_warps_from = 128, 64, 128
+        most, block_n, eight_warps_from = 128, 64, 32 if head_dim < block_d(head_dim) else 128  # masks take registers
         if wide > 128:
             most, block_n, eight_warps_from = 64, 16 if query_rows > 32 else 32, 64
     elif arch == "sm_80":
