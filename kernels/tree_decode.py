@@ -64,7 +64,7 @@ class TreeDecode:
 
     Buffers, grids and compiled kernels stay the same while a plan fits the capacity (never below `least`), so a CUDA
     graph that captured a call may be replayed after either; q may have more rows than the plan, the rest of out is then
-    left as it was. Nothing here waits for the device, but for the copy of the plan before.
+    undefined. Nothing here waits for the device, but for the copy of the plan before.
     """
 
     def __init__(
