@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -209,6 +210,74 @@ def test_a_search_that_raises_fails_its_problem_and_returns_its_pages() -> None:
     outcome = run(Broken(), digits)
     assert (outcome.done.status, outcome.done.error) == ("failed", "search: KeyError: 'oh'")
     assert outcome.engine.ended == ["p"]
+
+
+async def _sleeps(tree: Tree) -> Any:
+    await tree.expand([tree.root], 1)
+    await asyncio.sleep(0)
+
+
+async def _returns_all(tree: Tree) -> Any:
+    return await tree.expand([tree.root], 2)
+
+
+async def _returns_a_text(tree: Tree) -> Any:  # noqa: ARG001
+    return "answer"
+
+
+def _is_not_async(tree: Tree) -> Any:  # noqa: ARG001
+    return None
+
+
+def _raises_at_once(tree: Tree) -> Any:  # noqa: ARG001
+    raise ValueError("boom")
+
+
+async def _does_not_end(tree: Tree) -> Any:
+    try:
+        await asyncio.sleep(0)
+    finally:
+        await tree.expand([tree.root], 1)
+
+
+@pytest.mark.parametrize(
+    ("coroutine", "said"),
+    [
+        (_sleeps, "search: it awaited something else than the tree: a search may only await the tree's primitives"),
+        (_returns_all, "search: run returned list: return a Thought or None"),
+        (_returns_a_text, "search: run returned str: return a Thought or None"),
+        (_is_not_async, "search: AttributeError: 'NoneType' object has no attribute 'send'"),
+        (_raises_at_once, "search: ValueError: boom"),
+        (
+            _does_not_end,
+            "search: it awaited something else than the tree: a search may only await the tree's primitives",
+        ),
+    ],
+)
+def test_a_search_that_breaks_the_rules_fails_its_problem_alone(coroutine: Any, said: str) -> None:
+    search: Any = SimpleNamespace(run=coroutine)
+    outcome = run(search, digits)
+    assert (outcome.done.status, outcome.done.error, outcome.done.answer) == ("failed", said, None)
+    assert outcome.engine.ended == ["p"]
+
+
+@pytest.mark.parametrize("method", ["solved", "prompt"])
+def test_a_task_that_raises_once_the_search_is_over_fails_its_problem(method: str) -> None:
+    task = NumberTask(steps=2 if method == "prompt" else 1)
+
+    def broken(*_: object) -> Any:
+        raise RuntimeError("no idea")
+
+    class Late:
+        async def run(self, tree: Tree) -> Thought | None:
+            thoughts = await tree.expand([tree.root], 2)
+            await tree.score(thoughts)
+            setattr(task, method, broken)
+            return thoughts[0]
+
+    outcome = run(Late(), digits, task)
+    assert outcome.done.status == "failed"
+    assert (outcome.done.solved, outcome.done.error) == (False, "task: RuntimeError: no idea")
 
 
 def test_join_has_several_parents_and_probe_leaves_nothing_behind() -> None:

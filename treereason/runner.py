@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Protocol
+from contextlib import suppress
+from typing import Any, Protocol
 
 from treereason import events
 from treereason.core import Decoded, Expansion, Problem, Sampling, Search, Task, Thought
@@ -54,26 +55,40 @@ class Engine(Protocol):
 class _Run:
     """One problem in flight: its coroutine, and what that waits for."""
 
-    def __init__(self, explorer: Explorer, coroutine: Coroutine[Wait, None, Thought | None], budget: Budget) -> None:
+    def __init__(self, explorer: Explorer, search: Search, budget: Budget) -> None:
         self.explorer = explorer
         self.budget = budget
         self.num_awaited = 0
-        self._coroutine = coroutine
+        self.answer: Thought | None = None
+        self.error: str | None = None
+        self._search = search
+        self._coroutine: Coroutine[Any, None, Any] | None = None
 
     def resume(self) -> Wait | None:
         """What it waits for next, None when it is over; `answer` and `error` hold its end."""
-        self.answer: Thought | None = None
-        self.error: str | None = None
         try:
-            return self._coroutine.send(None)
+            if self._coroutine is None:
+                self._coroutine = self._search.run(self.explorer)
+            wait = self._coroutine.send(None)
         except StopIteration as stop:
-            self.answer = stop.value
+            if stop.value is None or isinstance(stop.value, Thought):
+                self.answer = stop.value
+            else:
+                self.error = f"search: run returned {type(stop.value).__name__}: return a Thought or None"
+            return None
         except Exception as error:
-            self.error = f"search: {type(error).__name__}: {error}"
+            self.error = _failure("search", error)
+            return None
+        if isinstance(wait, Wait):
+            return wait
+        self.error = "search: it awaited something else than the tree: a search may only await the tree's primitives"
         return None
 
     def close(self) -> None:
-        self._coroutine.close()
+        # Its problem is over, whatever a search does that is told to end.
+        with suppress(Exception):
+            if self._coroutine is not None:
+                self._coroutine.close()
 
 
 class Runner:
@@ -149,7 +164,7 @@ class Runner:
             emit=self._emit,
             budget=budget,
         )
-        run = _Run(explorer, self._search.run(explorer), budget)
+        run = _Run(explorer, self._search, budget)
         self._active[problem.id] = run
         self._advance(run)
 
@@ -181,15 +196,23 @@ class Runner:
     def _done(self, run: _Run, kv_tokens_peak: int) -> None:
         explorer, best = run.explorer, run.answer
         problem = explorer.root.problem
-        samples = explorer.single_samples()
         error = run.error
         if best is None and error is None:
             error = next((t.error for t in explorer.thoughts if t.error), "no thought holds an answer")
+        samples: list[Thought] = []
+        solved = False
+        samples_solved: tuple[bool, ...] = ()
+        try:
+            samples = explorer.single_samples()
+            solved = best is not None and bool(self._task.solved(problem, best.answer))
+            samples_solved = tuple(bool(self._task.solved(problem, t.answer)) for t in samples)
+        except Exception as broken:
+            error = error or _failure("task", broken)
         self._emit(
             events.ProblemDone(
                 problem=problem.id,
                 status="done" if error is None else "failed",
-                solved=best is not None and self._task.solved(problem, best.answer),
+                solved=solved,
                 score=best.score.value if best is not None and best.score is not None else None,
                 answer=best.answer if best is not None else None,
                 best=best.path if best is not None else None,
@@ -200,6 +223,10 @@ class Runner:
                 kv_tokens_peak=kv_tokens_peak,
                 single_sample_scores=tuple(t.score.value for t in samples if t.score is not None),
                 tokens_wasted=explorer.tokens_wasted(best),
-                single_sample_solved=tuple(self._task.solved(problem, t.answer) for t in samples),
+                single_sample_solved=samples_solved,
             )
         )
+
+
+def _failure(part: str, error: Exception) -> str:
+    return f"{part}: {type(error).__name__}: {error}"
