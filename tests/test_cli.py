@@ -122,6 +122,41 @@ def test_a_mistake_is_one_line_and_code_2(case: str, runs: Runs, capfd: pytest.C
     assert not Path("runs").exists()
 
 
+PROBLEMS = "[Problem(str(i), i) for i in range(self.words)]"
+# What is wrong with the task or search of mine.py: what stands there instead, and what is said.
+BROKEN: dict[str, tuple[str, str, str]] = {
+    "problems raise": (PROBLEMS, "{}['boom']", "mine.py:Shout: line 9: KeyError: 'boom'"),
+    "problems exit": (PROBLEMS, "exit(3)", "mine.py:Shout: line 9: SystemExit: 3"),
+    "problems are texts": (PROBLEMS, "['a']", "problems() holds str: return a list of Problem"),
+    "problems are an iterator": (PROBLEMS, f"iter({PROBLEMS})", "problems() returned list_iterator: return a list"),
+    "problems are none": (PROBLEMS, "None", "problems() returned NoneType: return a list of Problem"),
+    "no problems": (PROBLEMS, "[]", "there are no problems in it; see task.path and task.limit"),
+    "two of one name": ("str(i), i", "'same', i", "two problems are called same: give each an id of its own"),
+    "ids are numbers": ("str(i), i", "i, i", "the id of a problem is 0: make it a string"),
+    "prompt raises": ('Prompt("hi")', "1 / 0", "mine.py:Shout: line 10: ZeroDivisionError: division by zero"),
+    "prompt is a text": ('Prompt("hi")', '"hi"', "prompt() returned str: return a Prompt or None"),
+    "no scorer": ('scorer = "loud"', "", "task Shout names no scorer: write scorer ="),
+    "no solved": ("def solved", "def right", "mine.py:Shout: Shout has no solved: a task needs it"),
+    "no parse": ("def parse", "def read", "mine.py:Shout: Shout has no parse: a task needs it"),
+    "making it raises": ("    scorer =", "    def __post_init__(self): {}['x']\n    scorer =", "line 8: KeyError: 'x'"),
+    "run is not async": ("async def run", "def run", "mine.py:Wide: its run is no coroutine: write `async def run("),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_broken_task_or_search_is_one_line_before_a_model_loads(
+    case: str, runs: Runs, capfd: pytest.CaptureFixture[str]
+) -> None:
+    right, wrong, said = BROKEN[case]
+    assert right in MINE
+    Path("mine.py").write_text(MINE.replace(right, wrong))
+    assert cli.main(["task=./mine.py:Shout", "search=./mine.py:Wide"]) == 2
+    captured = capfd.readouterr()
+    assert captured.err.startswith("treereason: error: ")
+    assert said in captured.err
+    assert (captured.out, captured.err.count("\n"), runs) == ("", 1, [])
+
+
 def test_options_reach_the_run(runs: Runs) -> None:
     line = "task=sorting task.path=lists.csv task.limit=1 search=tree_of_thoughts search.k=7 search.b=2 seed=3"
     assert cli.main([*line.split(), "hydra.run.dir=runs/a"]) == 0
@@ -222,16 +257,6 @@ def code(*arguments: str) -> int:
         return cli.main(arguments)
     except SystemExit as exit_:
         return cast(int, exit_.code)
-
-
-def test_two_problems_of_one_name_are_refused(runs: Runs, capsys: pytest.CaptureFixture[str]) -> None:
-    source = MINE.replace("str(i), i", "'same', i")
-    Path("twice.py").write_text(source)
-    assert cli.main(["task=./twice.py"]) == 2
-    assert "two problems are called same" in capsys.readouterr().err
-    assert cli.main(["task=./mine.py", "task.words=0"]) == 2
-    assert "there are no problems" in capsys.readouterr().err
-    assert runs == []
 
 
 def test_version_and_configuration_are_shown(runs: Runs, capfd: pytest.CaptureFixture[str]) -> None:

@@ -27,7 +27,7 @@ from rich.console import Console
 
 from treereason import __version__, plugins, usage
 from treereason.config import Config, ModelConfig, nearest, parse
-from treereason.core import Thought, UserError
+from treereason.core import UserError
 from treereason.engine.checks import check_checkpoint
 from treereason.job import Job, here
 from treereason.overrides import Overrides
@@ -107,14 +107,7 @@ def prepare(values: dict[str, Any]) -> Job:
             raise UserError(f"{pair}: these do not go together; give task={partner} search={partner}, or neither")
     scorer = plugins.scorer_reference(config.scorer, task)
     plugins.scorer(config.scorer, task)
-    problems = task.problems(config.seed)
-    if not problems:
-        raise UserError(f"task={config.task['name']}: there are no problems in it; see task.path and task.limit")
-    ids = [problem.id for problem in problems]
-    twice = next((name for name in ids if ids.count(name) > 1), None) if len(set(ids)) < len(ids) else None
-    if twice is not None:
-        raise UserError(f"task={config.task['name']}: two problems are called {twice}: give each an id of its own")
-    task.prompt(Thought(problems[0]), config.model.style)  # a task without prompts for this style says so
+    problems = plugins.problems(task, config.task["name"], config.seed, config.model.style)
     if isinstance(config.model, ModelConfig) and config.model.name != "embedded":
         check_checkpoint(config.model.name)
     return Job(config, task, search, problems, scorer)

@@ -6,10 +6,12 @@ import dataclasses
 import hashlib
 import importlib
 import importlib.util
+import inspect
 import re
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, cast
@@ -18,7 +20,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
 from treereason.config import explain, nearest
-from treereason.core import Scorer, Search, Task, UserError
+from treereason.core import Problem, Prompt, Scorer, Search, Task, Thought, UserError
 from treereason.jsonable import jsonable
 
 Kind = Literal["task", "search"]
@@ -55,9 +57,35 @@ def search(params: Mapping[str, Any]) -> Search:
     return cast(Search, _build("search", params))
 
 
+def problems(task: Task, name: str, seed: int, style: str) -> Sequence[Problem]:
+    """The task's problems; UserError when the task called `name` cannot give them, or no prompt for the first."""
+    with _running("task", name):
+        found = task.problems(seed)
+    if isinstance(found, str) or not isinstance(found, Sequence):
+        raise UserError(f"task={name}: problems() returned {type(found).__name__}: return a list of Problem")
+    if not found:
+        raise UserError(f"task={name}: there are no problems in it; see task.path and task.limit")
+    seen: set[str] = set()
+    for problem in found:
+        if not isinstance(problem, Problem):
+            raise UserError(f"task={name}: problems() holds {type(problem).__name__}: return a list of Problem")
+        if not isinstance(problem.id, str):
+            raise UserError(f"task={name}: the id of a problem is {problem.id!r}: make it a string")
+        if problem.id in seen:
+            raise UserError(f"task={name}: two problems are called {problem.id}: give each an id of its own")
+        seen.add(problem.id)
+    with _running("task", name):
+        prompt = task.prompt(Thought(found[0]), style)  # a task without prompts for this style says so
+    if prompt is not None and not isinstance(prompt, Prompt):
+        raise UserError(f"task={name}: prompt() returned {type(prompt).__name__}: return a Prompt or None")
+    return found
+
+
 def scorer_reference(name: str | None, task: Task) -> str:
     """A reference that `load` understands in any process, for a scorer's name, reference, or None (the task's own)."""
-    name = name if name is not None else task.scorer
+    name = name if name is not None else getattr(task, "scorer", None)
+    if not isinstance(name, str):
+        raise UserError(f'{_task_name(task)} names no scorer: write scorer = "NAME" in it, or choose with scorer=NAME')
     if is_file(name) or ":" in name:
         return absolute(name)
     known: list[str] = []
@@ -132,6 +160,11 @@ def find(kind: Kind, name: str) -> type:
     own = set(vars(found).get("__annotations__", ())) - {"scorer"}
     if own and "__dataclass_fields__" not in vars(found):
         raise UserError(f"{kind}={name}: write @dataclass above the class, so that {min(own)} becomes a parameter")
+    missing = [method for method in ("parse", "solved") if kind == "task" and not hasattr(found, method)]
+    if missing:
+        raise UserError(f"{kind}={name}: {found.__name__} has no {missing[0]}: a task needs it")
+    if kind == "search" and not inspect.iscoroutinefunction(cast(type[Search], found).run):
+        raise UserError(f"{kind}={name}: its run is no coroutine: write `async def run(self, tree)`")
     return found
 
 
@@ -159,9 +192,11 @@ def _build(kind: Kind, params: Mapping[str, Any]) -> Any:
         if key not in names:
             raise UserError(f"{kind}.{key}: {name} has no such option; {nearest(key, names)}")
     if not dataclasses.is_dataclass(cls):
-        return cls()
+        with _running(kind, name):
+            return cls()
     try:
-        built = TypeAdapter(cls).validate_python(values)
+        with _running(kind, name):
+            built = TypeAdapter(cls).validate_python(values)
     except ValidationError as error:
         raise UserError(explain(error, f"{kind}.")) from None
     except PydanticUserError as error:
@@ -233,6 +268,19 @@ def _file_module(path: Path) -> ModuleType:
         del sys.modules[name]
         raise
     return module
+
+
+@contextmanager
+def _running(kind: Kind, name: str) -> Iterator[None]:
+    """What a user's own code raises, as a UserError; what a built-in raises is a bug, and shows its traceback."""
+    try:
+        yield
+    except (UserError, ValidationError, PydanticUserError):
+        raise
+    except (Exception, SystemExit) as error:
+        if not is_file(name):
+            raise
+        raise UserError(f"{kind}={name}: {_reason(error, _split(name)[0])}") from error
 
 
 def _reason(error: BaseException, where: str) -> str:
