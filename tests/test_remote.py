@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import gc
 import json
 import os
 import re
@@ -31,6 +32,7 @@ from treereason.remote.server import Server
 
 KEY = "sk-a-key-that-nobody-may-see"
 HANG_S = 20.0
+USAGE = ("prompt_tokens", "completion_tokens")
 
 
 def model(prompt: str, seed: int) -> str:
@@ -313,6 +315,7 @@ def test_attempts_end_and_grow_apart(fake: Fake) -> None:
         (200, '{"choices": []}', "holds no choices"),
         (200, "[1]", "holds no choices"),
         (200, '{"choices": [{"message": "chat"}]}', "a choice without text"),
+        (200, f'{{"choices": [{{"text": "", "logprobs": {{"token_logprobs": [1{"0" * 400}]}}}}]}}', "too large"),
     ],
 )
 def test_what_will_not_pass_is_not_tried_again(fake: Fake, status: int, body: str, said: str) -> None:
@@ -323,6 +326,16 @@ def test_what_will_not_pass_is_not_tried_again(fake: Fake, status: int, body: st
     assert len(errors) == 2
     assert all(error is not None and said in error and "\n" not in error for error in errors)
     assert len(fake.requests) == 1
+
+
+def test_a_broken_body_leaves_nothing_behind(fake: Fake, caplog: pytest.LogCaptureFixture) -> None:
+    fake.scripted.append((200, {"Content-Encoding": "gzip"}, "no gzip"))
+    with engine(fake, max_retries=0) as remote:
+        remote.submit(expansion())
+        [child] = drain(remote)
+    assert "the connection to the server broke" in str(child.error)
+    gc.collect()  # asyncio complains of tasks that were left
+    assert not caplog.records
 
 
 def test_a_server_that_hangs_runs_into_the_timeout(fake: Fake) -> None:
@@ -434,6 +447,13 @@ def test_a_server_that_cannot_be_reached_is_one_line_and_code_2(
     assert not (tmp_path / "journal.sqlite").exists()
 
 
+@pytest.mark.parametrize("host", ["a..b", "a" * 64])
+def test_an_address_that_is_no_host_is_one_line(host: str) -> None:
+    server = Server("x", f"http://{host}/v1", style="plain")
+    with pytest.raises(UserError, match=rf"^model\.url=http://{host}/v1: the server cannot be reached: .*$"):
+        server.probe()
+
+
 def test_a_missing_package_is_named(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -512,3 +532,6 @@ def test_odd_figures_count_as_nothing() -> None:
     odd = {"choices": [{"text": "a", "index": "0", "logprobs": {"token_logprobs": [None, -1]}}], "usage": 3}
     answer = read_answer(odd, ())
     assert (answer.choices[0].logprob, answer.choices[0].num_tokens, answer.num_prompt_tokens) == (-1.0, 2, 0)
+    for count in (-1, True, 2.5, 10**400):
+        answer = read_answer({"choices": [{"text": "a"}], "usage": dict.fromkeys(USAGE, count)}, ())
+        assert (answer.choices[0].num_tokens, answer.num_prompt_tokens) == (0, 0)

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+MAX_COUNT = 2**31
+
 
 class RequestFailed(Exception):
     """No completion came back; the text says in one line why."""
@@ -80,8 +82,11 @@ def _logprobs(item: dict[str, Any]) -> list[float] | None:
     values = found.get("token_logprobs") if isinstance(found, dict) else None
     if not isinstance(values, list):
         return None
-    return [float(value) if isinstance(value, int | float) else 0.0 for value in values]
+    try:
+        return [float(value) if isinstance(value, int | float) else 0.0 for value in values]
+    except OverflowError:
+        raise RequestFailed("the server's answer holds a log-probability too large for a number") from None
 
 
 def _count(value: Any) -> int:
-    return value if isinstance(value, int) else 0
+    return value if type(value) is int and 0 <= value < MAX_COUNT else 0

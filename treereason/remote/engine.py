@@ -39,7 +39,8 @@ class RemoteEngine:
     def __init__(self, server: Server, *, seed: int) -> None:
         self.model = server
         self._seed = seed
-        self._loop = asyncio.new_event_loop()
+        self._runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
+        self._loop = self._runner.get_loop()
         self._running: dict[asyncio.Task[list[Decoded]], Expansion] = {}
         self._failed: list[Decoded] = []
         self._thoughts: dict[tuple[str, Path], _Written] = {}
@@ -112,7 +113,7 @@ class RemoteEngine:
             return
         self._cancel(list(self._running))
         self._loop.run_until_complete(self.model.close())
-        self._loop.close()
+        self._runner.close()  # with the tasks of httpx that a broken answer leaves behind
 
     def __enter__(self) -> Self:
         return self

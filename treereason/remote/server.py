@@ -76,7 +76,7 @@ class Server:
         """Raises UserError when nobody answers, or the key is refused. Servers that do not list models are fine."""
         try:
             answer = httpx.get(f"{self._url}/models", headers=self._headers, timeout=PROBE_TIMEOUT_S)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:  # the last: no name of a host
             raise UserError(f"model.url={self._url}: the server cannot be reached: {_reason(error)}") from None
         if answer.status_code in (401, 403):
             raise UserError(
