@@ -228,6 +228,18 @@ def test_a_second_run_in_a_folder_says_so(runs: Runs, capsys: pytest.CaptureFixt
     assert len(runs) == 2
 
 
+def test_a_model_that_does_not_load_replaces_nothing_and_says_so_alone(
+    runs: Runs, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["hydra.run.dir=again"]) == 0
+    capsys.readouterr()
+    experiment: Any = sys.modules["treereason.experiment"]
+    experiment.load = lambda _: _raise(UserError("no such model"))()
+    assert cli.main(["hydra.run.dir=again"]) == 2
+    assert capsys.readouterr().err == "treereason: error: no such model\n"
+    assert len(runs) == 1
+
+
 def _raise(error: BaseException) -> Callable[[], object]:
     def end() -> object:
         raise error
@@ -296,6 +308,35 @@ def test_help_and_mistakes_answer_without_torch(argument: str, tmp_path: Path) -
             assert part in done.stdout
 
 
+EARLY = """
+import os, signal, sys
+moment = sys.argv.pop()
+
+class Interrupt:
+    def find_spec(self, name, *_):
+        if name == moment:
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupt())
+from treereason.__main__ import console
+console()
+"""
+
+
+@pytest.mark.parametrize(
+    "module", ["treereason.cli", "hydra", "pydantic", "treereason.config", "treereason.tasks.sorting", "torch"]
+)
+def test_ctrl_c_before_the_run_is_one_line_and_code_130_whatever_is_being_imported(module: str, tmp_path: Path) -> None:
+    early = subprocess.run(
+        [sys.executable, "-c", EARLY, "task.limit=1", module],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert (early.returncode, early.stdout, early.stderr) == (130, "", "treereason: interrupted\n")
+
+
 LATE = """
 import os, signal, sys
 
@@ -305,7 +346,7 @@ class Late:
 
 late = Late()  # lives until Python unloads its modules
 sys.argv = ["treereason", "--version"]
-from treereason.cli import console
+from treereason.__main__ import console
 console()
 """
 

@@ -79,7 +79,7 @@ def test_wheel(wheel: Path, tmp_path: Path) -> None:
     site = tmp_path / "site"
     assert works(tmp_path, str(site)) == site / "treereason"
     script = (site / "bin" / "treereason").read_text()
-    assert "from treereason.cli import console" in script
+    assert "from treereason.__main__ import console" in script
 
 
 def test_editable(checkout: Path, tmp_path: Path) -> None:

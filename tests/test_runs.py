@@ -18,6 +18,7 @@ import torch
 from treereason import events, experiment
 from treereason.cli import main
 from treereason.record.journal import read
+from treereason.record.results import Results
 
 KEYS = {"id", "status", "solved", "score", "answer", "tokens_decoded", "tokens_prefilled", "tokens_reused"}
 SUMMARY_KEYS = {
@@ -137,3 +138,16 @@ def test_ctrl_c_ends_cleanly_and_keeps_what_is_done(tmp_path: Path) -> None:
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["status"] == "interrupted"
     assert len(lines(tmp_path)) == summary["problems_done"] >= 3
+
+
+def test_ctrl_c_between_the_model_and_the_first_problem_ends_cleanly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def results(folder: Path) -> Results:
+        os.kill(os.getpid(), signal.SIGINT)
+        return Results(folder)
+
+    monkeypatch.setattr(experiment, "Results", results)
+    assert main([f"hydra.run.dir={tmp_path}", "display=plain", "engine.threads=1", "task.limit=1"]) == 130
+    assert json.loads((tmp_path / "summary.json").read_text())["status"] == "interrupted"
+    assert str(tmp_path) in capsys.readouterr().out

@@ -1,5 +1,27 @@
-"""`python -m treereason` is `treereason`."""
+"""The program `treereason`, also as `python -m treereason`. Ctrl-C is taken care of before anything is imported."""
 
-from treereason.cli import console
+import os
+import signal
+import sys
 
-console()
+
+def console() -> None:
+    """The command line, and then the end of the process."""
+    signal.signal(signal.SIGINT, _interrupted)
+    from treereason.cli import main  # half a second, in which a KeyboardInterrupt gets lost or becomes a traceback
+
+    code = main()
+    # Python unloads torch for some 200 ms, and would by then die of a Ctrl-C with a status of its own.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.exit(code)
+
+
+def _interrupted(_number: int, _frame: object) -> None:
+    """Ends the process at once: outside of a run, which has a handler of its own, it holds nothing."""
+    terminal = os.isatty(2)  # where ^C stands in the line, and the note about loading has hidden the cursor
+    os.write(2, b"\033[?25h\n" * terminal + b"treereason: interrupted\n")
+    os._exit(130)
+
+
+if __name__ == "__main__":
+    console()

@@ -6,7 +6,6 @@ import argparse
 import os
 import secrets
 import shutil
-import signal
 import sys
 import traceback
 import warnings
@@ -51,14 +50,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\ntreereason: interrupted", file=sys.stderr)  # noqa: T201
         return INTERRUPTED
-
-
-def console() -> NoReturn:
-    """The program `treereason`: `main`, and then the end of the process."""
-    code = main()
-    # Python unloads torch for some 200 ms, and would by then die of a Ctrl-C with a status of its own.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    sys.exit(code)
 
 
 def _main(arguments: list[str]) -> int:
@@ -169,12 +160,12 @@ def _job(config: DictConfig) -> None:
         folder = Path(hydra_config.runtime.output_dir)
         if hydra_config.mode == RunMode.MULTIRUN:
             print(f"treereason: run {hydra_config.job.num}: {hydra_config.job.override_dirname}", file=sys.stderr)  # noqa: T201
-        if (folder / "summary.json").exists():
-            print(f"treereason: {folder} holds an earlier run; its results are replaced", file=sys.stderr)  # noqa: T201
         with _loading(job.config):
             from treereason.experiment import load, run_experiment
 
             model = load(job.config)
+        if (folder / "summary.json").exists():
+            print(f"treereason: {folder} holds an earlier run; its results are replaced", file=sys.stderr)  # noqa: T201
         job = replace(job, program=_program(), overrides=tuple(_typed(hydra_config.overrides.task, job.config)))
         summary = run_experiment(job, model, folder)
         if summary.get("status") == "interrupted":  # closed cleanly, and said so

@@ -71,13 +71,13 @@ def run_experiment(job: Job, model: Model | Server, folder: Path) -> dict[str, A
     config = job.config
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
+        interrupted = stack.enter_context(_interrupt())
         journal = stack.enter_context(Journal(folder / JOURNAL))
         results = stack.enter_context(Results(folder))
         summary = Summary()
         screen = stack.enter_context(display(config.display))
         scoring = Scoring(job.scorer, config.scorer_timeout_s, plugins.load)
         stack.callback(scoring.close)
-        interrupted = stack.enter_context(_interrupt())
 
         profile = Profile()
 
