@@ -151,3 +151,16 @@ def test_ctrl_c_between_the_model_and_the_first_problem_ends_cleanly(
     assert main([f"hydra.run.dir={tmp_path}", "display=plain", "engine.threads=1", "task.limit=1"]) == 130
     assert json.loads((tmp_path / "summary.json").read_text())["status"] == "interrupted"
     assert str(tmp_path) in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("display", ["plain", "json"])
+def test_a_run_whose_reader_goes_away_goes_on_and_records_all(display: str, tmp_path: Path) -> None:
+    overrides = f"hydra.run.dir={tmp_path} task.limit=4 task.length=6 engine.threads=1 display={display}"
+    command = f"{sys.executable} -m treereason {overrides} 2>&1 | head -n 1; exit ${{PIPESTATUS[0]}}"
+    path = str(Path(__file__).parent.parent)
+    done = subprocess.run(
+        ["bash", "-c", command], env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr, done.stdout.count("\n")) == (0, "", 1)
+    assert json.loads((tmp_path / "summary.json").read_text())["status"] == "done"
+    assert len(lines(tmp_path)) == 4

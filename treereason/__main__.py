@@ -8,8 +8,11 @@ import sys
 def console() -> None:
     """The command line, and then the end of the process."""
     signal.signal(signal.SIGINT, _interrupted)
-    from treereason.cli import main  # half a second, in which a KeyboardInterrupt gets lost or becomes a traceback
+    # Half a second, in which a KeyboardInterrupt would get lost or become a traceback.
+    from treereason.cli import main
+    from treereason.display.pipes import outlive_readers
 
+    outlive_readers()
     code = main()
     # Python unloads torch for some 200 ms, and would by then die of a Ctrl-C with a status of its own.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
