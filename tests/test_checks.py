@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -35,6 +37,20 @@ def complaint(capsys: pytest.CaptureFixture[str], folder: Path) -> str:
     return err
 
 
+def change_config(folder: Path, **changes: object) -> None:
+    path = folder / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+@contextmanager
+def everything_logged(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """The log lines of transformers, too, which it keeps from the root logger."""
+    logger = logging.getLogger("transformers")
+    logger.addHandler(caplog.handler)
+    yield
+    logger.removeHandler(caplog.handler)
+
+
 def test_a_missing_tensor_is_named(
     checkpoint: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -51,8 +67,39 @@ def test_a_cut_off_file_is_named(checkpoint: Path, capsys: pytest.CaptureFixture
     assert "model.safetensors: is cut off" in complaint(capsys, checkpoint)
     path.write_bytes(b"not weights at all")
     assert "is no safetensors file" in complaint(capsys, checkpoint)
+    header = b'{"model.norm.weight": {}}'
+    path.write_bytes(len(header).to_bytes(8, "little") + header)
+    assert "is no safetensors file" in complaint(capsys, checkpoint)
     path.unlink()
     assert "weights are read from safetensors only" in complaint(capsys, checkpoint)
+
+
+@pytest.mark.parametrize("text", ["no JSON", "[]", "{}", '{"weight_map": 1}', '{"weight_map": {"a": 1}}'])
+def test_a_broken_index_is_named(checkpoint: Path, capsys: pytest.CaptureFixture[str], text: str) -> None:
+    (checkpoint / "model.safetensors.index.json").write_text(text)
+    assert "model.safetensors.index.json: holds no weight_map" in complaint(capsys, checkpoint)
+
+
+def test_layers_that_would_be_left_out_are_refused(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    change_config(checkpoint, num_hidden_layers=3)
+    said = "more layers than config.json says: left out would be model.layers.3.input_layernorm.weight, first of 9"
+    assert said in complaint(capsys, checkpoint)
+
+
+def test_other_tensors_that_are_left_out_are_told_in_one_line(
+    checkpoint: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    weights = load_file(checkpoint / "model.safetensors")
+    weights["model.layers.0.self_attn.rotary_emb.inv_freq"] = torch.ones(16)  # in old checkpoints; computed anew
+    save_file(weights, checkpoint / "model.safetensors", metadata={"format": "pt"})
+    with everything_logged(caplog):
+        load_model(str(checkpoint), style="embedded")
+        assert not caplog.messages
+        save_file({**weights, "a.weight": torch.ones(2)}, checkpoint / "model.safetensors", metadata={"format": "pt"})
+        load_model(str(checkpoint), style="embedded")
+    [line] = caplog.messages
+    assert line.endswith("left out of the checkpoint: a.weight, first of 1 tensors that the model does not have")
+    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize(
@@ -66,21 +113,29 @@ def test_a_cut_off_file_is_named(checkpoint: Path, capsys: pytest.CaptureFixture
         ({"rope_scaling": {"rope_type": "longrope"}}, "its RoPE (longrope)"),
         ({"rope_parameters": {"full_attention": {"rope_type": "dynamic"}}}, "its RoPE (dynamic)"),
         ({"model_type": "t5", "is_encoder_decoder": True}, "encoder-decoder"),
+        ({"layer_types": 5}, "its layer_types should be a list, not 5"),
+        ({"layer_types": [5]}, "it has layers of type 5"),
+        ({"model_type": ["llama"]}, "cannot be loaded: unhashable type: 'list'"),
+        ({"hidden_size": "x"}, "Field 'hidden_size' expected int, got str"),
+        ({"num_attention_heads": 7}, "hidden size (160) is not a multiple of the number of attention heads (7)"),
+        ({"hidden_act": "nope"}, "its config.json builds no model: 'nope'"),
+        (
+            {"vocab_size": 70},
+            "of other sizes than config.json says, first of 1: model.embed_tokens.weight is (67, 160)",
+        ),
     ],
 )
-def test_an_unsupported_architecture_is_refused_by_name_and_reason(
+def test_a_config_that_cannot_be_served_is_refused_by_name_and_reason(
     changes: dict[str, object], reason: str, checkpoint: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = checkpoint / "config.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    change_config(checkpoint, **changes)
     assert reason in complaint(capsys, checkpoint)
 
 
 def test_a_model_type_that_transformers_does_not_know_is_refused(
     checkpoint: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = checkpoint / "config.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "model_type": "never_heard_of"}))
+    change_config(checkpoint, model_type="never_heard_of")
     assert "never_heard_of" in complaint(capsys, checkpoint)
 
 

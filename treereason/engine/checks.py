@@ -7,8 +7,10 @@ tokens run with the real weights against transformers' own `eager` attention.
 from __future__ import annotations
 
 import json
+import logging
+import re
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,8 +22,9 @@ if TYPE_CHECKING:
 
 LAYER_TYPES = {"full_attention", "sliding_attention"}
 POSITION_DEPENDENT_ROPE = {"dynamic", "longrope"}
-ALIBI = {"bloom", "mpt"}
+ALIBI = ("bloom", "mpt")
 TOLERANCE = {"float32": 1e-4, "float16": 2e-2, "bfloat16": 1e-1}
+_log = logging.getLogger(__name__)
 
 
 def check_checkpoint(name: str) -> None:
@@ -67,7 +70,10 @@ def refusal(config: dict[str, Any]) -> str | None:
         return "its attention adds ALiBi biases, which the tree's does not know"
     if text.get("attention_chunk_size"):
         return f"its attention is cut into chunks of {text['attention_chunk_size']} tokens"
-    if other := sorted(set(text.get("layer_types") or ()) - LAYER_TYPES):
+    layer_types = text.get("layer_types") or ()
+    if not isinstance(layer_types, list | tuple):
+        return f"its layer_types should be a list, not {layer_types!r}"
+    if other := sorted({str(layer_type) for layer_type in layer_types} - LAYER_TYPES):
         return f"it has layers of type {', '.join(other)}; served are {', '.join(sorted(LAYER_TYPES))}"
     rope_types = _rope_types(text.get("rope_parameters")) | _rope_types(text.get("rope_scaling"))
     if found := rope_types & POSITION_DEPENDENT_ROPE:
@@ -80,7 +86,10 @@ def tensor_names(folder: Path) -> set[str]:
     index = folder / "model.safetensors.index.json"
     files = [folder / "model.safetensors"]
     if index.is_file():
-        files = sorted({folder / file for file in json.loads(index.read_text())["weight_map"].values()})
+        try:
+            files = sorted({folder / file for file in json.loads(index.read_text("utf-8"))["weight_map"].values()})
+        except (ValueError, TypeError, LookupError, AttributeError):
+            raise UserError(f"{index}: holds no weight_map from tensors to files: it is broken") from None
     return {name for file in files for name in _header(file) if name != "__metadata__"}
 
 
@@ -105,6 +114,36 @@ def check_tensors(name: str, expected: Iterable[str], tied: Iterable[str], folde
     missing = sorted(wanted - present)
     if missing and present <= wanted | set(tied):
         raise UserError(f"model.name={name}: the checkpoint lacks {len(missing)} of its tensors, first {missing[0]}")
+
+
+def check_loaded(name: str, known: Iterable[str], info: Mapping[str, Any], *, quantised: bool) -> None:
+    """Refuse what transformers loaded in part only, and log what else it left out of a checkpoint.
+
+    known: the model's tensors; info: transformers' report. Raises UserError.
+    """
+    if mismatched := sorted(info["mismatched_keys"]):
+        tensor, stored, wanted = mismatched[0]
+        raise UserError(
+            f"model.name={name}: the checkpoint's tensors are of other sizes than config.json says, "
+            f"first of {len(mismatched)}: {tensor} is {tuple(stored)}, not {tuple(wanted)}"
+        )
+    if missing := sorted(info["missing_keys"]):
+        raise UserError(f"model.name={name}: the checkpoint lacks {len(missing)} of its tensors, first {missing[0]}")
+    left_over = sorted(info["unexpected_keys"])
+    if left_over and quantised:  # such as scales, and then weights are wrong
+        raise UserError(
+            f"model.name={name}: transformers does not know this quantisation: it leaves out {len(left_over)} of the "
+            f"checkpoint's tensors, first {left_over[0]}"
+        )
+    own = {_in_any_layer(tensor) for tensor in known}
+    if of_layers := [tensor for tensor in left_over if _in_any_layer(tensor) in own]:
+        raise UserError(
+            f"model.name={name}: the checkpoint has more layers than config.json says: left out would be "
+            f"{of_layers[0]}, first of {len(of_layers)} tensors"
+        )
+    if left_over:
+        left_out = f"{left_over[0]}, first of {len(left_over)} tensors that the model does not have"
+        _log.warning("model.name=%s: left out of the checkpoint: %s", name, left_out)
 
 
 def self_check(name: str, model: Model) -> None:
@@ -137,6 +176,11 @@ def self_check(name: str, model: Model) -> None:
         )
 
 
+def _in_any_layer(tensor: str) -> str:
+    """A tensor's name without the number of its layer."""
+    return re.sub(r"\.\d+\.", ".*.", tensor, count=1)
+
+
 def _rope_types(rope: Any) -> set[str]:
     """RoPE types in a config, which may hold one set of parameters or one for each layer type."""
     if not isinstance(rope, dict):
@@ -154,12 +198,11 @@ def _header(path: Path) -> dict[str, Any]:
         size = struct.unpack("<Q", length)[0] if len(length) == 8 else 0
         total = path.stat().st_size
         try:
-            header = json.loads(file.read(size)) if 0 < size <= total - 8 else None
-        except ValueError:
-            header = None
-    if not isinstance(header, dict):
-        raise UserError(f"{path}: is no safetensors file, or was cut off")
-    ends = [tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__"]
-    if 8 + size + max(ends, default=0) > total:
-        raise UserError(f"{path}: is cut off: {total:,} bytes of {8 + size + max(ends):,}")
+            header: dict[str, Any] = json.loads(file.read(size)) if 0 < size <= total - 8 else {}
+            ends = [tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__"]
+            end = 8 + size + max(ends)
+        except (ValueError, TypeError, LookupError, AttributeError):
+            raise UserError(f"{path}: is no safetensors file, or was cut off") from None
+    if end > total:
+        raise UserError(f"{path}: is cut off: {total:,} bytes of {end:,}")
     return header

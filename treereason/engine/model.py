@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ from transformers.utils.logging import disable_progress_bar
 from treereason.core import Prompt, UserError
 from treereason.engine import attention
 from treereason.engine.attention import Attention, Tree, TreeStep
-from treereason.engine.checks import check_architecture, check_quantisation, check_tensors, self_check
+from treereason.engine.checks import check_architecture, check_loaded, check_quantisation, check_tensors, self_check
 from treereason.engine.packed import pack_linears
 
+MAX_ERROR = 300
 EMBEDDED = Path(__file__).resolve().parent.parent / "embedded"
 
 
@@ -132,14 +134,15 @@ def load_model(name: str, *, style: str, dtype: str = "auto", device: str = "aut
     if device != "cpu" and not torch.cuda.is_available():
         raise UserError(f"model.device={device}: torch finds no such device; use model.device=cpu")
     # Retries and reports of many lines would bury the one line below that says the same.
-    for chatty in ("huggingface_hub", "transformers.modeling_utils", "transformers.quantizers.auto"):
+    for chatty in ("huggingface_hub", "transformers.quantizers.auto"):
         logging.getLogger(chatty).setLevel(logging.ERROR)
+    logging.getLogger("transformers.modeling_utils").disabled = True  # at a level of its own it reports on sharding
     disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         config = AutoConfig.from_pretrained(location, trust_remote_code=False)
         tokenizer = AutoTokenizer.from_pretrained(location, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        raise UserError(f"model.name={name}: {_first_line(error)}") from None
+    except Exception as error:  # of any type: transformers stumbles over what a user's files hold; so below
+        raise UserError(f"model.name={name}: its config or tokenizer cannot be loaded: {_one_line(error)}") from None
     if style == "chat" and not getattr(tokenizer, "chat_template", None):
         raise UserError(f"model.name={name}: its tokenizer has no chat template; use model.style=plain")
     if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
@@ -149,8 +152,11 @@ def load_model(name: str, *, style: str, dtype: str = "auto", device: str = "aut
     quantisation = getattr(config, "quantization_config", None)
     check_quantisation(name, quantisation)
     if Path(location).is_dir():
-        with torch.device("meta"):
-            skeleton = network_class(config)
+        try:
+            with torch.device("meta"):
+                skeleton = network_class(config)
+        except Exception as error:
+            raise UserError(f"model.name={name}: its config.json builds no model: {_one_line(error)}") from None
         check_tensors(name, skeleton.state_dict(), skeleton.all_tied_weights_keys, Path(location))
     try:
         loaded: Any = AutoModelForCausalLM.from_pretrained(
@@ -159,18 +165,13 @@ def load_model(name: str, *, style: str, dtype: str = "auto", device: str = "aut
             use_safetensors=True,
             trust_remote_code=False,
             output_loading_info=True,
+            ignore_mismatched_sizes=True,  # refused by name below
             device_map={"": device} if quantisation else None,  # may not be moved afterwards
         )
-    except (ImportError, OSError, RuntimeError, ValueError) as error:
-        raise UserError(f"model.name={name}: transformers cannot load it: {_first_line(error)}") from None
+    except Exception as error:
+        raise UserError(f"model.name={name}: transformers cannot load it: {_one_line(error)}") from None
     network, info = loaded
-    if missing := sorted(info["missing_keys"]):
-        raise UserError(f"model.name={name}: the checkpoint lacks {len(missing)} of its tensors, first {missing[0]}")
-    if quantisation and (left_over := sorted(info["unexpected_keys"])):  # such as scales, and then weights are wrong
-        raise UserError(
-            f"model.name={name}: transformers does not know this quantisation: it leaves out {len(left_over)} of the "
-            f"checkpoint's tensors, first {left_over[0]}"
-        )
+    check_loaded(name, network.state_dict(), info, quantised=bool(quantisation))
     if not quantisation:
         network = network.to(device)
     if device != "cpu":
@@ -181,5 +182,5 @@ def load_model(name: str, *, style: str, dtype: str = "auto", device: str = "aut
     return model
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+def _one_line(error: Exception) -> str:
+    return textwrap.shorten(str(error), MAX_ERROR) or type(error).__name__
