@@ -50,6 +50,10 @@ def runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Runs:
     (tmp_path / "bloom").mkdir()
     (tmp_path / "bloom/config.json").write_text('{"model_type": "bloom"}')
     (tmp_path / "broken.py").write_text("def f(:")
+    (tmp_path / "conf/task").mkdir(parents=True)
+    (tmp_path / "conf/task/bad.yaml").write_text("name: [")
+    (tmp_path / "conf/task/bytes.yaml").write_bytes(b"\xff")
+    (tmp_path / "conf/task/lost.yaml").write_text("defaults: [nowhere]")
     return seen
 
 
@@ -101,6 +105,13 @@ MISTAKES: dict[str, tuple[str | tuple[str, ...], str]] = {
     "architecture": (("model=transformers", "model.name=./bloom"), "model.name=./bloom: bloom cannot be served"),
     "style": (("task=./mine.py", "model.style=fancy"), "model.style=fancy: should be 'embedded', 'chat' or 'plain'"),
     "word": ("sorting", "sorting: is no option: write OPTION=VALUE"),
+    "no name": ("=3", "=3: is no option: write OPTION=VALUE"),
+    "added without name": ("+=3", "+=3: is no option: write OPTION=VALUE"),
+    "deleted without name": ("~", "~: is no option: write OPTION=VALUE"),
+    "null folder": ("hydra.run.dir=null", "Error merging override hydra.run.dir=null"),
+    "broken yaml": (("--config-dir=conf", "task=bad"), 'conf/task/bad.yaml", line 1, column 8'),
+    "yaml that is no text": (("--config-dir=conf", "task=bytes"), "cannot be composed: 'utf-8' codec can't decode"),
+    "yaml without its default": (("--config-dir=conf", "task=lost"), "In 'task/lost': Could not load 'task/nowhere'"),
     "flag": ("--mutlirun", "--mutlirun: no such flag; did you mean --multirun?"),
     "grammar": ("task.path=[a", "task.path=[a: cannot be read; quote a value"),
     "interpolation": ("task.path=${nowhere}", "task.path: Interpolation key 'nowhere' not found"),
@@ -166,6 +177,12 @@ def test_options_reach_the_run(runs: Runs) -> None:
     assert [problem.input for problem in run["problems"]] == [[2, 1]]
     assert run["scorer"] == "treereason.tasks.sorting:SCORERS.sorting_errors"
     assert "seed: 3" in Path("runs/a/.hydra/config.yaml").read_text()
+
+
+def test_of_one_option_the_last_value_counts_and_earlier_ones_do_no_harm(runs: Runs) -> None:
+    assert cli.main(["hydra.run.dir=null", "seed=1", "hydra.run.dir=last", "seed=2"]) == 0
+    (run,) = runs
+    assert (run["in"].name, run["config"].seed, run["overrides"]) == ("last", 2, ("seed=2",))
 
 
 @pytest.mark.parametrize(

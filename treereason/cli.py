@@ -18,7 +18,6 @@ from typing import Any, NoReturn, cast
 import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
@@ -108,10 +107,15 @@ def _compose(overrides: Overrides, job: list[str]) -> dict[str, Any]:
     """The job's configuration in plain values; whatever hydra would stumble over is a UserError."""
     try:
         config = hydra.compose("config", job, return_hydra_config=True)
-    except (HydraException, OmegaConfBaseException) as error:
-        base = hydra.compose("config", overrides.choices_only(job), return_hydra_config=True)
-        overrides.check_keys(job, _plain(base, resolve=False))
-        raise UserError(_one_line(error)) from None
+    except Exception as error:  # hydra's own, and whatever it lets through from files that cannot be read
+        try:
+            base = _plain(hydra.compose("config", overrides.choices_only(job), return_hydra_config=True), resolve=False)
+        except Exception:
+            pass  # the chosen files are what is broken
+        else:
+            overrides.check_keys(job, base)
+        cause = error if str(error) else error.__cause__ or error
+        raise UserError(f"the configuration cannot be composed: {_one_line(cause)}") from None
     for key in ("hydra.run.dir", "hydra.sweep.dir"):
         _check_folder(key, config)
     with open_dict(config):
@@ -238,7 +242,7 @@ def _shows(flags: argparse.Namespace) -> bool:
     return bool(flags.cfg or flags.info or flags.hydra_help or flags.shell_completion)
 
 
-def _one_line(error: Exception) -> str:
+def _one_line(error: BaseException) -> str:
     return " ".join(line.strip() for line in str(error).splitlines() if line.strip())
 
 

@@ -38,8 +38,8 @@ class Overrides:
             self._check_choice(override)
 
     def texts(self) -> list[str]:
-        """All overrides, as hydra reads them."""
-        return [str(override.input_line) for override in self._parsed]
+        """All overrides, as hydra reads them; of one option the last, for hydra stumbles over values since replaced."""
+        return list({override.get_key_element(): str(override.input_line) for override in self._parsed}.values())
 
     def jobs(self) -> list[list[str]]:
         """The overrides of every run: one list, or in a multirun one for each combination."""
@@ -72,12 +72,12 @@ class Overrides:
                 raise UserError(f"{key}: no such option{_chosen(key, config)}; {hint}")
 
     def _parse(self, text: str) -> Override:
-        if "=" not in text and not text.startswith("~"):
+        key = text.partition("=")[0]
+        if not key.strip("+~ ") or ("=" not in text and not text.startswith("~")):
             raise UserError(f"{text}: is no option: write OPTION=VALUE, such as task=sorting; see `treereason --help`")
         try:
             return OverridesParser.create(config_loader=self._loader).parse_overrides([text])[0]
         except HydraException:
-            key = text.partition("=")[0]
             raise UserError(f"{text}: cannot be read; quote a value with special characters: '{key}=\"...\"'") from None
 
     def _with_files(self, override: Override) -> Override:
