@@ -81,6 +81,8 @@ def test_every_shipped_task_names_a_scorer_that_loads(choice: str) -> None:
         ({"scorer": ""}, "scorer="),
         ({"engine": {"max_branches": 0}}, "engine.max_branches=0"),
         ({"engine": {"kv_tokens": 0}}, "engine.kv_tokens=0"),
+        ({"engine": {"kv_tokens": 10**11}}, "engine.kv_tokens=100000000000: should be less than or equal to 268435456"),
+        ({"engine": {"threads": 999_999}}, "engine.threads=999999: should be less than or equal to 1024"),
         ({"engine": {"branches": 1}}, "no option is called engine.branches"),
         ({"model": {"name": "x", "device": "tpu"}}, "model.device=tpu"),
         ({"model": {"name": "x", "dtype": "int8"}}, "model.dtype=int8"),

@@ -10,6 +10,9 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, Validatio
 
 from treereason.core import UserError
 
+KV_TOKENS_LIMIT = 2**28  # more than memories hold; the pool lists its pages, and plans number its slots in int32
+THREADS_LIMIT = 1024  # OpenMP dies where the system refuses it a thread
+
 Count = Annotated[int, Field(ge=1)]
 Style = Literal["embedded", "chat", "plain"]
 
@@ -67,9 +70,9 @@ class EngineConfig(_Strict):
     max_branches: Count = 256
     parallel_problems: Count = 64
     prefill_tokens: Count = 2048
-    kv_tokens: Count | None = None
+    kv_tokens: Annotated[int, Field(ge=1, le=KV_TOKENS_LIMIT)] | None = None
     kv_gib: Annotated[float, Field(gt=0)] | None = None
-    threads: Count | None = None
+    threads: Annotated[int, Field(ge=1, le=THREADS_LIMIT)] | None = None
     deterministic: bool = False
     profile: bool = False
 
