@@ -35,7 +35,7 @@ def runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Runs:
     def run_experiment(job: Job, model: object, folder: Path) -> dict[str, Any]:
         assert model == "the model"
         seen.append({**vars(job), "in": folder})
-        (folder / "summary.json").write_text("{}")
+        (folder / "results.jsonl").write_text("{}")
         seen.ends()
         return {"status": seen.status}
 

@@ -17,6 +17,7 @@ import torch
 
 from treereason import events, experiment
 from treereason.cli import main
+from treereason.core import UserError
 from treereason.record.journal import read
 from treereason.record.results import Results
 
@@ -46,6 +47,12 @@ def test_the_kv_pool_is_sized_by_the_memory_of_its_device(device: str, monkeypat
     config: Any = SimpleNamespace(engine=SimpleNamespace(kv_tokens=None, kv_gib=None))
     model: Any = SimpleNamespace(device=torch.device(device), kv_bytes_per_token=1_000)
     assert experiment._kv_tokens(config, model) == {"cpu": 1_000, "cuda": 2_000}[device]
+
+
+def test_more_kv_than_any_memory_holds_is_refused() -> None:
+    config: Any = SimpleNamespace(engine=SimpleNamespace(kv_tokens=None, kv_gib=1e308))
+    with pytest.raises(UserError, match=r"engine.kv_gib=1e.308: more than 268,435,456 tokens"):
+        experiment._kv_tokens(config, SimpleNamespace(kv_bytes_per_token=1_000))  # type: ignore[arg-type]
 
 
 def test_a_run_leaves_results_a_summary_and_a_journal(tmp_path: Path) -> None:

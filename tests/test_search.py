@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -233,6 +234,10 @@ def _raises_at_once(tree: Tree) -> Any:  # noqa: ARG001
     raise ValueError("boom")
 
 
+async def _exits(tree: Tree) -> Any:  # noqa: ARG001
+    sys.exit("enough")
+
+
 async def _does_not_end(tree: Tree) -> Any:
     try:
         await asyncio.sleep(0)
@@ -248,6 +253,7 @@ async def _does_not_end(tree: Tree) -> Any:
         (_returns_a_text, "search: run returned str: return a Thought or None"),
         (_is_not_async, "search: AttributeError: 'NoneType' object has no attribute 'send'"),
         (_raises_at_once, "search: ValueError: boom"),
+        (_exits, "search: SystemExit: enough"),
         (
             _does_not_end,
             "search: it awaited something else than the tree: a search may only await the tree's primitives",

@@ -168,7 +168,7 @@ def _job(config: DictConfig) -> None:
             from treereason.experiment import load, run_experiment
 
             model = load(job.config)
-        if (folder / "summary.json").exists():
+        if (folder / "results.jsonl").exists():
             print(f"treereason: {folder} holds an earlier run; its results are replaced", file=sys.stderr)  # noqa: T201
         job = replace(job, program=_program(), overrides=tuple(_typed(hydra_config.overrides.task, job.config)))
         summary = run_experiment(job, model, folder)

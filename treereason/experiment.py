@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from treereason import events, plugins
-from treereason.config import Config, RemoteModelConfig
+from treereason.config import KV_TOKENS_LIMIT, Config, RemoteModelConfig
 from treereason.core import Sampling, Search, UserError
 from treereason.display.modes import display
 from treereason.engine.engine import PAGE_SIZE, Engine
@@ -153,6 +153,10 @@ def _kv_tokens(config: Config, model: Model) -> int:
     if config.engine.kv_tokens is not None:
         return config.engine.kv_tokens
     if config.engine.kv_gib is not None:
+        if config.engine.kv_gib * 1024**3 > KV_TOKENS_LIMIT * model.kv_bytes_per_token:
+            raise UserError(
+                f"engine.kv_gib={config.engine.kv_gib:g}: more than {KV_TOKENS_LIMIT:,} tokens of KV; give less"
+            )
         return max(PAGE_SIZE, int(config.engine.kv_gib * 1024**3) // model.kv_bytes_per_token)
     on_gpu = model.device.type == "cuda"
     free_bytes = torch.cuda.mem_get_info(model.device)[0] if on_gpu else _free_memory_bytes()

@@ -76,7 +76,7 @@ class _Run:
             else:
                 self.error = f"search: run returned {type(stop.value).__name__}: return a Thought or None"
             return None
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             self.error = _failure("search", error)
             return None
         if isinstance(wait, Wait):
@@ -86,7 +86,7 @@ class _Run:
 
     def close(self) -> None:
         # Its problem is over, whatever a search does that is told to end.
-        with suppress(Exception):
+        with suppress(Exception, SystemExit):
             if self._coroutine is not None:
                 self._coroutine.close()
 
@@ -206,7 +206,7 @@ class Runner:
             samples = explorer.single_samples()
             solved = best is not None and bool(self._task.solved(problem, best.answer))
             samples_solved = tuple(bool(self._task.solved(problem, t.answer)) for t in samples)
-        except Exception as broken:
+        except (Exception, SystemExit) as broken:
             error = error or _failure("task", broken)
         self._emit(
             events.ProblemDone(
@@ -228,5 +228,5 @@ class Runner:
         )
 
 
-def _failure(part: str, error: Exception) -> str:
+def _failure(part: str, error: BaseException) -> str:
     return f"{part}: {type(error).__name__}: {error}"

@@ -145,7 +145,7 @@ class Explorer:
         thought.status = Status.DECODED
         try:
             thought.answer = self._task.parse(thought)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             self._fail(thought, f"parse: {type(error).__name__}: {error}")
             return
         self._emit(
