@@ -10,8 +10,8 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
-from treereason.core import Decoded, Expansion, Prompt, Sampling
-from treereason.engine.attention import TreeStep
+from treereason.core import Decoded, Expansion, Prompt, Sampling, UserError
+from treereason.engine.attention import KVCache, TreeStep
 from treereason.engine.engine import Engine
 from treereason.engine.model import Model
 
@@ -296,3 +296,10 @@ def test_deterministic_mode_answers_as_the_fast_one(tiny_model: Build) -> None:
 def test_a_pool_never_holds_more_tokens_than_it_was_given(tiny_model: Build) -> None:
     engine = make_engine(tiny_model("llama")[0], kv_tokens=47)
     assert engine.forest.pool.num_pages * 16 == 32
+
+
+def test_a_kv_pool_larger_than_memory_is_a_line_with_its_option() -> None:
+    cache = KVCache(num_pages=2**44, page_size=16)
+    one = torch.zeros(1, 2, 32)
+    with pytest.raises(UserError, match=f"engine.kv_tokens={2**48}: KV of so many tokens does not fit into memory"):
+        cache.store(0, torch.tensor([0]), one, one)

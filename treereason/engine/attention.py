@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from transformers import AttentionInterface
 
+from treereason.core import UserError
 from treereason.engine.forest import Forest, Node
 from treereason.kernels.invariant_path import InvariantPath
 from treereason.kernels.plan import Int32, Plan, kv_pool, make_plan
@@ -47,9 +48,15 @@ class KVCache:
         """Put key and value [N, Hkv, D] into slots [N] and return the layer's pools."""
         if layer not in self._layers:
             num_slots = self.num_pages * self.page_size
-            keys, values = (
-                kv_pool(num_slots, x.shape[1], x.shape[2], dtype=x.dtype, device=x.device) for x in (key, value)
-            )
+            try:
+                keys, values = (
+                    kv_pool(num_slots, x.shape[1], x.shape[2], dtype=x.dtype, device=x.device) for x in (key, value)
+                )
+            except RuntimeError as error:  # torch's, on any device
+                raise UserError(
+                    f"engine.kv_tokens={num_slots}: KV of so many tokens does not fit into memory at layer {layer}; "
+                    "give less"
+                ) from error
             self._layers[layer] = keys, values
         keys, values = self._layers[layer]
         keys[slots] = key
