@@ -75,9 +75,7 @@ class GenerateEngine:
         first = self._waiting[0]
         served = [first]
         if self._batched:
-            served = [
-                e for e in self._waiting if (len(e.children), e.sampling) == (len(first.children), first.sampling)
-            ]
+            served = [expansion for expansion in self._waiting if _kind(expansion) == _kind(first)]
         self._waiting = [expansion for expansion in self._waiting if expansion not in served]
         return self._generate(served), None
 
