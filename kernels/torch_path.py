@@ -7,45 +7,23 @@ in place by torch's blocked attention, so the number of torch calls does not gro
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from functools import cached_property
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
+from treereason.kernels.pieces import LARGE_PRODUCT, Int, Pieces, cut_pieces
 from treereason.kernels.plan import Int32, Plan
 
-Int = npt.NDArray[np.signedinteger[Any]]
-ROW_BLOCK = 64
-ALONE_PRODUCT = 4096
 ALONE_TOKENS = 512
 BLOCKED_ROWS = 256
 BLOCKED_PRODUCT = 1 << 22
 """In 16 bits torch's blocked attention wins from so many rows on, and for few multiplications; in float32 always
 (docs/log.md)."""
 GATHERED_BYTES = 1 << 20
-"""What is gathered at once: it should still be in the processor's cache when it is multiplied (docs/log.md)."""
-
-
-@dataclass(frozen=True)
-class _Pieces:
-    """Piece i is the tokens [first, first + tokens) of a node, attended by rows [lo, hi).
-
-    causal: row lo + i sees the tokens up to first + i; otherwise, unless a mask is made, rows see all.
-    """
-
-    node: Int32
-    lo: Int32
-    hi: Int32
-    first: Int32
-    tokens: Int32
-    causal: Int32
-
-    def take(self, index: Int) -> _Pieces:
-        return _Pieces(*(column[index] for column in vars(self).values()))
+SCORE_BYTES = 2 << 20
+"""What is gathered, and how many scores are made, at once: they should stay in the processor's cache (docs/log.md)."""
 
 
 class _Group:
@@ -56,7 +34,7 @@ class _Group:
     causal: the one piece is a square that each row sees up to its own token.
     """
 
-    def __init__(self, plan: Plan, pieces: _Pieces) -> None:
+    def __init__(self, plan: Plan, pieces: Pieces) -> None:
         below = pieces.hi - pieces.lo
         num_rows, num_tokens = int(below.max()), int(pieces.tokens.max())
         self.shape = len(below), num_rows, num_tokens
@@ -97,32 +75,40 @@ class _Group:
         age = np.where((offset < self._tokens[:, None])[:, None, :], age, -1)
         return torch.from_numpy(age)[:, None, :, None, :]
 
-    def read(self, pool: torch.Tensor) -> Iterator[tuple[slice, torch.Tensor]]:
-        """The group's keys or values [M * Hkv, n, D] in blocks (where, block): in place when consecutive."""
-        num_slots, num_kv_heads, head_dim = pool.shape
-        num_matrices, num_tokens = self.shape[0] * num_kv_heads, self.shape[2]
+    def blocks(self, num_kv_heads: int, num_groups: int, kv_bytes: int) -> Iterator[tuple[slice, slice]]:
+        """Which nodes and KV heads to attend at a time, in order; kv_bytes: of one key of one head.
+
+        Many nodes are cut by what they gather, one node by its scores.
+        """
+        num_nodes, num_rows, num_tokens = self.shape
+        every = slice(None)
+        if num_nodes > 1:
+            step = max(1, GATHERED_BYTES // (num_kv_heads * num_tokens * kv_bytes))
+            yield from ((slice(i, i + step), every) for i in range(0, num_nodes, step))
+        else:
+            step = max(1, SCORE_BYTES // (4 * num_rows * num_groups * num_tokens))
+            yield from ((every, slice(i, i + step)) for i in range(0, num_kv_heads, step))
+
+    def read(self, pool: torch.Tensor, nodes: slice = slice(None), heads: slice = slice(None)) -> torch.Tensor:
+        """Keys or values [nodes * heads, n, D] of a pool: in place when consecutive."""
         by_head = pool.transpose(0, 1)
         if isinstance(self.slots, slice):
-            yield slice(0, num_matrices), by_head[:, self.slots]
-            return
-        by_slot = by_head.reshape(-1, head_dim)
+            return by_head[heads, self.slots]
+        num_slots, num_kv_heads, head_dim = pool.shape
         key = num_slots, num_kv_heads
         if key not in self._pool_index:
             head = torch.arange(num_kv_heads)[:, None] * num_slots
-            self._pool_index[key] = (self.slots.view(self.shape[0], 1, -1) + head).view(num_matrices, -1)
-        index = self._pool_index[key]
-        step = max(1, GATHERED_BYTES // (num_tokens * head_dim * pool.element_size()))
-        for start in range(0, num_matrices, step):
-            where = slice(start, min(start + step, num_matrices))
-            yield where, by_slot.index_select(0, index[where].view(-1)).view(-1, num_tokens, head_dim)
+            self._pool_index[key] = self.slots.view(self.shape[0], 1, -1) + head
+        index = self._pool_index[key][nodes, heads]  # [nodes, heads, n]
+        return by_head.reshape(-1, head_dim).index_select(0, index.reshape(-1)).view(-1, self.shape[2], head_dim)
 
 
 class _Read:
     """The groups of a plan and how their partial results merge."""
 
-    def __init__(self, plan: Plan, pieces: _Pieces) -> None:
+    def __init__(self, plan: Plan, pieces: Pieces) -> None:
         rows, tokens = _coarse(pieces.hi - pieces.lo), _coarse(pieces.tokens)
-        alone = (rows * tokens > ALONE_PRODUCT) | (pieces.tokens >= ALONE_TOKENS) | (pieces.causal > 0)
+        alone = (rows * tokens > LARGE_PRODUCT) | (pieces.tokens >= ALONE_TOKENS) | (pieces.causal > 0)
         key = np.where(alone, -1 - np.arange(len(alone)), rows * 2**31 + tokens)
         _, which = np.unique(key, return_inverse=True)
         order = np.argsort(which, kind="stable")
@@ -135,18 +121,40 @@ class _Read:
             table = _merge_table(np.concatenate([group.partial_row for group in self.groups]), plan.num_rows)
             self.index, self.absent = table
 
+    def merge(
+        self, outs: list[torch.Tensor], lses: list[torch.Tensor], sinks: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Of every group's out [M * R, Hkv, G, D] and lse [M * R, Hkv, G]: each row's out and lse, float32.
+
+        sinks: [Hkv, G] or None.
+        """
+        if self.stacked:
+            lse_path = torch.stack(lses)  # [path, N, Hkv, G]
+        else:
+            lse_path = torch.cat(lses)[self.index]
+            if self.absent is not None:
+                lse_path.masked_fill_(self.absent[..., None, None], float("-inf"))
+        entries = lse_path if sinks is None else torch.cat([lse_path, sinks.expand(1, *lse_path.shape[1:])])
+        weights = entries.softmax(dim=0)
+        lse = entries.amax(dim=0).sub_(weights.amax(dim=0).log_())
+        of_path = outs if self.stacked else torch.cat(outs)[self.index].unbind()
+        out = of_path[0] * weights[0, ..., None]
+        for part, weight in zip(of_path[1:], weights[1:], strict=sinks is None):
+            out.addcmul_(part, weight[..., None])
+        return out.contiguous(), lse
+
 
 class TorchPath:
     """A plan made ready for torch; built once a step, called once a layer."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self._whole = _Read(plan, _pieces(plan, masks=False))
+        self._whole = _Read(plan, cut_pieces(plan, masks=False))
         self._max_age = max(group.max_age for group in self._whole.groups)
 
     @cached_property
     def _masked(self) -> _Read:
-        return _Read(self._plan, _pieces(self._plan, masks=True))
+        return _Read(self._plan, cut_pieces(self._plan, masks=True))
 
     def __call__(
         self,
@@ -174,68 +182,12 @@ class TorchPath:
                 out, lse = _blocked(group, q_heads, k, v, scale)
             else:
                 out, lse = _partial(group, q_heads, k, v, scale, window, softcap)
-            outs.append(out.reshape(-1, num_heads, head_dim))
-            lses.append(lse.reshape(-1, num_heads))
+            outs.append(out)
+            lses.append(lse)
         if read.stacked and len(outs) == 1 and sinks is None:
-            return outs[0].to(q.dtype), lses[0]
-        if read.stacked:
-            lse_path = torch.stack(lses, dim=1)  # [N, path, Hq]
-            out_path = torch.stack(outs, dim=1)  # [N, path, Hq, D]
-        else:
-            lse_path = torch.cat(lses)[read.index]
-            if read.absent is not None:
-                lse_path.masked_fill_(read.absent[..., None], float("-inf"))
-            out_path = torch.cat(outs)[read.index]
-        lse = lse_path.logsumexp(dim=1)
-        if sinks is not None:
-            lse = torch.logaddexp(lse, sinks.float())
-        weight = torch.exp(lse_path - lse[:, None])
-        out = out_path.mul_(weight[..., None]).sum(dim=1)
-        return out.to(q.dtype), lse
-
-
-def _pieces(plan: Plan, *, masks: bool) -> _Pieces:
-    """Every node that a row reads, cut where that saves work.
-
-    Without masks, a long node with many new tokens of its own is cut into what its rows see whole, the square of its
-    new tokens, and what the rows below it see. With masks, its rows are cut into blocks that leave out the tokens
-    after them.
-    """
-    node = np.flatnonzero((plan.node_hi > plan.node_lo) & (plan.node_tokens > 0)).astype(np.int32)
-    lo, hi, tokens = plan.node_lo[node], plan.node_hi[node], plan.node_tokens[node]
-    zero = np.zeros_like(node)
-    pieces = _Pieces(node, lo, hi, zero, tokens, zero)
-    large = (hi - lo > 2 * ROW_BLOCK) if masks else ((hi - lo) * tokens > ALONE_PRODUCT)
-    large &= plan.row_position[lo] < plan.node_start[node] + tokens - 1  # its own rows, and more than one
-    if not large.any():
-        return pieces
-    cut: list[tuple[int, int, int, int, int, int]] = []
-    for i in np.flatnonzero(large).tolist():
-        cut += _blocks(plan, int(node[i])) if masks else _square(plan, int(node[i]))
-    kept = vars(pieces.take(np.flatnonzero(~large))).values()
-    return _Pieces(*np.concatenate([np.stack(list(kept), axis=1), np.array(cut, dtype=np.int32)]).T)
-
-
-def _square(plan: Plan, node: int) -> list[tuple[int, int, int, int, int, int]]:
-    lo, hi, tokens = int(plan.node_lo[node]), int(plan.node_hi[node]), int(plan.node_tokens[node])
-    end = int(plan.node_start[node]) + tokens
-    own = int((plan.row_position[lo:hi] < end).sum())
-    old = tokens - own
-    pieces = [(node, lo, lo + own, old, own, 1)]
-    if old:
-        pieces.append((node, lo, lo + own, 0, old, 0))
-    if lo + own < hi:
-        pieces.append((node, lo + own, hi, 0, tokens, 0))
-    return pieces
-
-
-def _blocks(plan: Plan, node: int) -> list[tuple[int, int, int, int, int, int]]:
-    pieces = []
-    for lo in range(int(plan.node_lo[node]), int(plan.node_hi[node]), ROW_BLOCK):
-        hi = min(lo + ROW_BLOCK, int(plan.node_hi[node]))
-        visible = int(plan.row_position[lo:hi].max() - plan.node_start[node]) + 1
-        pieces.append((node, lo, hi, 0, min(visible, int(plan.node_tokens[node])), 0))
-    return pieces
+            return outs[0].reshape(q.shape).to(q.dtype), lses[0].reshape(num_rows, num_heads)
+        out, lse = read.merge(outs, lses, None if sinks is None else sinks.float().view(num_kv_heads, -1))
+        return out.view(q.shape).to(q.dtype), lse.view(num_rows, num_heads)
 
 
 def _coarse(count: Int32) -> Int:
@@ -252,16 +204,16 @@ def _as_slice(index: Int32) -> torch.Tensor | slice:
 
 
 def _merge_table(partial_row: Int32, num_rows: int) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """For every row the partial results of its path, [N, longest path] padded with 0, and which are absent if any."""
+    """For every row the partial results of its path, [longest path, N] padded with 0, and which are absent if any."""
     real = np.flatnonzero(partial_row >= 0)
     order = real[np.argsort(partial_row[real], kind="stable")]
     row = partial_row[order]
     count = np.bincount(row, minlength=num_rows)
     rank = np.arange(len(order)) - np.repeat(np.cumsum(count) - count, count)
-    index = np.zeros((num_rows, int(count.max())), dtype=np.int64)
+    index = np.zeros((int(count.max()), num_rows), dtype=np.int64)
     absent = np.ones(index.shape, dtype=bool)
-    index[row, rank] = order
-    absent[row, rank] = False
+    index[rank, row] = order
+    absent[rank, row] = False
     return torch.from_numpy(index), torch.from_numpy(absent) if absent.any() else None
 
 
@@ -277,7 +229,7 @@ def _blocked(
     """As `_partial` for one piece without a mask, by torch's own attention, which also tells the log-sum-exp."""
     num_rows = group.shape[1]
     num_kv_heads, num_groups, head_dim = q.shape[1:]
-    keys, values = (_together([block for _, block in group.read(pool)]) for pool in (k, v))  # [Hkv, n, D]
+    keys, values = group.read(k), group.read(v)  # [Hkv, n, D]
     attend = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
     if group.causal:
         wide = (num_kv_heads, num_groups, *keys.shape[1:])
@@ -302,47 +254,44 @@ def _partial(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Attention of a group's rows over its nodes alone. q: [N, Hkv, G, D].
 
-    Returns out [M, R, Hkv, G, D] and lse [M, R, Hkv, G], float32; a row that sees nothing has out 0, lse -inf.
+    Returns out [M * R, Hkv, G, D] and lse [M * R, Hkv, G], float32; a row that sees nothing has out 0, lse -inf.
     """
     num_nodes, num_rows, num_tokens = group.shape
     num_kv_heads, num_groups, head_dim = q.shape[1:]
-    # [M * Hkv, R * G, D]: the query heads of one KV head lie in one tile, so KV is read once for all of them.
-    queries = (
-        q[group.rows]
-        .view(num_nodes, num_rows, num_kv_heads, num_groups, head_dim)
-        .transpose(1, 2)
-        .reshape(num_nodes * num_kv_heads, num_rows * num_groups, head_dim)
-    )
-    # Where it costs no precision, the scale goes over the queries: they are fewer than the scores.
-    scale_queries = q.dtype == torch.float32
-    if scale_queries:
-        queries = queries * scale
-    scores = _multiply((queries[where], keys.transpose(1, 2)) for where, keys in group.read(k)).float()
-    if not scale_queries:
-        scores.mul_(scale)
-    if softcap is not None:
-        scores = softcap * torch.tanh(scores / softcap)
     hidden = group.hidden
     if window is not None and group.max_age >= window:
         hidden = (group.age < 0) | (group.age >= window)
-    if hidden is not None:
-        scores.view(num_nodes, num_kv_heads, num_rows, num_groups, num_tokens).masked_fill_(hidden, float("-inf"))
-    # One exp a score, in place; the division waits until the sum is the size of the output. A row that sees nothing
-    # has the lowest finite maximum, weights 0 and a sum of 0.
-    largest = scores.amax(dim=-1, keepdim=True).clamp_min_(torch.finfo(torch.float32).min)
-    weights = scores.sub_(largest).exp_()
-    total = weights.sum(dim=-1, keepdim=True)
-    weights = weights.to(v.dtype)
-    out = _multiply((weights[where], values) for where, values in group.read(v)).float()
-    out = out.div_(total.clamp_min(torch.finfo(torch.float32).tiny))
-    out = out.view(num_nodes, num_kv_heads, num_rows, num_groups, head_dim)
-    lse = total.log_().add_(largest).view(num_nodes, num_kv_heads, num_rows, num_groups)
-    return out.transpose(1, 2), lse.transpose(1, 2)
-
-
-def _multiply(blocks: Iterable[tuple[torch.Tensor, torch.Tensor]]) -> torch.Tensor:
-    """The matrix products of all blocks of a batch, in one tensor."""
-    return _together([torch.bmm(a, b) for a, b in blocks])
+    queries = q[group.rows].view(num_nodes, num_rows, num_kv_heads, num_groups, head_dim).transpose(1, 2)
+    unread = q.new_empty(())
+    # Rows of one node are cut as well, of many nodes they are few.
+    num_rows_at_once = max(1, SCORE_BYTES // (4 * num_groups * num_tokens)) if num_nodes == 1 else num_rows
+    outs: list[torch.Tensor] = []
+    lses: list[torch.Tensor] = []
+    for nodes, heads in group.blocks(num_kv_heads, num_groups, head_dim * k.element_size()):
+        keys, values = group.read(k, nodes, heads).transpose(1, 2), group.read(v, nodes, heads)
+        for row in range(0, num_rows, num_rows_at_once):
+            rows = slice(row, row + num_rows_at_once)
+            block = queries[nodes, heads, rows]
+            # The query heads of one KV head lie in one tile, so KV is read once for all of them.
+            tile = block.reshape(len(keys), -1, head_dim)  # [M' * Hkv', R' * G, D]
+            scores = torch.baddbmm(unread, tile, keys, beta=0, alpha=scale).float()
+            if softcap is not None:
+                scores = softcap * torch.tanh(scores / softcap)
+            if hidden is not None:
+                scores.view(*block.shape[:-1], -1).masked_fill_(hidden[nodes, :, rows], float("-inf"))
+            weights = scores.softmax(dim=-1)
+            largest = scores.amax(dim=-1)
+            lse = largest - weights.amax(dim=-1).log_()
+            out = torch.bmm(weights.to(v.dtype), values)
+            if window is not None:
+                blind = largest == float("-inf")
+                lse.masked_fill_(blind, float("-inf"))
+                out.masked_fill_(blind[..., None], 0.0)
+            outs.append(out.view(-1, head_dim))
+            lses.append(lse.view(-1))
+    out = _together(outs).view(num_nodes, num_kv_heads, num_rows, num_groups, head_dim).transpose(1, 2)
+    lse = _together(lses).view(num_nodes, num_kv_heads, num_rows, num_groups).transpose(1, 2)
+    return out.flatten(0, 1), lse.flatten(0, 1)
 
 
 def _together(blocks: list[torch.Tensor]) -> torch.Tensor:

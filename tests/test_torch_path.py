@@ -14,6 +14,7 @@ from treereason.kernels.reference import reference_attention
 from treereason.kernels.torch_path import TorchPath
 
 PAGE = 16
+TOLERANCE = {torch.float32: 1e-5, torch.float16: 5e-3, torch.bfloat16: 4e-2}
 
 
 def random_plan(rng: np.random.Generator, num_nodes: int, max_tokens: int, extend: bool) -> Plan:
@@ -66,7 +67,8 @@ def random_plan(rng: np.random.Generator, num_nodes: int, max_tokens: int, exten
     window=st.sampled_from([None, 1, 7, 50]),
     softcap=st.sampled_from([None, 0.5]),
     sinks=st.booleans(),
-    gathered_bytes=st.sampled_from([1, torch_path.GATHERED_BYTES]),
+    dtype=st.sampled_from([torch.float32, torch.bfloat16, torch.float16]),
+    bytes_at_once=st.sampled_from([1, 1 << 21]),
 )
 def test_torch_path_equals_reference(
     seed: int,
@@ -77,25 +79,29 @@ def test_torch_path_equals_reference(
     window: int | None,
     softcap: float | None,
     sinks: bool,
-    gathered_bytes: int,
+    dtype: torch.dtype,
+    bytes_at_once: int,
 ) -> None:
     rng = np.random.default_rng(seed)
     plan = random_plan(rng, num_nodes, max_tokens, extend)
     generator = torch.Generator().manual_seed(seed)
     num_slots = (int(plan.pages.max()) + 1) * PAGE
     used = torch.from_numpy(np.concatenate([plan.slots(node) for node in range(plan.num_nodes)])).long()
-    k, v = (kv_pool(num_slots, heads[1], 32, dtype=torch.float32).fill_(float("nan")) for _ in range(2))
+    k, v = (kv_pool(num_slots, heads[1], 32, dtype=dtype).fill_(float("nan")) for _ in range(2))
     for pool in (k, v):
-        pool[used] = torch.randn(len(used), heads[1], 32, generator=generator)
-    q = torch.randn(plan.num_rows, heads[0], 32, generator=generator)
+        pool[used] = torch.randn(len(used), heads[1], 32, generator=generator).to(dtype)
+    q = torch.randn(plan.num_rows, heads[0], 32, generator=generator).to(dtype)
     sink_logits = torch.randn(heads[0], generator=generator) if sinks else None
     options = {"scale": 0.3, "window": window, "softcap": softcap, "sinks": sink_logits}
-    want, want_lse = reference_attention(q, k, v, plan, **options)  # type: ignore[arg-type]
+    want, want_lse = reference_attention(q.float(), k.float(), v.float(), plan, **options)  # type: ignore[arg-type]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(torch_path, "GATHERED_BYTES", gathered_bytes)
+        for limit in ("GATHERED_BYTES", "SCORE_BYTES"):
+            patch.setattr(torch_path, limit, bytes_at_once)
         got, got_lse = TorchPath(plan)(q, k, v, **options)  # type: ignore[arg-type]
-    torch.testing.assert_close(got, want, atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(got_lse, want_lse, atol=1e-5, rtol=1e-5)
+    assert got.dtype == dtype
+    error = TOLERANCE[dtype]
+    torch.testing.assert_close(got.float(), want, atol=error, rtol=error)
+    torch.testing.assert_close(got_lse, want_lse, atol=error, rtol=error)
 
 
 @pytest.mark.parametrize("removed", ["window", "softcap", "sinks"])
