@@ -212,21 +212,22 @@ def test_a_branch_that_can_never_fit_fails_alone_with_its_numbers(tiny_model: Bu
     assert engine.forest.pool.num_free == 3
 
 
-def test_nan_logits_fail_their_branch_only(tiny_model: Build) -> None:
+@pytest.mark.parametrize("poison", [float("nan"), float("inf"), float("-inf")])
+def test_logits_that_are_nan_or_infinite_fail_their_branch_only(tiny_model: Build, poison: float) -> None:
     model, _ = tiny_model("llama")
     forward = model.forward
 
     def poisoned(step: TreeStep, rows: list[int]) -> torch.Tensor:
         logits = forward(step, rows).clone()
         if len(rows) == 3:
-            logits[1] = float("nan")
+            logits[1] = poison
         return logits
 
     model.forward = poisoned  # type: ignore[method-assign]
     engine = make_engine(model)
     engine.submit(Expansion("a", (), Prompt("HELLO", max_tokens=6), ((0,), (1,), (2,)), HOT))
     errors = [child.error for child in finish(engine).values() if child.error]
-    assert errors == ["the model returned NaN logits at position 6"]
+    assert errors == ["the model returned logits that are NaN or infinite at position 6"]
 
 
 def test_ending_a_problem_in_flight_returns_everything(tiny_model: Build) -> None:

@@ -218,7 +218,7 @@ def decode_alone(prompt_tokens: list[int], prompt: Prompt, sampling: Sampling, k
         num_read = len(prompt_tokens) + len(tokens)
         logits = _logits(second)
         if bool(logits.isnan().any()):
-            error = f"the model returned NaN logits at position {num_read}"
+            error = f"the model returned logits that are NaN or infinite at position {num_read}"
             return Answer(_text(tokens), (), len(tokens), error)
         drawn, _ = sample(
             logits,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from treereason.engine.sampler import _gumbel, _nucleus, branch_key, sample
+from treereason.engine import sampler
+from treereason.engine.sampler import NOISE_LIMIT, _gumbel, _nucleus, branch_key, sample
 
 
 def draw(logits: torch.Tensor, num: int, temperature: float = 1.0, top_p: float = 1.0) -> torch.Tensor:
@@ -30,7 +31,7 @@ def test_a_draw_does_not_depend_on_its_neighbours() -> None:
 
 def test_a_row_that_keeps_all_ids_keeps_them_beside_one_that_does_not() -> None:
     logits = torch.tensor([0.0, -20.0, -20.0]).expand(2, -1)  # in float32 the first probability is 1
-    kept = _nucleus(logits, torch.tensor([1.0, 0.9])).isfinite().tolist()
+    kept = _nucleus(logits, logits.logsumexp(1, keepdim=True), torch.tensor([1.0, 0.9])).isfinite().tolist()
     assert kept == [[True, True, True], [True, False, False]]
 
 
@@ -72,6 +73,48 @@ def test_every_part_of_the_key_counts(other: tuple[int, str, tuple[int, ...]]) -
 
 
 def test_noise_is_finite_everywhere() -> None:
-    noise = _gumbel(torch.arange(64), torch.arange(64), 50_000)
+    noise = _gumbel(torch.arange(64), torch.arange(64), torch.arange(50_000).expand(64, -1))
     assert torch.isfinite(noise).all()
+    assert noise.max() < NOISE_LIMIT
     assert 0.5 < noise.mean() < 0.65  # the Euler-Mascheroni constant, 0.577
+
+
+def test_the_largest_noise_is_below_its_limit() -> None:
+    uniform = torch.tensor((2**23 - 1 + 0.5) * 2.0**-23)
+    assert uniform < 1
+    assert -(-uniform.log()).log() < NOISE_LIMIT
+
+
+@pytest.mark.parametrize("spread", [0.0, 1.0, 30.0])
+@pytest.mark.parametrize("top_p", [1.0, 0.95, 0.3])
+def test_leaving_out_ids_that_cannot_be_drawn_changes_no_draw(
+    spread: float, top_p: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(200, 500, generator=generator) * spread
+    logits[:, ::7] = float("-inf")
+    logits[3, 5] = logits[4, 6] = float("nan")
+    logits[5, 7] = float("inf")
+    logits[6] = float("-inf")
+    keys = torch.randint(-(2**60), 2**60, (200,), generator=generator)
+    temperature = torch.tensor([0.0, 0.7, 1.0, 2.0, 1e-3]).repeat(40)
+    tops = torch.where(torch.arange(200) % 3 == 0, 1.0, top_p)
+    rows = logits, keys, torch.arange(200), temperature, tops
+    tokens, logprobs = sample(*rows)
+    left_out = []
+    likely = sampler._likely
+
+    def watched(*args: torch.Tensor) -> torch.Tensor | None:
+        left_out.append(likely(*args) is not None)
+        return likely(*args)
+
+    monkeypatch.setattr(sampler, "LARGE_VOCABULARY", 1)
+    monkeypatch.setattr(sampler, "_likely", watched)
+    few, few_logprobs = sample(*rows)
+    broken = [3, 4, 5, 6]
+    assert logprobs[broken].isnan().all()
+    assert few_logprobs[broken].isnan().all()
+    well = [row for row in range(200) if row not in broken]
+    assert few[well].equal(tokens[well])
+    assert few_logprobs[well].equal(logprobs[well])
+    assert left_out == [spread > 1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from time import perf_counter
 
 import torch
@@ -233,12 +234,12 @@ class Engine:
             torch.tensor([branch.sampling.temperature for branch in branches], device=device),
             torch.tensor([branch.sampling.top_p for branch in branches], device=device),
         )
-        self._accept(branches, tokens.tolist(), logprobs.tolist(), logits.isnan().any(dim=1).tolist())
+        self._accept(branches, tokens.tolist(), logprobs.tolist())
 
-    def _accept(self, branches: list[Branch], tokens: list[int], logprobs: list[float], broken: list[bool]) -> None:
-        for branch, token, logprob, nan in zip(branches, tokens, logprobs, broken, strict=True):
-            if nan:
-                branch.fail(f"the model returned NaN logits at position {branch.node.end}")
+    def _accept(self, branches: list[Branch], tokens: list[int], logprobs: list[float]) -> None:
+        for branch, token, logprob in zip(branches, tokens, logprobs, strict=True):
+            if math.isnan(logprob):
+                branch.fail(f"the model returned logits that are NaN or infinite at position {branch.node.end}")
             else:
                 branch.accept(token, logprob, self.model)
 

@@ -80,12 +80,12 @@ class StepGraphs:
         self._buffers.fetch(len(leaves))
         return ""
 
-    def read(self, branches: list[Branch]) -> tuple[list[int], list[float], list[bool]]:
-        """Wait for the step: each branch's token, its log-probability, and whether its logits were NaN."""
+    def read(self, branches: list[Branch]) -> tuple[list[int], list[float]]:
+        """Wait for the step: each branch's token and its log-probability."""
         assert self._loaded is not None
         rows = [self._loaded.row_of[branch.node] for branch in branches]
-        tokens, logprobs, broken = self._buffers.read(len(rows))
-        return [tokens[row] for row in rows], [logprobs[row] for row in rows], [broken[row] for row in rows]
+        tokens, logprobs = self._buffers.read(len(rows))
+        return [tokens[row] for row in rows], [logprobs[row] for row in rows]
 
     @property
     def kv_tokens_read(self) -> int:
@@ -142,8 +142,7 @@ class StepGraphs:
 
             def body() -> None:
                 logits = self._model.forward_all(token_ids, positions, tree)
-                tokens, logprobs = sample(logits, keys, positions + 1, temperature, top_p, nucleus=nucleus)
-                buffers.put(tokens, logprobs, logits.isnan().any(dim=1))
+                buffers.put(*sample(logits, keys, positions + 1, temperature, top_p, nucleus=nucleus))
 
             self._replays[bucket, nucleus] = self._capture(body)
             self.num_captures += 1

@@ -10,9 +10,14 @@ import json
 from collections.abc import Sequence
 from hashlib import blake2b
 
+import numpy as np
 import torch
 
 BLOCK_IDS = 32768
+LARGE_VOCABULARY = 8192
+"""From so many ids on, a CPU first looks which can be drawn at all: most can not (docs/log.md)."""
+NOISE_LIMIT = 16.7
+"""Above the largest noise that `_gumbel` gives, 16.64."""
 _LOW_31, _LOW_23 = (1 << 31) - 1, (1 << 23) - 1
 
 
@@ -35,41 +40,94 @@ def sample(
 
     logits: [B, V]. keys, positions: [B] int64. temperature, top_p: [B] float32; temperature 0 is argmax.
     nucleus: whether any top_p is below 1; None asks the tensor, for which the host waits.
-    Returns tokens [B] int64 and their log-probabilities [B] float32 under the untempered model.
+    Returns tokens [B] int64 and their log-probabilities [B] float32 under the untempered model, NaN where a row of
+    logits has a NaN or +inf, or nothing but -inf.
     """
     logits = logits.float()
     greedy = temperature == 0
-    scaled = logits / torch.where(greedy, 1.0, temperature)[:, None]
-    if bool((top_p < 1).any()) if nucleus is None else nucleus:
-        scaled = _nucleus(scaled, top_p)
-    noise = _gumbel(keys, positions, logits.shape[1])
-    tokens = torch.where(greedy[:, None], logits, scaled + noise).argmax(dim=1)
-    logprobs = logits.log_softmax(dim=1).gather(1, tokens[:, None])[:, 0]
-    return tokens, logprobs
+    heat = torch.where(greedy, 1.0, temperature)[:, None]
+    if nucleus is None:
+        nucleus = bool((top_p < 1).any())
+    log_total = _log_total(logits, heat) if nucleus else None
+    likely = None
+    if logits.device.type == "cpu" and logits.shape[1] >= LARGE_VOCABULARY:
+        likely = _likely(logits, keys, positions, heat, greedy, log_total, top_p)
+    if likely is None:
+        ids, near = torch.arange(logits.shape[1], device=logits.device).expand(len(logits), -1), logits
+    else:
+        ids, near = likely, logits.gather(1, likely.clamp_min(0)).masked_fill_(likely < 0, float("-inf"))
+    scaled = near / heat
+    if log_total is not None:
+        scaled = _nucleus(scaled, log_total, top_p)
+    drawn = torch.where(greedy[:, None], near, scaled + _gumbel(keys, positions, ids))
+    tokens = ids.gather(1, drawn.argmax(dim=1, keepdim=True)).clamp_min(0)
+    logprobs = logits.log_softmax(dim=1).gather(1, tokens)
+    return tokens[:, 0], logprobs[:, 0]
 
 
-def _nucleus(logits: torch.Tensor, top_p: torch.Tensor) -> torch.Tensor:
-    """All but the smallest set of most likely tokens that reaches top_p become -inf (Holtzman et al. 2019)."""
-    ordered, index = logits.softmax(dim=1).sort(dim=1, descending=True, stable=True)
+def _log_total(logits: torch.Tensor, heat: torch.Tensor) -> torch.Tensor:
+    """[B, 1] log of the sum of exponentials of logits / heat."""
+    num_rows = max(1, BLOCK_IDS // logits.shape[1]) if logits.device.type == "cpu" else len(logits)
+    blocks = zip(torch.split(logits, num_rows), torch.split(heat, num_rows), strict=True)
+    return torch.cat([(some / of_rows).logsumexp(dim=1, keepdim=True) for some, of_rows in blocks])
+
+
+def _likely(
+    logits: torch.Tensor,
+    keys: torch.Tensor,
+    positions: torch.Tensor,
+    heat: torch.Tensor,
+    greedy: torch.Tensor,
+    log_total: torch.Tensor | None,
+    top_p: torch.Tensor,
+) -> torch.Tensor | None:
+    """The ids of each row that can be drawn, ascending, [B, K] padded with -1; None if they are not few.
+
+    An id cannot if no noise lifts it above the likeliest one with its noise, or if it is so unlikely that all such ids
+    together lie outside the nucleus.
+    """
+    top = logits.argmax(dim=1, keepdim=True)
+    highest = logits.gather(1, top) / heat
+    reach = NOISE_LIMIT - _gumbel(keys, positions, top) + 1e-6 * highest.abs()  # and what rounding adds
+    bound = highest - torch.where(greedy[:, None], 0.0, reach)
+    if log_total is not None:
+        bound = torch.maximum(bound, log_total + torch.log((1 - top_p[:, None]) / (2 * logits.shape[1])))
+    can = logits >= bound * heat
+    if can.count_nonzero() > can.numel() // 8:
+        return None
+    row, token = np.divmod(np.flatnonzero(can.numpy()), logits.shape[1])
+    count = np.bincount(row, minlength=len(logits))
+    ids = np.full((len(logits), max(1, int(count.max()))), -1)
+    ids[row, np.arange(len(row)) - (count.cumsum() - count)[row]] = token
+    return torch.from_numpy(ids)
+
+
+def _nucleus(scaled: torch.Tensor, log_total: torch.Tensor, top_p: torch.Tensor) -> torch.Tensor:
+    """All but the smallest set of most likely tokens that reaches top_p become -inf (Holtzman et al. 2019).
+
+    log_total: [B, 1] log of the sum of exponentials over the whole vocabulary.
+    """
+    ordered, index = (scaled - log_total).exp_().sort(dim=1, descending=True, stable=True)
     # A row that keeps everything must: float32 sums reach 1 before the last id.
     outside = (ordered.cumsum(dim=1) - ordered >= top_p[:, None]) & (top_p < 1)[:, None]
     outside[:, 0].fill_(False)
-    return logits.masked_fill(outside.scatter(1, index, outside), float("-inf"))
+    return scaled.masked_fill(outside.scatter(1, index, outside), float("-inf"))
 
 
-def _gumbel(keys: torch.Tensor, positions: torch.Tensor, vocabulary_size: int) -> torch.Tensor:
-    """[B, V] float32 noise. Uniforms are odd multiples of 2^-24, exact in float32: never 0, never 1."""
-    row = _mix(_mix(keys) + positions)
-    bits = torch.empty(len(row), vocabulary_size, device=keys.device)
+def _gumbel(keys: torch.Tensor, positions: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+    """[B, K] float32 noise of vocabulary ids [B, K].
+
+    Uniforms are odd multiples of 2^-24, exact in float32: never 0, never 1.
+    """
+    row = _mix(_mix(keys) + positions)[:, None]
+    bits = torch.empty(ids.shape, device=keys.device)
     # In blocks, because hashing reads and writes its int64 a dozen times: they stay in the processor's cache. A GPU is
     # better off with few operations.
-    on_cpu = keys.device.type == "cpu"
-    num_rows = max(1, BLOCK_IDS // vocabulary_size if on_cpu else len(row))
-    num_ids = BLOCK_IDS if on_cpu else vocabulary_size
-    id_blocks = torch.split(torch.arange(vocabulary_size, device=keys.device), num_ids)
-    for of_rows, out in zip(torch.split(row, num_rows), torch.split(bits, num_rows), strict=True):
-        for ids, block in zip(id_blocks, torch.split(out, num_ids, dim=1), strict=True):
-            block.copy_(_mix(of_rows[:, None] + ids).bitwise_right_shift_(41).bitwise_and_(_LOW_23))
+    num_ids = BLOCK_IDS if keys.device.type == "cpu" else max(1, ids.numel())
+    num_rows = max(1, num_ids // ids.shape[1])
+    for of_rows, of_ids, out in zip(*(torch.split(x, num_rows) for x in (row, ids, bits)), strict=True):
+        for some, block in zip(*(torch.split(x, num_ids, dim=1) for x in (of_ids, out)), strict=True):
+            block.copy_(_mix(of_rows + some).bitwise_right_shift_(41).bitwise_and_(_LOW_23))
     uniform = bits.add_(0.5).mul_(2.0**-23)
     return uniform.log_().neg_().log_().neg_()
 

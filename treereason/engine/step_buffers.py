@@ -18,9 +18,9 @@ class StepBuffers:
     def __init__(self, num_rows: int, device: torch.device) -> None:
         on_gpu = device.type == "cuda"
         self._host_in = torch.zeros(num_rows, 4, dtype=torch.int64, pin_memory=on_gpu)
-        self._host_out = torch.zeros(num_rows, 3, dtype=torch.float64, pin_memory=on_gpu)
+        self._host_out = torch.zeros(num_rows, 2, dtype=torch.float64, pin_memory=on_gpu)
         self._in = torch.zeros(num_rows, 4, dtype=torch.int64, device=device)
-        self._out = torch.zeros(num_rows, 3, dtype=torch.float64, device=device)
+        self._out = torch.zeros(num_rows, 2, dtype=torch.float64, device=device)
         self._written = torch.cuda.Event() if on_gpu else None  # type: ignore[no-untyped-call]
         self._numbers = self._host_in.numpy()
         self._halves = self._host_in.view(torch.float32).numpy()[:, 2 * _SAMPLING :]
@@ -50,9 +50,9 @@ class StepBuffers:
         halves = self._in.view(torch.float32)[:num_rows, 2 * _SAMPLING :]
         return halves[:, 0], halves[:, 1]
 
-    def put(self, tokens: torch.Tensor, logprobs: torch.Tensor, broken: torch.Tensor) -> None:
-        """Leave the outputs of the first B rows on the device: [B] int64, float32 and bool, all exact in float64."""
-        for column, values in enumerate((tokens, logprobs, broken)):
+    def put(self, tokens: torch.Tensor, logprobs: torch.Tensor) -> None:
+        """Leave the outputs of the first B rows on the device: [B] int64 and float32, both exact in float64."""
+        for column, values in enumerate((tokens, logprobs)):
             self._out[: len(tokens), column].copy_(values)
 
     def fetch(self, num_rows: int) -> None:
@@ -61,9 +61,9 @@ class StepBuffers:
         if self._written is not None:
             self._written.record()
 
-    def read(self, num_rows: int) -> tuple[list[int], list[float], list[bool]]:
-        """Wait for what `fetch` started: tokens, log-probabilities, and whether a row's logits were NaN."""
+    def read(self, num_rows: int) -> tuple[list[int], list[float]]:
+        """Wait for what `fetch` started: tokens and log-probabilities."""
         if self._written is not None:
             self._written.synchronize()
-        tokens, logprobs, broken = self._host_out[:num_rows].T.tolist() if num_rows else ([], [], [])
-        return [int(token) for token in tokens], logprobs, [bool(flag) for flag in broken]
+        tokens, logprobs = self._host_out[:num_rows].T.tolist() if num_rows else ([], [])
+        return [int(token) for token in tokens], logprobs
