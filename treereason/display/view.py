@@ -117,8 +117,9 @@ def _tree_lines(viewport: Viewport, width: int) -> list[Text]:
 
 def _row(row: Row) -> tuple[Text, Text]:
     line = Text.assemble((row.guides, FAINT))
+    right = Text("probing " if row.probed else "", style="cyan")
     if row.is_root:
-        return line.append(row.text or "problem", style="bold"), Text()
+        return line.append(row.text or "problem", style="bold"), right
     mark, style = MARKS[row.status]
     if row.is_best:
         mark = "◆"
@@ -131,7 +132,7 @@ def _row(row: Row) -> tuple[Text, Text]:
         line.append(f"{row.together:,} decoding" if row.together > 1 else "decoding", style=FAINT)
     else:
         line.append(row.text or "(empty)", style=_text_style(row))
-    right = Text.assemble((f"{row.hidden:,} more " if row.hidden else "", FAINT))
+    right = Text.assemble(right, (f"{row.hidden:,} more " if row.hidden else "", FAINT))
     right.append(
         (figures.score(row.score) if row.score is not None else "").rjust(SCORE_WIDTH), style=_score_style(row)
     )
