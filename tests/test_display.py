@@ -28,6 +28,7 @@ from treereason.display.jsonlines import JsonDisplay
 from treereason.display.live import RichDisplay
 from treereason.display.plain import PlainDisplay
 from treereason.display.state import DWELL, RunState
+from treereason.display.stopping import NOTE
 from treereason.display.thoughts import ThoughtTree
 from treereason.display.viewport import choose
 from treereason.events import (
@@ -448,6 +449,26 @@ def test_an_interrupt_leaves_the_terminal_sane() -> None:
     screen = screen_of(file.getvalue())
     assert not screen.cursor.hidden
     assert "interrupted: 34 of 100 problems done, kept in outputs/" in "\n".join(screen.display)
+
+
+def test_the_live_view_says_that_the_run_is_stopping() -> None:
+    console, file = terminal(width=80)
+    with display("rich", console) as shown:
+        for event in half_way(Script()):
+            shown(event)
+        shown.stopping()
+        time.sleep(0.3)
+    assert NOTE in file.getvalue()
+
+
+@pytest.mark.parametrize("mode", ["plain", "json", "none"])
+def test_displays_without_a_live_view_say_on_stderr_that_the_run_is_stopping(
+    mode: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    console, file = pipe()
+    with display(mode, console) as shown:
+        shown.stopping()
+    assert (file.getvalue(), *capfd.readouterr()) == ("", "", f"treereason: {NOTE}\n")
 
 
 def test_an_error_without_an_end_shows_no_panel() -> None:

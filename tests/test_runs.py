@@ -18,6 +18,8 @@ import torch
 from treereason import events, experiment
 from treereason.cli import main
 from treereason.core import UserError
+from treereason.display.stopping import NOTE
+from treereason.engine.engine import Engine
 from treereason.record.journal import read
 from treereason.record.results import Results
 
@@ -158,6 +160,34 @@ def test_ctrl_c_between_the_model_and_the_first_problem_ends_cleanly(
     assert main([f"hydra.run.dir={tmp_path}", "display=plain", "engine.threads=1", "task.limit=1"]) == 130
     assert json.loads((tmp_path / "summary.json").read_text())["status"] == "interrupted"
     assert str(tmp_path) in capsys.readouterr().out
+
+
+def test_the_first_ctrl_c_is_answered_before_the_running_step_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    said: list[str] = []
+
+    def step(engine: Engine) -> Any:
+        os.kill(os.getpid(), signal.SIGINT)
+        said.append(capfd.readouterr().err)
+        return whole_step(engine)
+
+    whole_step = Engine.step
+    monkeypatch.setattr(Engine, "step", step)
+    assert main([f"hydra.run.dir={tmp_path}", "display=plain", "engine.threads=1", "task.limit=1"]) == 130
+    assert said == [f"treereason: {NOTE}\n"]
+    assert json.loads((tmp_path / "summary.json").read_text())["status"] == "interrupted"
+
+
+def test_a_second_ctrl_c_does_not_wait_for_the_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def step(_: Engine) -> Any:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        raise AssertionError("the step goes on")
+
+    monkeypatch.setattr(Engine, "step", step)
+    assert main([f"hydra.run.dir={tmp_path}", "display=plain", "engine.threads=1", "task.limit=1"]) == 130
+    assert not (tmp_path / "summary.json").exists()
 
 
 @pytest.mark.parametrize("display", ["plain", "json"])
