@@ -461,6 +461,20 @@ def test_the_live_view_says_that_the_run_is_stopping() -> None:
     assert NOTE in file.getvalue()
 
 
+@pytest.mark.parametrize("height", [12, 24])
+def test_a_ctrl_c_that_the_terminal_echoes_does_not_tear_the_live_view(height: int) -> None:
+    console, file = terminal(80, height)
+    with display("rich", console) as shown:
+        for event in half_way(Script()):
+            shown(event)
+        time.sleep(0.3)
+        file.write("^C")
+        time.sleep(0.3)
+        lines = screen_of(file.getvalue(), 80, height).display
+    assert sum("tree_of_thoughts on" in line for line in lines) == 1
+    assert not any("^C" in line for line in lines)
+
+
 @pytest.mark.parametrize("mode", ["plain", "json", "none"])
 def test_displays_without_a_live_view_say_on_stderr_that_the_run_is_stopping(
     mode: str, capfd: pytest.CaptureFixture[str]

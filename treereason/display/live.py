@@ -8,7 +8,7 @@ from threading import Lock
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
@@ -74,4 +74,5 @@ class RichDisplay:
                 return Text()
             snapshot = self._state.snapshot(time.monotonic(), room, view.max_depth(width))
         self._rows = min(room, max(self._rows, snapshot.viewport.height))
-        return view.frame(snapshot, width, height, self._rows, self._stopping)
+        shown = view.frame(snapshot, width, height, self._rows, self._stopping)
+        return Group(shown, Text())  # terminals echo ^C at the end, and behind a full line it would take a new one
