@@ -22,6 +22,7 @@ from treereason.display.stopping import NOTE
 from treereason.engine.engine import Engine
 from treereason.record.journal import read
 from treereason.record.results import Results
+from treereason.record.summary import Summary
 
 KEYS = {"id", "status", "solved", "score", "answer", "tokens_decoded", "tokens_prefilled", "tokens_reused"}
 SUMMARY_KEYS = {
@@ -188,6 +189,21 @@ def test_a_second_ctrl_c_does_not_wait_for_the_step(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(Engine, "step", step)
     assert main([f"hydra.run.dir={tmp_path}", "display=plain", "engine.threads=1", "task.limit=1"]) == 130
     assert not (tmp_path / "summary.json").exists()
+
+
+def test_ctrl_c_while_a_run_of_a_sweep_records_its_end_starts_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(summary: Summary, folder: Path, status: str) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        whole_write(summary, folder, status)
+
+    whole_write = Summary.write
+    monkeypatch.setattr(Summary, "write", write)
+    sweep = ["-m", "seed=0,1", f"hydra.sweep.dir={tmp_path}"]
+    assert main([*sweep, "display=none", "engine.threads=1", "task.limit=1", "task.length=4"]) == 130
+    assert json.loads((tmp_path / "0/summary.json").read_text())["status"] == "done"
+    assert not (tmp_path / "1").exists()
 
 
 @pytest.mark.parametrize("display", ["plain", "json"])

@@ -113,7 +113,9 @@ def run_experiment(job: Job, model: Model | Server, folder: Path) -> dict[str, A
             summary.extra["profile"] = profile.shares()
         summary.write(folder, status)
         emit(events.RunDone(status, summary.as_dict(status), here(str(folder))))
-        return summary.as_dict(status)
+    if interrupted and status == "done":  # while its end was recorded: the run is whole, but no other may follow it
+        raise KeyboardInterrupt
+    return summary.as_dict(status)
 
 
 def _engine(config: Config, model: Model | Server, stack: ExitStack, profile: Profile) -> Engine | RemoteEngine:
