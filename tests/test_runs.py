@@ -206,6 +206,20 @@ def test_ctrl_c_while_a_run_of_a_sweep_records_its_end_starts_no_other(
     assert not (tmp_path / "1").exists()
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_line_on_stderr_is_never_held_back(unbuffered: str) -> None:
+    program = """
+import os, sys
+from treereason.display.pipes import outlive_readers
+outlive_readers()
+print("a line", file=sys.stderr)
+os._exit(0)
+"""
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent), "PYTHONUNBUFFERED": unbuffered}
+    done = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True)
+    assert done.stderr == "a line\n"
+
+
 @pytest.mark.parametrize("display", ["plain", "json"])
 def test_a_run_whose_reader_goes_away_goes_on_and_records_all(display: str, tmp_path: Path) -> None:
     overrides = f"hydra.run.dir={tmp_path} task.limit=4 task.length=6 engine.threads=1 display={display}"
