@@ -28,6 +28,7 @@ from treereason.display.jsonlines import JsonDisplay
 from treereason.display.live import RichDisplay
 from treereason.display.plain import PlainDisplay
 from treereason.display.state import DWELL, RunState
+from treereason.display.stopping import NOTE
 from treereason.display.thoughts import ThoughtTree
 from treereason.display.viewport import choose
 from treereason.events import (
@@ -203,7 +204,7 @@ def test_live_frame(size: tuple[int, int], snapshot: SnapshotAssertion) -> None:
 
 PATHS = st.lists(st.integers(0, 3), max_size=4).map(tuple)
 THOUGHT_EVENTS = st.one_of(
-    st.builds(ThoughtCreated, st.just("p"), PATHS, st.lists(PATHS, max_size=2).map(tuple)),
+    st.builds(ThoughtCreated, st.just("p"), PATHS, st.lists(PATHS, max_size=2).map(tuple), st.booleans()),
     st.builds(ThoughtDecoded, st.just("p"), PATHS, st.text(), st.none(), *[st.just(1)] * 4),
     st.builds(ThoughtScored, st.just("p"), PATHS, st.floats(), st.booleans()),
     st.builds(ThoughtKept, st.just("p"), PATHS),
@@ -243,7 +244,7 @@ def large_tree(thoughts: int) -> ThoughtTree:
     paths: list[Path] = [()]
     for _ in range(thoughts):
         parent = rng.choice(paths[-200:])
-        path = (*parent, tree.nodes[parent].children)
+        path = (*parent, len(tree.nodes[parent].children))
         tree.apply(ThoughtCreated("large", path, (parent,)))
         if rng.random() < 0.9:
             paths.append(path)
@@ -287,6 +288,33 @@ def test_siblings_that_are_decoded_share_a_row() -> None:
     port = choose(tree, 10)
     assert [(row.text, row.together) for row in port.rows] == [("q", 1), ("", 49), ("first", 1)]
     assert port.more == 0
+
+
+def test_a_probe_marks_the_thought_that_it_asks_about_and_is_neither_a_thought_nor_pruned() -> None:
+    events = [
+        run_started(1),
+        ProblemStarted("p", "q"),
+        *(ThoughtCreated("p", (rank,), ((),)) for rank in range(2)),
+        *(ThoughtDecoded("p", (rank,), f"idea {rank}", None, 0.0, 0, 0, 0) for rank in range(2)),
+        ThoughtCreated("p", (1, 0), ((1,),), probe=True),
+    ]
+    lines = drawn(events)
+    assert [line.rstrip("│ ").endswith("probing") for line in lines if "idea" in line] == [False, True]
+    assert any("2 thoughts" in line for line in lines)
+    events += [ThoughtDecoded("p", (1, 0), "likely", None, 0.0, 0, 0, 0), ThoughtCreated("p", (1, 1), ((1,),))]
+    text = "\n".join(drawn(events))
+    assert "probing" not in text
+    assert "likely" not in text
+    assert "0 pruned" in text
+    assert "1 more" not in text
+    assert "decoding" in text
+
+
+def test_a_probe_that_fails_is_shown_with_its_error() -> None:
+    created = ThoughtCreated("p", (0,), ((),), probe=True)
+    text = "\n".join(drawn([run_started(1), ProblemStarted("p", "q"), created, ThoughtFailed("p", (0,), "no room")]))
+    assert "✗ no room" in text
+    assert "probing" not in text
 
 
 def test_the_problem_on_show_stays_until_it_is_done_and_seen() -> None:
@@ -421,6 +449,40 @@ def test_an_interrupt_leaves_the_terminal_sane() -> None:
     screen = screen_of(file.getvalue())
     assert not screen.cursor.hidden
     assert "interrupted: 34 of 100 problems done, kept in outputs/" in "\n".join(screen.display)
+
+
+def test_the_live_view_says_that_the_run_is_stopping() -> None:
+    console, file = terminal(width=80)
+    with display("rich", console) as shown:
+        for event in half_way(Script()):
+            shown(event)
+        shown.stopping()
+        time.sleep(0.3)
+    assert NOTE in file.getvalue()
+
+
+@pytest.mark.parametrize("height", [12, 24])
+def test_a_ctrl_c_that_the_terminal_echoes_does_not_tear_the_live_view(height: int) -> None:
+    console, file = terminal(80, height)
+    with display("rich", console) as shown:
+        for event in half_way(Script()):
+            shown(event)
+        time.sleep(0.3)
+        file.write("^C")
+        time.sleep(0.3)
+        lines = screen_of(file.getvalue(), 80, height).display
+    assert sum("tree_of_thoughts on" in line for line in lines) == 1
+    assert not any("^C" in line for line in lines)
+
+
+@pytest.mark.parametrize("mode", ["plain", "json", "none"])
+def test_displays_without_a_live_view_say_on_stderr_that_the_run_is_stopping(
+    mode: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    console, file = pipe()
+    with display(mode, console) as shown:
+        shown.stopping()
+    assert (file.getvalue(), *capfd.readouterr()) == ("", "", f"treereason: {NOTE}\n")
 
 
 def test_an_error_without_an_end_shows_no_panel() -> None:

@@ -125,7 +125,7 @@ def test_mistakes_are_told_in_one_line(tmp_path: Path) -> None:
     text = tmp_path / "text"
     text.write_text("no database, and long enough to be taken for one" * 100)
     for unusable in (text, tmp_path):
-        with pytest.raises(UserError, match="cannot be used as a journal"):
+        with pytest.raises(UserError, match=r"used as a journal \(.*\): choose another folder with hydra\.run\.dir"):
             Journal(unusable)
     with pytest.raises(UserError, match="cannot be read as a journal"):
         list(read(text))

@@ -85,7 +85,7 @@ def test_an_earlier_summary_does_not_outlive_its_results(tmp_path: Path) -> None
 @pytest.mark.parametrize("name", ["results.jsonl", "summary.json"])
 def test_a_folder_in_a_files_place_is_named(tmp_path: Path, name: str) -> None:
     (tmp_path / name).mkdir()
-    with pytest.raises(UserError, match=rf"{name} cannot be replaced \(.*\): choose another folder"):
+    with pytest.raises(UserError, match=rf"{name} cannot be replaced .*: choose another folder with hydra\.run\.dir"):
         Results(tmp_path)
 
 

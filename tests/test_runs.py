@@ -18,8 +18,11 @@ import torch
 from treereason import events, experiment
 from treereason.cli import main
 from treereason.core import UserError
+from treereason.display.stopping import NOTE
+from treereason.engine.engine import Engine
 from treereason.record.journal import read
 from treereason.record.results import Results
+from treereason.record.summary import Summary
 
 KEYS = {"id", "status", "solved", "score", "answer", "tokens_decoded", "tokens_prefilled", "tokens_reused"}
 SUMMARY_KEYS = {
@@ -158,6 +161,63 @@ def test_ctrl_c_between_the_model_and_the_first_problem_ends_cleanly(
     assert main([f"hydra.run.dir={tmp_path}", "display=plain", "engine.threads=1", "task.limit=1"]) == 130
     assert json.loads((tmp_path / "summary.json").read_text())["status"] == "interrupted"
     assert str(tmp_path) in capsys.readouterr().out
+
+
+def test_the_first_ctrl_c_is_answered_before_the_running_step_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    said: list[str] = []
+
+    def step(engine: Engine) -> Any:
+        os.kill(os.getpid(), signal.SIGINT)
+        said.append(capfd.readouterr().err)
+        return whole_step(engine)
+
+    whole_step = Engine.step
+    monkeypatch.setattr(Engine, "step", step)
+    assert main([f"hydra.run.dir={tmp_path}", "display=plain", "engine.threads=1", "task.limit=1"]) == 130
+    assert said == [f"treereason: {NOTE}\n"]
+    assert json.loads((tmp_path / "summary.json").read_text())["status"] == "interrupted"
+
+
+def test_a_second_ctrl_c_does_not_wait_for_the_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def step(_: Engine) -> Any:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        raise AssertionError("the step goes on")
+
+    monkeypatch.setattr(Engine, "step", step)
+    assert main([f"hydra.run.dir={tmp_path}", "display=plain", "engine.threads=1", "task.limit=1"]) == 130
+    assert not (tmp_path / "summary.json").exists()
+
+
+def test_ctrl_c_while_a_run_of_a_sweep_records_its_end_starts_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(summary: Summary, folder: Path, status: str) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        whole_write(summary, folder, status)
+
+    whole_write = Summary.write
+    monkeypatch.setattr(Summary, "write", write)
+    sweep = ["-m", "seed=0,1", f"hydra.sweep.dir={tmp_path}"]
+    assert main([*sweep, "display=none", "engine.threads=1", "task.limit=1", "task.length=4"]) == 130
+    assert json.loads((tmp_path / "0/summary.json").read_text())["status"] == "done"
+    assert not (tmp_path / "1").exists()
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_line_on_stderr_is_never_held_back(unbuffered: str) -> None:
+    program = """
+import os, sys
+from treereason.display.pipes import outlive_readers
+outlive_readers()
+print("a line", file=sys.stderr)
+os._exit(0)
+"""
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent), "PYTHONUNBUFFERED": unbuffered}
+    done = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True)
+    assert done.stderr == "a line\n"
 
 
 @pytest.mark.parametrize("display", ["plain", "json"])

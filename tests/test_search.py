@@ -301,6 +301,8 @@ def test_join_has_several_parents_and_probe_leaves_nothing_behind() -> None:
     assert outcome.of(events.ThoughtCreated)[-1].parents == ((0,), (1,))
     assert not outcome.engine.expansions[-1].prompt.appended
     assert (1, 0) in outcome.engine.released
+    assert [event.thought for event in outcome.of(events.ThoughtCreated) if event.probe] == [(1, 0)]
+    assert (1, 0) not in [event.thought for event in outcome.of(events.ThoughtPruned)]
 
 
 @pytest.mark.parametrize("stop_after", [0, 1, 3])

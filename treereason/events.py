@@ -53,11 +53,12 @@ class ProblemStarted(Event):
 
 @dataclass(frozen=True)
 class ThoughtCreated(Event):
-    """A branch is queued for decoding. `parents` are paths; a probe is a temporary child."""
+    """A branch is queued for decoding. `parents` are paths; a probe is dropped once it is decoded, and never pruned."""
 
     problem: str
     thought: Path
     parents: tuple[Path, ...]
+    probe: bool = False
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,11 +71,12 @@ def run_experiment(job: Job, model: Model | Server, folder: Path) -> dict[str, A
     config = job.config
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
-        interrupted = stack.enter_context(_interrupt())
+        screen = display(config.display)
+        interrupted = stack.enter_context(_interrupt(screen.stopping))
         journal = stack.enter_context(Journal(folder / JOURNAL))
         results = stack.enter_context(Results(folder))
         summary = Summary()
-        screen = stack.enter_context(display(config.display))
+        stack.enter_context(screen)
         scoring = Scoring(job.scorer, config.scorer_timeout_s, plugins.load)
         stack.callback(scoring.close)
 
@@ -112,7 +113,9 @@ def run_experiment(job: Job, model: Model | Server, folder: Path) -> dict[str, A
             summary.extra["profile"] = profile.shares()
         summary.write(folder, status)
         emit(events.RunDone(status, summary.as_dict(status), here(str(folder))))
-        return summary.as_dict(status)
+    if interrupted and status == "done":  # while its end was recorded: the run is whole, but no other may follow it
+        raise KeyboardInterrupt
+    return summary.as_dict(status)
 
 
 def _engine(config: Config, model: Model | Server, stack: ExitStack, profile: Profile) -> Engine | RemoteEngine:
@@ -173,14 +176,18 @@ def _free_memory_bytes() -> int:
 
 
 @contextmanager
-def _interrupt() -> Iterator[list[int]]:
-    """A list that is empty until the first Ctrl-C. That one ends the run between two steps, a second one at once."""
+def _interrupt(stopping: Callable[[], None]) -> Iterator[list[int]]:
+    """A list that is empty until the first Ctrl-C. That one ends the run between two steps, a second one at once.
+
+    stopping: says on the screen that the first one has come.
+    """
     received: list[int] = []
 
     def on_interrupt(number: int, _frame: object) -> None:
         if received:
             raise KeyboardInterrupt
         received.append(number)
+        stopping()
 
     previous = signal.signal(signal.SIGINT, on_interrupt)
     try:

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import IO, Self
 
 from treereason.display.logs import logs_to, stderr_handler
+from treereason.display.stopping import say
 from treereason.events import Event, StepDone
 from treereason.jsonable import jsonable
 
@@ -44,6 +45,9 @@ class JsonDisplay:
         if event.kind in ("run_started", "run_done", "problem_done"):
             self._write_steps()
         self._write(event)
+
+    def stopping(self) -> None:
+        say()
 
     def __enter__(self) -> Self:
         self._open.enter_context(redirect_stdout(sys.stderr))

@@ -8,7 +8,7 @@ from threading import Lock
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
@@ -28,6 +28,7 @@ class RichDisplay:
         self._lock = Lock()
         self._state = RunState()
         self._rows = 0
+        self._stopping = False
         self._run_done: RunDone | None = None
         self._open = ExitStack()
 
@@ -41,6 +42,9 @@ class RichDisplay:
                 self._run_done = event
             else:
                 self._state.apply(event, now)
+
+    def stopping(self) -> None:
+        self._stopping = True  # the next frame shows it
 
     def __enter__(self) -> Self:
         live = Live(
@@ -70,4 +74,5 @@ class RichDisplay:
                 return Text()
             snapshot = self._state.snapshot(time.monotonic(), room, view.max_depth(width))
         self._rows = min(room, max(self._rows, snapshot.viewport.height))
-        return view.frame(snapshot, width, height, self._rows)
+        shown = view.frame(snapshot, width, height, self._rows, self._stopping)
+        return Group(shown, Text())  # terminals echo ^C at the end, and behind a full line it would take a new one

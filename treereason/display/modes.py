@@ -13,6 +13,7 @@ from rich.text import Text
 from treereason.display.jsonlines import JsonDisplay
 from treereason.display.live import RichDisplay
 from treereason.display.plain import PlainDisplay
+from treereason.display.stopping import say
 from treereason.events import Event
 
 
@@ -31,6 +32,10 @@ class Display(Protocol):
 
     def __call__(self, event: Event) -> None: ...
 
+    def stopping(self) -> None:
+        """Show that the run is about to stop. For a signal handler: takes no lock, writes into no buffer."""
+        ...
+
     def __enter__(self) -> Self: ...
 
     def __exit__(
@@ -43,6 +48,9 @@ class NoDisplay:
 
     def __call__(self, event: Event) -> None:
         """Ignore the event."""
+
+    def stopping(self) -> None:
+        say()
 
     def __enter__(self) -> Self:
         return self

@@ -27,7 +27,6 @@ def outlive_readers() -> None:
             io.BufferedWriter(_Lasting(stream.fileno(), "w", closefd=False)),
             encoding=stream.encoding,
             errors=stream.errors,
-            line_buffering=stream.line_buffering,
-            write_through=stream.write_through,
+            line_buffering=stream.line_buffering or stream.write_through,  # the latter by PYTHONUNBUFFERED
         )
         setattr(sys, name, lasting)

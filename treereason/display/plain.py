@@ -12,6 +12,7 @@ from rich.console import Console
 from treereason.display import figures, final
 from treereason.display.clean import one_line
 from treereason.display.state import RunState, Snapshot
+from treereason.display.stopping import say
 from treereason.events import Event, ProblemDone, RunDone, RunStarted, StepDone
 
 PERIOD = 5.0
@@ -45,6 +46,9 @@ class PlainDisplay:
         elif isinstance(event, StepDone) and now - self._printed >= PERIOD:
             self._print(_progress_line(self._state.snapshot(now, 0)))
             self._printed = now
+
+    def stopping(self) -> None:
+        say()
 
     def __enter__(self) -> Self:
         return self

@@ -25,7 +25,7 @@ from treereason.jsonable import jsonable
 class Node:
     """One thought. `text` and `error` are one line and safe to show.
 
-    children, decoding: how many direct children there are, and how many of them are being decoded.
+    children: direct ones; decoding: how many of them are being decoded.
     """
 
     path: Path
@@ -34,18 +34,22 @@ class Node:
     score: float | None = None
     error: str = ""
     num_parents: int = 1
-    children: int = 0
+    children: list[Path] = field(default_factory=list)
     decoding: int = 0
 
 
 @dataclass
 class ThoughtTree:
-    """Thoughts by path, and by status in the order in which they got it (the latest last)."""
+    """Thoughts by path, and by status in the order in which they got it (the latest last).
+
+    probes: those being decoded. They ask about a thought and are none themselves, unless they fail, which is shown.
+    """
 
     problem: str
     root: Node
     nodes: dict[Path, Node] = field(default_factory=dict)
     by_status: dict[Status, dict[Path, Node]] = field(default_factory=lambda: {s: {} for s in Status})
+    probes: set[Path] = field(default_factory=set)
     done: ProblemDone | None = None
 
     @classmethod
@@ -57,8 +61,12 @@ class ThoughtTree:
     def apply(self, event: Event) -> None:
         """Follow one event of this problem."""
         match event:
+            case ThoughtCreated(probe=True):
+                self.probes.add(event.thought)
             case ThoughtCreated():
                 self._node(event.thought).num_parents = len(event.parents)
+            case ThoughtDecoded() if event.thought in self.probes:
+                self.probes.remove(event.thought)
             case ThoughtDecoded():
                 node = self._set(event.thought, Status.DECODED)
                 node.text = one_line(event.text) or one_line("" if event.answer is None else str(event.answer))
@@ -69,6 +77,7 @@ class ThoughtTree:
             case ThoughtPruned():
                 self._set(event.thought, Status.PRUNED)
             case ThoughtFailed():
+                self.probes.discard(event.thought)
                 self._set(event.thought, Status.FAILED).error = one_line(event.error)
             case ProblemDone():
                 self.done = event
@@ -100,7 +109,7 @@ class ThoughtTree:
             node = self.nodes[path] = Node(path)
             self.by_status[Status.DECODING][path] = node
             parent = self._node(path[:-1])
-            parent.children += 1
+            parent.children.append(path)
             parent.decoding += 1
         return node
 

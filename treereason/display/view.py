@@ -11,6 +11,7 @@ from rich.text import Text
 from treereason.core import Status
 from treereason.display import figures
 from treereason.display.state import Snapshot
+from treereason.display.stopping import NOTE
 from treereason.display.viewport import Row, Viewport
 
 CHROME = 9
@@ -36,15 +37,19 @@ def max_depth(width: int) -> int:
     return max(3, width // 5)
 
 
-def frame(snapshot: Snapshot, width: int, height: int, min_rows: int = 0) -> RenderableType:
-    """The live view. `min_rows`: rows that the tree takes at least, so that the frame does not jump."""
+def frame(snapshot: Snapshot, width: int, height: int, min_rows: int = 0, stopping: bool = False) -> RenderableType:
+    """The live view. `min_rows`: rows that the tree takes at least, so that the frame does not jump.
+
+    stopping: whether Ctrl-C has come.
+    """
+    header = _header(snapshot, width, stopping)
     if width < MIN_WIDTH or height < CHROME + 3:
-        return Group(*_header(snapshot, width)[: max(1, height - 1)])
+        return Group(*header[: max(1, height - 1)])
     rows = min(max(min_rows, snapshot.viewport.height), tree_height(height))
-    return Group(*_header(snapshot, width), _tree(snapshot, width, rows), *_engine(snapshot, width))
+    return Group(*header, _tree(snapshot, width, rows), *_engine(snapshot, width))
 
 
-def _header(snapshot: Snapshot, width: int) -> list[Text]:
+def _header(snapshot: Snapshot, width: int, stopping: bool) -> list[Text]:
     started = snapshot.started
     if started is None:
         return [_fit(Text("treereason", style="bold"), width)]
@@ -63,7 +68,7 @@ def _header(snapshot: Snapshot, width: int) -> list[Text]:
     return [
         _spread(title, Text(f"{started.model}   seed {started.seed}", style=FAINT), width),
         _progress(snapshot, width),
-        _spread(solved, Text(), width),
+        _spread(Text(NOTE, style="bold yellow") if stopping else solved, Text(), width),
     ]
 
 
@@ -117,8 +122,9 @@ def _tree_lines(viewport: Viewport, width: int) -> list[Text]:
 
 def _row(row: Row) -> tuple[Text, Text]:
     line = Text.assemble((row.guides, FAINT))
+    right = Text("probing " if row.probed else "", style="cyan")
     if row.is_root:
-        return line.append(row.text or "problem", style="bold"), Text()
+        return line.append(row.text or "problem", style="bold"), right
     mark, style = MARKS[row.status]
     if row.is_best:
         mark = "◆"
@@ -131,7 +137,7 @@ def _row(row: Row) -> tuple[Text, Text]:
         line.append(f"{row.together:,} decoding" if row.together > 1 else "decoding", style=FAINT)
     else:
         line.append(row.text or "(empty)", style=_text_style(row))
-    right = Text.assemble((f"{row.hidden:,} more " if row.hidden else "", FAINT))
+    right = Text.assemble(right, (f"{row.hidden:,} more " if row.hidden else "", FAINT))
     right.append(
         (figures.score(row.score) if row.score is not None else "").rjust(SCORE_WIDTH), style=_score_style(row)
     )

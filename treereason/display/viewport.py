@@ -21,6 +21,7 @@ class Row:
     guides: the lines that tie it to its parent, two cells a level.
     together: thoughts that the row stands for: siblings that are being decoded share one.
     hidden: direct children that no row stands for.
+    probed: whether a probe of it is being decoded.
     """
 
     guides: str
@@ -31,6 +32,7 @@ class Row:
     num_parents: int
     together: int
     hidden: int
+    probed: bool
     is_root: bool
     on_best_path: bool
     is_best: bool
@@ -102,14 +104,14 @@ def _pick(tree: ThoughtTree, best_path: Path, top: Path, budget: int, levels: in
 def _siblings(tree: ThoughtTree, best_path: Path, above: int) -> Iterator[Path]:
     """Siblings along the best path, from the deepest level up: where the search is at work."""
     for depth in range(len(best_path), above, -1):
-        parent = best_path[: depth - 1]
-        yield from ((*parent, rank) for rank in range(tree.nodes[parent].children) if (*parent, rank) in tree.nodes)
+        yield from tree.nodes[best_path[: depth - 1]].children
 
 
 def _rows(tree: ThoughtTree, shown: set[Path], top: Path, best_path: Path) -> Iterator[Row]:
     last_child: dict[Path, Path] = {}
     num_shown: Counter[Path] = Counter()
     order = sorted(shown)
+    probed = {path[:-1] for path in tree.probes}
 
     def together(path: Path) -> int:
         """Decoding siblings share a row; only a leaf can be decoding."""
@@ -133,7 +135,8 @@ def _rows(tree: ThoughtTree, shown: set[Path], top: Path, best_path: Path) -> It
             error=node.error,
             num_parents=node.num_parents,
             together=together(path),
-            hidden=node.children - num_shown[path],
+            hidden=len(node.children) - num_shown[path],
+            probed=path in probed,
             is_root=not path,
             on_best_path=bool(best_path) and path == best_path[: len(path)],
             is_best=bool(path) and path == best_path,

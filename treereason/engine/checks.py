@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 LAYER_TYPES = {"full_attention", "sliding_attention"}
 POSITION_DEPENDENT_ROPE = {"dynamic", "longrope"}
 ALIBI = ("bloom", "mpt")
+SIZES = (
+    "num_hidden_layers", "hidden_size", "intermediate_size", "vocab_size", "max_position_embeddings",
+    "num_attention_heads", "num_key_value_heads", "head_dim",
+    "n_layer", "n_embd", "n_positions", "n_head",  # GPT-2's names
+)  # fmt: skip
 TOLERANCE = {"float32": 1e-4, "float16": 2e-2, "bfloat16": 1e-1}
 _log = logging.getLogger(__name__)
 
@@ -78,6 +83,9 @@ def refusal(config: dict[str, Any]) -> str | None:
     rope_types = _rope_types(text.get("rope_parameters")) | _rope_types(text.get("rope_scaling"))
     if found := rope_types & POSITION_DEPENDENT_ROPE:
         return f"its RoPE ({', '.join(sorted(found))}) depends on the longest position in a step, so on other branches"
+    for field in SIZES:
+        if isinstance(value := text.get(field), int | float) and value < 1:
+            return f"its config.json says {field}={value}: put in the number that it was trained with"
     return None
 
 

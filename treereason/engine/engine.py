@@ -269,7 +269,6 @@ class Engine:
         if isinstance(item, Branch):
             item.fail(error)
             self._finish(item)
-            self._failed += self._decoded()
         else:
             self.forest.release(item.node)
             self._fail(item.expansion, error)

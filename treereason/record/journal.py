@@ -19,6 +19,7 @@ from treereason.events import Event
 from treereason.jsonable import jsonable
 
 VERSION = 1
+ELSEWHERE = "choose another folder with hydra.run.dir (with -m: hydra.sweep.dir)"
 _CREATE = """
 CREATE TABLE IF NOT EXISTS events (
     id INTEGER PRIMARY KEY,
@@ -52,7 +53,7 @@ class Journal:
                 self._db.execute(_CREATE)
                 self._db.execute(f"PRAGMA user_version={VERSION}")
             except sqlite3.DatabaseError as error:
-                raise UserError(f"{path} cannot be used as a journal ({error}): choose another file") from error
+                raise UserError(f"{path} cannot be used as a journal ({error}): {ELSEWHERE}") from error
             on_error.pop_all()
 
     def __call__(self, event: Event) -> None:

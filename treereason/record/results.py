@@ -11,6 +11,7 @@ from typing import Self
 from treereason.core import UserError
 from treereason.events import Event, ProblemDone, ProblemStarted, RunStarted
 from treereason.jsonable import jsonable
+from treereason.record.journal import ELSEWHERE
 from treereason.record.summary import NAME as SUMMARY
 
 NAME = "results.jsonl"
@@ -31,7 +32,7 @@ class Results:
             (folder / SUMMARY).unlink(missing_ok=True)  # should this run die, it must not speak for its results
             self._file = (folder / NAME).open("w", encoding="utf-8", newline="\n")
         except OSError as error:
-            raise UserError(f"{error.filename} cannot be replaced ({error.strerror}): choose another folder") from error
+            raise UserError(f"{error.filename} cannot be replaced ({error.strerror}): {ELSEWHERE}") from error
         self._waiting: dict[str, ProblemDone | None] = {}
         self._counts = False
 

@@ -105,13 +105,13 @@ class Explorer:
 
     async def probe(self, thought: Thought, prompt: Prompt) -> str:
         wait = Wait()
-        children = self._plan_children((thought,), prompt, 1, wait)
+        children = self._plan_children((thought,), prompt, 1, wait, probe=True)
         if not children:
             return ""
         await wait
         [child] = children
         self.thoughts.remove(child)
-        self._prune(child)
+        self._release(child.path)
         return child.text
 
     def single_samples(self) -> list[Thought]:
@@ -171,7 +171,9 @@ class Explorer:
         thought.score = verdict
         self._emit(events.ThoughtScored(thought.problem.id, thought.path, verdict.value, verdict.final))
 
-    def _plan_children(self, parents: tuple[Thought, ...], prompt: Prompt, k: int, wait: Wait) -> list[Thought]:
+    def _plan_children(
+        self, parents: tuple[Thought, ...], prompt: Prompt, k: int, wait: Wait, *, probe: bool = False
+    ) -> list[Thought]:
         """As many of k children as the budget pays for, entered into what the search waits for."""
         prompt, num_children = self._budget.grant(prompt, k)
         first = parents[0]
@@ -182,7 +184,8 @@ class Explorer:
             children.append(child)
             self.thoughts.append(child)
             self._decoding[child.path] = child, prompt.max_tokens
-            self._emit(events.ThoughtCreated(first.problem.id, child.path, tuple(parent.path for parent in parents)))
+            above = tuple(parent.path for parent in parents)
+            self._emit(events.ThoughtCreated(first.problem.id, child.path, above, probe))
         if children:
             paths = tuple(child.path for child in children)
             wait.expansions.append(Expansion(first.problem.id, first.path, prompt, paths, self._sampling))
