@@ -170,6 +170,18 @@ def test_long_errors_are_cut(scoring: Scoring) -> None:
     assert deep.startswith("RecursionError: ")
 
 
+def test_a_problem_that_is_stopped_gets_its_thoughts_back_at_once_and_the_others_are_scored(scoring: Scoring) -> None:
+    assert judge(scoring, "1") == [Score(1.0)]  # it has loaded
+    mine = [Thought(Problem("mine", []), (i,), text=text) for i, text in enumerate(("nap", "nap", "3"))]
+    for thought in (*mine, say("4"), say("5")):
+        scoring.submit(thought)
+    begin = time.monotonic()
+    assert scoring.stop("mine", "stopped") == [(thought, "stopped") for thought in mine]
+    assert time.monotonic() - begin < 0.3
+    assert collect(scoring) == [Score(4.0), Score(5.0)]
+    assert scoring.stop("mine", "stopped") == []
+
+
 def test_several_bad_thoughts_in_one_batch(scoring: Scoring) -> None:
     results = judge(scoring, "1", "die", "hang", "raise", "die", "2")
     assert results[0] == Score(1.0)

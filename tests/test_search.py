@@ -75,6 +75,11 @@ class InstantScoring:
         scored, self._queue = self._queue, []
         return [(thought, self.scorer(thought)) for thought in scored]
 
+    def stop(self, problem: str, error: str) -> list[tuple[Thought, Score | str]]:
+        assert {thought.problem.id for thought in self._queue} <= {problem}
+        stopped, self._queue = self._queue, []
+        return [(thought, error) for thought in stopped]
+
 
 @dataclass
 class NumberTask:
@@ -356,6 +361,54 @@ def test_time_that_is_up_ends_what_decodes_and_keeps_what_is_there() -> None:
     assert outcome.of(events.ThoughtKept)
     assert outcome.done.status == "failed"  # fifty steps were not reached, so there is no answer
     assert len(outcome.of(events.ThoughtCreated)) < 40
+
+
+def test_time_that_runs_out_makes_children_shorter_at_the_pace_of_those_before() -> None:
+    now = [0.0]
+    budget = Budget(seconds=10.0, clock=lambda: now[0])
+    prompt = Prompt("", max_tokens=8)
+    granted, grants = budget.grant(prompt, 2)
+    assert (granted.max_tokens, len(grants)) == (8, 2)
+    now[0] = 6.0  # half of the tokens came in six seconds
+    for grant in grants:
+        budget.settle(grant, 4)
+    granted, [grant] = budget.grant(prompt, 1)
+    assert granted.max_tokens == 2  # four seconds are left, at a second and a half a token
+    now[0] = 9.0
+    assert budget.grant(prompt, 1)[1] == []
+    now[0] = 10.0
+    assert budget.out_of_time
+
+
+def test_children_that_decode_nothing_tell_no_pace() -> None:
+    budget = Budget(seconds=10.0, clock=lambda: 1.0)
+    prompt, [grant] = budget.grant(Prompt("", max_tokens=8), 1)
+    budget.settle(grant, 0)
+    assert budget.grant(prompt, 3)[0].max_tokens == 8
+
+
+def test_time_that_is_up_ends_what_is_scored() -> None:
+    now = [0.0]
+
+    class SlowScoring(InstantScoring):
+        def poll(self, wait_s: float) -> list[tuple[Thought, Score | str]]:  # noqa: ARG002
+            now[0] += 1.0
+            return []
+
+    log: list[events.Event] = []
+    Runner(
+        engine=ScriptedEngine(digits),
+        scoring=SlowScoring(value),  # type: ignore[arg-type]
+        task=NumberTask(),
+        search=TreeOfThoughts(k=2, b=1, steps=1),
+        sampling=Sampling(),
+        parallel_problems=2,
+        emit=log.append,
+        budget=lambda: Budget(seconds=5.0, clock=lambda: now[0]),
+    ).run([Problem("p", 9)])
+    errors = [event.error for event in log if isinstance(event, events.ThoughtFailed)]
+    assert errors == ["scorer: the problem's budget.seconds are spent"] * 2
+    assert now[0] <= 6.0
 
 
 def test_tokens_that_the_answer_does_not_stand_on_are_wasted() -> None:

@@ -8,11 +8,13 @@ from contextlib import suppress
 from typing import Any, Protocol
 
 from treereason import events
-from treereason.core import Decoded, Expansion, Problem, Sampling, Search, Task, Thought
+from treereason.core import Decoded, Expansion, Problem, Sampling, Score, Search, Task, Thought
 from treereason.profile import Profile
 from treereason.search.budget import Budget
 from treereason.search.explorer import Explorer, Wait
 from treereason.search.scoring import Scoring
+
+OUT_OF_TIME = "the problem's budget.seconds are spent"
 
 
 class Model(Protocol):
@@ -130,9 +132,10 @@ class Runner:
             with self._profile.measure("search"):
                 while waiting and len(self._active) < self._parallel_problems:
                     self._start(waiting.popleft())
-            for name, run in self._active.items():
+            for name, run in list(self._active.items()):
                 if run.budget.out_of_time:
-                    self._engine.stop(name, "the problem's budget.seconds are spent")
+                    self._engine.stop(name, OUT_OF_TIME)
+                    self._take_verdicts(self._scoring.stop(name, OUT_OF_TIME))
             if self._engine.busy:
                 decoded, figures = self._engine.step()
                 if figures is not None:
@@ -145,10 +148,7 @@ class Runner:
             with self._profile.measure("scorer"):
                 verdicts = self._scoring.poll(0.0 if self._engine.busy else 0.05)
             with self._profile.measure("search"):
-                for thought, verdict in verdicts:
-                    if (scored := self._active.get(thought.problem.id)) is not None:
-                        scored.explorer.take_score(thought, verdict)
-                        self._one_less(scored)
+                self._take_verdicts(verdicts)
         for run in list(self._active.values()):
             self._end(run)
 
@@ -167,6 +167,12 @@ class Runner:
         run = _Run(explorer, self._search, budget)
         self._active[problem.id] = run
         self._advance(run)
+
+    def _take_verdicts(self, verdicts: list[tuple[Thought, Score | str]]) -> None:
+        for thought, verdict in verdicts:
+            if (run := self._active.get(thought.problem.id)) is not None:
+                run.explorer.take_score(thought, verdict)
+                self._one_less(run)
 
     def _one_less(self, run: _Run) -> None:
         run.num_awaited -= 1

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from treereason.core import Prompt
+
+
+@dataclass(frozen=True)
+class Grant:
+    """What one child may decode, and the time at which it was told so."""
+
+    max_tokens: int
+    since: float
 
 
 class Budget:
     """tokens: decoded for the problem at most; seconds: of wall time. None is no limit.
 
-    Children reserve their `max_tokens` when they start and give back what they did not use.
+    Children reserve their `max_tokens` when they start and give back what they did not use. How many tokens fit into
+    the time that is left is known from the children before.
     """
 
     def __init__(
@@ -21,24 +31,36 @@ class Budget:
         self._left = tokens
         self._clock = clock
         self._end = None if seconds is None else clock() + seconds
+        self._seconds_decoding = 0.0
+        self._num_decoded = 0
 
     @property
     def out_of_time(self) -> bool:
         return self._end is not None and self._clock() >= self._end
 
-    def grant(self, prompt: Prompt, k: int) -> tuple[Prompt, int]:
-        """The prompt, perhaps with a lower limit, and how many of k children can be paid; 0 when nothing is left."""
-        if self.out_of_time:
-            return prompt, 0
-        if self._left is None:
-            return prompt, k
-        if 0 < self._left < prompt.max_tokens:
-            prompt = replace(prompt, max_tokens=self._left)
-        num_children = max(0, min(k, self._left // prompt.max_tokens))
-        self._left -= num_children * prompt.max_tokens
-        return prompt, num_children
-
-    def give_back(self, num_tokens: int) -> None:
-        """Tokens that were granted and not decoded."""
+    def grant(self, prompt: Prompt, k: int) -> tuple[Prompt, list[Grant]]:
+        """The prompt, perhaps with a lower limit, and a grant for each of k children that can be paid."""
+        limit = min(prompt.max_tokens, self._tokens_in_time())
         if self._left is not None:
-            self._left += num_tokens
+            limit = min(limit, self._left)
+        if limit < 1:
+            return prompt, []
+        if self._left is not None:
+            k = min(k, self._left // limit)
+            self._left -= k * limit
+        return replace(prompt, max_tokens=limit), [Grant(limit, self._clock())] * k
+
+    def settle(self, grant: Grant, num_decoded: int) -> None:
+        """A child is done: what it did not decode goes back, and how long it took is remembered."""
+        self._seconds_decoding += self._clock() - grant.since
+        self._num_decoded += num_decoded
+        if self._left is not None:
+            self._left += grant.max_tokens - num_decoded
+
+    def _tokens_in_time(self) -> int:
+        """How many tokens a child can decode until the time is up; no limit as long as none has shown."""
+        if self.out_of_time:
+            return 0
+        if self._end is None or not self._num_decoded:
+            return sys.maxsize
+        return int((self._end - self._clock()) * self._num_decoded / self._seconds_decoding)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from treereason import events
 from treereason.core import Cost, Decoded, Expansion, Problem, Prompt, Sampling, Score, Status, Task, Thought
-from treereason.search.budget import Budget
+from treereason.search.budget import Budget, Grant
 
 Path = tuple[int, ...]
 
@@ -50,7 +50,7 @@ class Explorer:
         self._release = release
         self._emit = emit
         self._budget = budget or Budget()
-        self._decoding: dict[Path, tuple[Thought, int]] = {}
+        self._decoding: dict[Path, tuple[Thought, Grant]] = {}
         self._kept: list[Thought] = []
 
     def unfinished(self, thought: Thought) -> bool:
@@ -135,8 +135,8 @@ class Explorer:
 
     def take_decoded(self, decoded: Decoded) -> None:
         """Enter what the engine decoded for one child. Called by the runner before it resumes the search."""
-        thought, max_tokens = self._decoding.pop(decoded.path)
-        self._budget.give_back(max_tokens - decoded.cost.tokens_decoded)
+        thought, grant = self._decoding.pop(decoded.path)
+        self._budget.settle(grant, decoded.cost.tokens_decoded)
         thought.text, thought.logprob, thought.cost = decoded.text, decoded.logprob, decoded.cost
         self.cost.add(decoded.cost)
         if decoded.error is not None:
@@ -175,15 +175,15 @@ class Explorer:
         self, parents: tuple[Thought, ...], prompt: Prompt, k: int, wait: Wait, *, probe: bool = False
     ) -> list[Thought]:
         """As many of k children as the budget pays for, entered into what the search waits for."""
-        prompt, num_children = self._budget.grant(prompt, k)
+        prompt, grants = self._budget.grant(prompt, k)
         first = parents[0]
         children = []
-        for _ in range(num_children):
+        for grant in grants:
             child = Thought(first.problem, (*first.path, first.num_children), parents)
             first.num_children += 1
             children.append(child)
             self.thoughts.append(child)
-            self._decoding[child.path] = child, prompt.max_tokens
+            self._decoding[child.path] = child, grant
             above = tuple(parent.path for parent in parents)
             self._emit(events.ThoughtCreated(first.problem.id, child.path, above, probe))
         if children:

@@ -97,6 +97,19 @@ class Scoring:
             ready.append((entry.thought, entry.outcome))
         return ready
 
+    def stop(self, problem: str, error: str) -> list[tuple[Thought, Score | str]]:
+        """Take back a problem's thoughts: those not scored yet with `error`. What the process is at ends with them."""
+        mine = [entry for entry in self._entries if entry.thought.problem.id == problem]
+        if not mine:
+            return []
+        self._entries = deque(entry for entry in self._entries if entry not in mine)
+        if any(entry in mine for entry in self._sent):
+            self._stop()
+            self._unsent.extendleft(reversed(self._sent))
+            self._sent.clear()
+        self._unsent = deque(entry for entry in self._unsent if entry not in mine)
+        return [(entry.thought, error if entry.outcome is None else entry.outcome) for entry in mine]
+
     def close(self) -> None:
         """End the process, whatever it does, and drop what is queued."""
         self._entries.clear()
