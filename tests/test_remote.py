@@ -66,7 +66,7 @@ class Fake(ThreadingHTTPServer):
         self.always: tuple[int, str] | None = None
         self.models_status = 404
         self.max_n = 100
-        self.logprobs = True
+        self.logprobs = self.usage = True
         self.delay: Callable[[dict[str, Any]], float] = lambda _: 0.0
         self.in_flight = self.most_in_flight = self.closed = 0
         self.lock = threading.Lock()
@@ -87,7 +87,7 @@ class Fake(ThreadingHTTPServer):
         # Backwards, because only the index says which is which.
         num_tokens = sum(len(choice["text"]) for choice in choices)
         usage = {"prompt_tokens": len(request["prompt"]), "completion_tokens": num_tokens}
-        return {"object": "text_completion", "choices": choices[::-1], "usage": usage}
+        return {"object": "text_completion", "choices": choices[::-1], **({"usage": usage} if self.usage else {})}
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -419,6 +419,27 @@ def test_a_problem_out_of_time_gives_up_its_requests(fake: Fake, tmp_path: Path)
     assert time.monotonic() - start < HANG_S / 2
     assert summary["failed"] == 4
     assert all("budget.seconds" in line["error"] for line in lines(tmp_path))
+
+
+def test_a_token_budget_that_the_server_gives_no_counts_for_is_refused(fake: Fake, tmp_path: Path) -> None:
+    fake.logprobs = fake.usage = False
+    summary = run(fake, tmp_path, *SEARCHES["few_shot"], "budget.tokens=40", "baseline=none")
+    assert summary["failed"] == 4
+    assert all("budget.tokens cannot be kept" in line["error"] for line in lines(tmp_path))
+
+
+@pytest.mark.parametrize("told", ["logprobs", "usage"])
+def test_a_token_budget_is_kept_by_either_count(fake: Fake, tmp_path: Path, told: str) -> None:
+    setattr(fake, {"logprobs": "usage", "usage": "logprobs"}[told], False)
+    run(fake, tmp_path, *SEARCHES["few_shot"], "budget.tokens=40", "baseline=none")
+    assert all(0 < line["tokens_decoded"] <= 40 for line in lines(tmp_path))
+
+
+def test_tokens_that_nobody_counts_are_named_once(fake: Fake, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    fake.logprobs = fake.usage = False
+    assert run(fake, tmp_path, *SEARCHES["few_shot"], "baseline=none")["tokens_decoded"] == 0
+    warnings = [r.message for r in caplog.records if r.name == "treereason.remote.engine"]
+    assert warnings == ["the server tells neither usage nor logprobs: its decoded tokens count as 0"]
 
 
 @pytest.mark.parametrize("status", [401, 403])

@@ -60,8 +60,9 @@ def test_whether_there_is_a_nucleus_may_be_told() -> None:
     assert sample(*rows, half, nucleus=False)[0].equal(free)
 
 
-def test_temperature_zero_is_argmax() -> None:
-    assert set(draw(torch.tensor([0.0, 0.1, 0.05]), 50, temperature=0.0).tolist()) == {1}
+@pytest.mark.parametrize("temperature", [0.0, 1e-45, 1e-38, 1e-7])
+def test_temperatures_of_zero_and_next_to_it_are_argmax(temperature: float) -> None:
+    assert set(draw(torch.tensor([90.0, 100.0, 50.0]), 50, temperature=temperature).tolist()) == {1}
 
 
 @pytest.mark.parametrize("other", [(1, "p", (0,)), (0, "q", (0,)), (0, "p", (1,)), (0, "p", (0, 0))])

@@ -131,7 +131,7 @@ def _engine(config: Config, model: Model | Server, stack: ExitStack, profile: Pr
         )
     from treereason.remote.engine import RemoteEngine
 
-    return stack.enter_context(RemoteEngine(model, seed=config.seed))
+    return stack.enter_context(RemoteEngine(model, seed=config.seed, must_count=config.budget.tokens is not None))
 
 
 def _started(job: Job, pass_name: str) -> events.RunStarted:

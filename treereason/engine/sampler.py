@@ -16,6 +16,8 @@ import torch
 BLOCK_IDS = 32768
 LARGE_VOCABULARY = 8192
 """From so many ids on, a CPU first looks which can be drawn at all: most can not (docs/log.md)."""
+LOWEST_TEMPERATURE = 1e-6
+"""Below, logits over temperature may leave float32's range, and all that is drawn is the likeliest anyway."""
 NOISE_LIMIT = 16.7
 """Above the largest noise that `_gumbel` gives, 16.64."""
 _LOW_31, _LOW_23 = (1 << 31) - 1, (1 << 23) - 1
@@ -38,13 +40,13 @@ def sample(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """One token a row.
 
-    logits: [B, V]. keys, positions: [B] int64. temperature, top_p: [B] float32; temperature 0 is argmax.
+    logits: [B, V]. keys, positions: [B] int64. temperature, top_p: [B] float32; argmax at temperature 0 and next to it.
     nucleus: whether any top_p is below 1; None asks the tensor, for which the host waits.
     Returns tokens [B] int64 and their log-probabilities [B] float32 under the untempered model, NaN where a row of
     logits has a NaN or +inf, or nothing but -inf.
     """
     logits = logits.float()
-    greedy = temperature == 0
+    greedy = temperature < LOWEST_TEMPERATURE
     heat = torch.where(greedy, 1.0, temperature)[:, None]
     if nucleus is None:
         nucleus = bool((top_p < 1).any())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -12,10 +13,11 @@ from typing import Any, Self
 
 from treereason.core import Cost, Decoded, Expansion
 from treereason.events import StepDone
-from treereason.remote.answer import RequestFailed, read
+from treereason.remote.answer import Answer, RequestFailed, read
 from treereason.remote.server import Server
 
 STEP_S = 0.05
+_log = logging.getLogger(__name__)
 
 Path = tuple[int, ...]
 
@@ -34,11 +36,15 @@ class RemoteEngine:
     The server keeps nothing: each request carries the whole text above its thoughts, and nothing is claimed about
     KV. A child's text depends on its prompt, its seed and the server, never on the order in which answers come.
     Close it, or use it as a context manager: that ends the requests in flight and their connections.
+
+    must_count: an answer fails from which nobody can tell how many tokens it took.
     """
 
-    def __init__(self, server: Server, *, seed: int) -> None:
+    def __init__(self, server: Server, *, seed: int, must_count: bool = False) -> None:
         self.model = server
         self._seed = seed
+        self._must_count = must_count
+        self._warned = False
         self._runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
         self._loop = self._runner.get_loop()
         self._running: dict[asyncio.Task[list[Decoded]], Expansion] = {}
@@ -179,6 +185,7 @@ class RemoteEngine:
         started = perf_counter()
         try:
             answer = read(await self.model.complete(request), prompt.stop)
+            self._check_counts(answer)
         except RequestFailed as error:
             return _failures(expansion, paths, str(error))
         seconds = perf_counter() - started
@@ -190,6 +197,16 @@ class RemoteEngine:
             self._thoughts[problem, path] = _Written(text + choice.text + choice.stop, choice.ended)
             decoded.append(Decoded(problem, path, choice.text, choice.logprob, cost))
         return decoded
+
+    def _check_counts(self, answer: Answer) -> None:
+        """Raises RequestFailed where tokens must be counted and cannot be."""
+        if any(choice.num_tokens for choice in answer.choices) or not any(choice.text for choice in answer.choices):
+            return
+        if self._must_count:
+            raise RequestFailed("the server tells neither usage nor logprobs, so budget.tokens cannot be kept: drop it")
+        if not self._warned:
+            _log.warning("the server tells neither usage nor logprobs: its decoded tokens count as 0")
+        self._warned = True
 
 
 def request_seed(seed: int, problem: str, path: Path) -> int:
