@@ -41,6 +41,22 @@ def test_the_task_asks_and_scores() -> None:
     assert task.prompt(perfect, "embedded") is None
 
 
+def test_the_engine_alone_decodes_three_ends_of_five_starts() -> None:
+    done = subprocess.run(
+        [sys.executable, "examples/engine_alone.py"],
+        cwd=CHECKOUT,
+        env=os.environ | {"PYTHONPATH": str(CHECKOUT), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    starts = [line for line in done.stdout.splitlines() if not line.startswith(" ")]
+    ends = [line for line in done.stdout.splitlines() if line.startswith(" ")]
+    assert (len(starts), len(ends)) == (5, 15)
+    assert all("tokens reused" in line and "  0 tokens reused" not in line for line in ends)
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

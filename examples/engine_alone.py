@@ -1,0 +1,46 @@
+"""The engine without tasks and searches: python examples/engine_alone.py
+
+Five branches begin on one prompt, and three go on from each of them. The prompt is computed once, and a branch's own
+tokens are read in place by all that stand on it.
+"""
+
+from treereason.core import Decoded, Expansion, Prompt, Sampling
+from treereason.engine.engine import Engine
+from treereason.engine.model import load_model
+
+MODEL = "embedded"  # or a path or hub id, with style="plain" or "chat"
+ROOT = ()
+
+
+def decode(engine: Engine, *expansions: Expansion) -> list[Decoded]:
+    """Every child of the expansions, all decoded together."""
+    for expansion in expansions:
+        engine.submit(expansion)
+    children: list[Decoded] = []
+    while engine.busy:
+        decoded, _figures = engine.step()
+        children += decoded
+    return sorted(children, key=lambda child: child.path)
+
+
+def main() -> None:
+    model = load_model(MODEL, style="embedded")
+    engine = Engine(model, seed=0, max_branches=64, prefill_tokens=2048, kv_tokens=8192)
+    sampling = Sampling(temperature=1.5)
+
+    begin = Prompt("sort 86224197058676978898405547994183=", max_tokens=16)
+    starts = decode(engine, Expansion("sort", ROOT, begin, tuple((i,) for i in range(5)), sampling))
+    on = Prompt("", appended=True, max_tokens=24)
+    ends = decode(
+        engine, *(Expansion("sort", s.path, on, tuple((*s.path, i) for i in range(3)), sampling) for s in starts)
+    )
+    for start in starts:
+        print(f"{start.text}  log-probability {start.logprob:.2f}")
+        for end in ends:
+            if end.path[:-1] == start.path:
+                print(f"    {end.text}  {end.cost.tokens_reused} tokens reused, {end.cost.tokens_prefilled} computed")
+    engine.end_problem("sort")
+
+
+if __name__ == "__main__":
+    main()
