@@ -380,10 +380,13 @@ def test_time_that_runs_out_makes_children_shorter_at_the_pace_of_those_before()
     assert budget.out_of_time
 
 
-def test_children_that_decode_nothing_tell_no_pace() -> None:
-    budget = Budget(seconds=10.0, clock=lambda: 1.0)
+@pytest.mark.parametrize(("num_decoded", "took"), [(0, 0.0), (0, 2.0), (4, 0.0)])
+def test_children_that_decode_nothing_or_take_no_time_tell_no_pace(num_decoded: int, took: float) -> None:
+    now = [0.0]
+    budget = Budget(seconds=10.0, clock=lambda: now[0])
     prompt, [grant] = budget.grant(Prompt("", max_tokens=8), 1)
-    budget.settle(grant, 0)
+    now[0] = took
+    budget.settle(grant, num_decoded)
     assert budget.grant(prompt, 3)[0].max_tokens == 8
 
 

@@ -15,7 +15,7 @@ import torch
 
 BLOCK_IDS = 32768
 LARGE_VOCABULARY = 8192
-"""From so many ids on, a CPU first looks which can be drawn at all: most can not (docs/log.md)."""
+"""From so many ids on, a CPU first looks which can be drawn at all: most cannot (docs/log.md)."""
 LOWEST_TEMPERATURE = 1e-6
 """Below, logits over temperature may leave float32's range, and all that is drawn is the likeliest anyway."""
 NOISE_LIMIT = 16.7

@@ -61,6 +61,6 @@ class Budget:
         """How many tokens a child can decode until the time is up; no limit as long as none has shown."""
         if self.out_of_time:
             return 0
-        if self._end is None or not self._num_decoded:
+        if self._end is None or not self._num_decoded or not self._seconds_decoding:
             return sys.maxsize
         return int((self._end - self._clock()) * self._num_decoded / self._seconds_decoding)
