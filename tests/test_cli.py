@@ -146,6 +146,7 @@ BROKEN: dict[str, tuple[str, str, str]] = {
     "ids are numbers": ("str(i), i", "i, i", "the id of a problem is 0: make it a string"),
     "prompt raises": ('Prompt("hi")', "1 / 0", "mine.py:Shout: line 10: ZeroDivisionError: division by zero"),
     "prompt is a text": ('Prompt("hi")', '"hi"', "prompt() returned str: return a Prompt or None"),
+    "prompt is malformed": ('"hi")', '"hi", stop="END")', "line 10: ValueError: Prompt.stop='END': give a tuple of"),
     "no scorer": ('scorer = "loud"', "", "task Shout names no scorer: write scorer ="),
     "no solved": ("def solved", "def right", "mine.py:Shout: Shout has no solved: a task needs it"),
     "no parse": ("def parse", "def read", "mine.py:Shout: Shout has no parse: a task needs it"),

@@ -267,6 +267,36 @@ def test_a_search_that_breaks_the_rules_fails_its_problem_alone(coroutine: Any, 
     assert outcome.engine.ended == ["p"]
 
 
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"text": None}, "Prompt.text=None: give a text"),
+        ({"text": 4}, "Prompt.text=4: give a text"),
+        ({"shared": None}, "Prompt.shared=None: give a text"),
+        ({"stop": ("",)}, "Prompt.stop=('',): give a tuple of texts, none of them empty"),
+        ({"stop": (4,)}, "Prompt.stop=(4,): give a tuple of texts, none of them empty"),
+        ({"stop": "END"}, "Prompt.stop='END': give a tuple of texts, none of them empty"),
+        ({"stop": None}, "Prompt.stop=None: give a tuple of texts, none of them empty"),
+        ({"max_tokens": None}, "Prompt.max_tokens=None: give a whole number above 0"),
+        ({"max_tokens": 2.5}, "Prompt.max_tokens=2.5: give a whole number above 0"),
+        ({"max_tokens": 0}, "Prompt.max_tokens=0: give a whole number above 0"),
+        ({"max_tokens": -3}, "Prompt.max_tokens=-3: give a whole number above 0"),
+        ({"token_ids": 7}, "Prompt.token_ids=7: give a tuple of whole numbers"),
+        ({"token_ids": (1, "2")}, "Prompt.token_ids=(1, '2'): give a tuple of whole numbers"),
+    ],
+)
+@pytest.mark.parametrize("budget", [Budget, lambda: Budget(tokens=100)])
+def test_a_malformed_prompt_fails_its_problem_in_one_line(
+    budget: Callable[[], Budget], fields: dict[str, Any], said: str
+) -> None:
+    class Task(NumberTask):
+        def prompt(self, thought: Thought, style: str) -> Prompt | None:  # noqa: ARG002
+            return Prompt(**{"text": "", **fields})
+
+    outcome = run(SingleSample(), digits, Task(), budget=budget)
+    assert (outcome.done.status, outcome.done.error) == ("failed", f"search: ValueError: {said}")
+
+
 @pytest.mark.parametrize("method", ["solved", "prompt"])
 def test_a_task_that_raises_once_the_search_is_over_fails_its_problem(method: str) -> None:
     task = NumberTask(steps=2 if method == "prompt" else 1)
