@@ -130,6 +130,14 @@ def test_a_shared_head_is_stored_once_and_a_fork_costs_no_page(tiny_model: Build
     assert engine.forest.num_tokens == len(head)
 
 
+def test_no_problem_id_is_taken_for_the_run(tiny_model: Build) -> None:
+    engine = make_engine(tiny_model("llama")[0])
+    engine.submit(Expansion("", (), Prompt("Q", shared="EXAMPLES ", max_tokens=3), ((0,),), HOT))
+    finish(engine)
+    engine.end_problem("")
+    assert engine.forest.num_tokens == len("EXAMPLES ")
+
+
 def test_stop_strings_end_a_thought_and_its_tokens_can_be_continued(tiny_model: Build) -> None:
     model, _ = tiny_model("llama")
     engine = make_engine(model)
