@@ -316,6 +316,35 @@ def test_a_task_that_raises_once_the_search_is_over_fails_its_problem(method: st
     assert (outcome.done.solved, outcome.done.error) == (False, "task: RuntimeError: no idea")
 
 
+class _First:
+    async def run(self, tree: Tree) -> Thought | None:
+        thoughts = await tree.expand([tree.root], 2)
+        await tree.score(thoughts)
+        return thoughts[0]
+
+
+def test_no_answer_is_never_solved() -> None:
+    class Task(NumberTask):
+        def parse(self, thought: Thought) -> int | None:  # noqa: ARG002
+            return None
+
+        def solved(self, problem: Problem, answer: Any) -> bool:  # noqa: ARG002
+            return True
+
+    outcome = run(_First(), digits, Task())
+    assert (outcome.done.solved, outcome.done.single_sample_solved) == (False, (False, False))
+
+
+def test_a_sample_that_breaks_the_task_takes_nothing_from_a_good_answer() -> None:
+    class Task(NumberTask):
+        def solved(self, problem: Problem, answer: Any) -> bool:
+            return bool(1 / (1 - answer)) and super().solved(problem, 9 + answer)
+
+    outcome = run(_First(), digits, Task())
+    assert (outcome.done.status, outcome.done.solved, outcome.done.error) == ("done", True, None)
+    assert outcome.done.single_sample_solved == (True, False)
+
+
 def test_join_has_several_parents_and_probe_leaves_nothing_behind() -> None:
     class Aggregate:
         async def run(self, tree: Tree) -> Thought | None:

@@ -192,7 +192,7 @@ class Task(Protocol):
         ...
 
     def solved(self, problem: Problem, answer: Any) -> bool:
-        """Whether the answer is right, by the problem's target."""
+        """Whether the answer, never None, is right by the problem's target."""
         ...
 
 

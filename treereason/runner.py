@@ -201,11 +201,9 @@ class Runner:
             error = next((t.error for t in explorer.thoughts if t.error), "no thought holds an answer")
         samples: list[Thought] = []
         solved = False
-        samples_solved: tuple[bool, ...] = ()
         try:
             samples = explorer.single_samples()
-            solved = best is not None and bool(self._task.solved(problem, best.answer))
-            samples_solved = tuple(bool(self._task.solved(problem, t.answer)) for t in samples)
+            solved = best is not None and self._solves(best)
         except (Exception, SystemExit) as broken:
             error = error or _failure("task", broken)
         self._emit(
@@ -223,9 +221,20 @@ class Runner:
                 kv_tokens_peak=kv_tokens_peak,
                 single_sample_scores=tuple(t.score.value for t in samples if t.score is not None),
                 tokens_wasted=explorer.tokens_wasted(best),
-                single_sample_solved=samples_solved,
+                single_sample_solved=tuple(self._sample_solves(t) for t in samples),
             )
         )
+
+    def _solves(self, thought: Thought) -> bool:
+        """No answer is never right: tasks are not asked about None."""
+        return thought.answer is not None and bool(self._task.solved(thought.problem, thought.answer))
+
+    def _sample_solves(self, thought: Thought) -> bool:
+        """A sample whose answer breaks the task is not right, and takes nothing from the answer of the search."""
+        try:
+            return self._solves(thought)
+        except (Exception, SystemExit):
+            return False
 
 
 def _failure(part: str, error: BaseException) -> str:
