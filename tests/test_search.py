@@ -202,6 +202,14 @@ def test_a_task_that_cannot_parse_fails_the_thought() -> None:
     assert "parse: ValueError" in str(outcome.done.error)
 
 
+def test_a_task_that_is_cancelled_while_it_parses_fails_the_thought() -> None:
+    class Task(NumberTask):
+        def parse(self, thought: Thought) -> int | None:  # noqa: ARG002
+            raise asyncio.CancelledError("by itself")
+
+    assert run(SingleSample(), digits, Task()).done.error == "parse: CancelledError: by itself"
+
+
 def test_a_search_that_raises_fails_its_problem_and_returns_its_pages() -> None:
     class Broken:
         async def run(self, tree: Tree) -> Thought | None:
@@ -238,6 +246,22 @@ async def _exits(tree: Tree) -> Any:  # noqa: ARG001
     sys.exit("enough")
 
 
+async def _is_cancelled(tree: Tree) -> Any:  # noqa: ARG001
+    raise asyncio.CancelledError("by itself")
+
+
+async def _closes(tree: Tree) -> Any:
+    await tree.expand([tree.root], 1)
+    raise GeneratorExit
+
+
+async def _is_cancelled_at_its_end(tree: Tree) -> Any:  # noqa: ARG001
+    try:
+        await asyncio.sleep(0)
+    finally:
+        raise asyncio.CancelledError
+
+
 async def _does_not_end(tree: Tree) -> Any:
     try:
         await asyncio.sleep(0)
@@ -254,6 +278,12 @@ async def _does_not_end(tree: Tree) -> Any:
         (_is_not_async, "search: AttributeError: 'NoneType' object has no attribute 'send'"),
         (_raises_at_once, "search: ValueError: boom"),
         (_exits, "search: SystemExit: enough"),
+        (_is_cancelled, "search: CancelledError: by itself"),
+        (_closes, "search: GeneratorExit: "),
+        (
+            _is_cancelled_at_its_end,
+            "search: it awaited something else than the tree: a search may only await the tree's primitives",
+        ),
         (
             _does_not_end,
             "search: it awaited something else than the tree: a search may only await the tree's primitives",

@@ -11,7 +11,7 @@ from treereason import events
 from treereason.core import Decoded, Expansion, Problem, Sampling, Search, Task, Thought
 from treereason.profile import Profile
 from treereason.search.budget import Budget
-from treereason.search.explorer import Explorer, Wait
+from treereason.search.explorer import BROKEN, Explorer, Wait
 from treereason.search.scoring import Scoring
 
 
@@ -76,7 +76,7 @@ class _Run:
             else:
                 self.error = f"search: run returned {type(stop.value).__name__}: return a Thought or None"
             return None
-        except (Exception, SystemExit) as error:
+        except BROKEN as error:
             self.error = _failure("search", error)
             return None
         if isinstance(wait, Wait):
@@ -86,7 +86,7 @@ class _Run:
 
     def close(self) -> None:
         # Its problem is over, whatever a search does that is told to end.
-        with suppress(Exception, SystemExit):
+        with suppress(*BROKEN):
             if self._coroutine is not None:
                 self._coroutine.close()
 
@@ -204,7 +204,7 @@ class Runner:
         try:
             samples = explorer.single_samples()
             solved = best is not None and self._solves(best)
-        except (Exception, SystemExit) as broken:
+        except BROKEN as broken:
             error = error or _failure("task", broken)
         self._emit(
             events.ProblemDone(
@@ -233,7 +233,7 @@ class Runner:
         """A sample whose answer breaks the task is not right, and takes nothing from the answer of the search."""
         try:
             return self._solves(thought)
-        except (Exception, SystemExit):
+        except BROKEN:
             return False
 
 

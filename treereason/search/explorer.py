@@ -6,6 +6,7 @@ runner may resume it. Nothing here knows of tensors or threads.
 
 from __future__ import annotations
 
+from asyncio import CancelledError
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -14,6 +15,8 @@ from treereason.core import Cost, Decoded, Expansion, Problem, Prompt, Sampling,
 from treereason.search.budget import Budget
 
 Path = tuple[int, ...]
+BROKEN = (Exception, SystemExit, CancelledError, GeneratorExit)
+"""What tasks and searches may raise to the harm of one problem alone; Ctrl-C is meant for the run."""
 
 
 @dataclass(eq=False)
@@ -145,7 +148,7 @@ class Explorer:
         thought.status = Status.DECODED
         try:
             thought.answer = self._task.parse(thought)
-        except (Exception, SystemExit) as error:
+        except BROKEN as error:
             self._fail(thought, f"parse: {type(error).__name__}: {error}")
             return
         self._emit(
