@@ -246,6 +246,19 @@ async def _exits(tree: Tree) -> Any:  # noqa: ARG001
     sys.exit("enough")
 
 
+async def _raises_lines(tree: Tree) -> Any:  # noqa: ARG001
+    raise ValueError("no\nsuch\nthing")
+
+
+class _Wordless(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+async def _raises_without_words(tree: Tree) -> Any:  # noqa: ARG001
+    raise _Wordless
+
+
 async def _is_cancelled(tree: Tree) -> Any:  # noqa: ARG001
     raise asyncio.CancelledError("by itself")
 
@@ -278,8 +291,10 @@ async def _does_not_end(tree: Tree) -> Any:
         (_is_not_async, "search: AttributeError: 'NoneType' object has no attribute 'send'"),
         (_raises_at_once, "search: ValueError: boom"),
         (_exits, "search: SystemExit: enough"),
+        (_raises_lines, "search: ValueError: no such thing"),
+        (_raises_without_words, "search: _Wordless"),
         (_is_cancelled, "search: CancelledError: by itself"),
-        (_closes, "search: GeneratorExit: "),
+        (_closes, "search: GeneratorExit"),
         (
             _is_cancelled_at_its_end,
             "search: it awaited something else than the tree: a search may only await the tree's primitives",

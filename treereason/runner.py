@@ -13,6 +13,7 @@ from treereason.profile import Profile
 from treereason.search.budget import Budget
 from treereason.search.explorer import BROKEN, Explorer, Wait
 from treereason.search.scoring import Scoring
+from treereason.search.scoring_worker import one_line
 
 
 class Model(Protocol):
@@ -77,7 +78,7 @@ class _Run:
                 self.error = f"search: run returned {type(stop.value).__name__}: return a Thought or None"
             return None
         except BROKEN as error:
-            self.error = _failure("search", error)
+            self.error = f"search: {one_line(error)}"
             return None
         if isinstance(wait, Wait):
             return wait
@@ -205,7 +206,7 @@ class Runner:
             samples = explorer.single_samples()
             solved = best is not None and self._solves(best)
         except BROKEN as broken:
-            error = error or _failure("task", broken)
+            error = error or f"task: {one_line(broken)}"
         self._emit(
             events.ProblemDone(
                 problem=problem.id,
@@ -235,7 +236,3 @@ class Runner:
             return self._solves(thought)
         except BROKEN:
             return False
-
-
-def _failure(part: str, error: BaseException) -> str:
-    return f"{part}: {type(error).__name__}: {error}"

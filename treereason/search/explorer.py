@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from treereason import events
 from treereason.core import Cost, Decoded, Expansion, Problem, Prompt, Sampling, Score, Status, Task, Thought
 from treereason.search.budget import Budget
+from treereason.search.scoring_worker import one_line
 
 Path = tuple[int, ...]
 BROKEN = (Exception, SystemExit, CancelledError, GeneratorExit)
@@ -149,7 +150,7 @@ class Explorer:
         try:
             thought.answer = self._task.parse(thought)
         except BROKEN as error:
-            self._fail(thought, f"parse: {type(error).__name__}: {error}")
+            self._fail(thought, f"parse: {one_line(error)}")
             return
         self._emit(
             events.ThoughtDecoded(
