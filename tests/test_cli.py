@@ -47,6 +47,7 @@ def runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Runs:
     (tmp_path / "mine.py").write_text(MINE)
     (tmp_path / "lists.csv").write_text('ID,Unsorted,Sorted\n0,"[2, 1]","[1, 2]"\n1,"[3, 1]","[1, 3]"\n')
     (tmp_path / "bad.csv").write_text('ID,Unsorted,Sorted\n0,"[2, 1]","[1, 2]"\n1,no list,"[1, 2]"\n')
+    (tmp_path / "unnamed.csv").write_text('ID,Unsorted,Sorted\n0,"[2, 1]","[1, 2]"\n,"[3, 1]","[1, 3]"\n')
     (tmp_path / "bloom").mkdir()
     (tmp_path / "bloom/config.json").write_text('{"model_type": "bloom"}')
     (tmp_path / "broken.py").write_text("def f(:")
@@ -94,6 +95,7 @@ MISTAKES: dict[str, tuple[str | tuple[str, ...], str]] = {
     "temperature": ("temperature=-1", "temperature=-1: should be greater than or equal to 0"),
     "several": ("seed=0,1", "seed=0,1: several values: put -m in front"),
     "file": ("task.path=nowhere.csv", "no such file: nowhere.csv"),
+    "row without ID": ("task.path=unnamed.csv", "task=sorting: the id of problem 2 is empty: give each an id of its"),
     "row": ("task.path=bad.csv", "bad.csv:3: not a list"),
     "scorer file": ("scorer=./nowhere.py:f", "scorer=./nowhere.py:f: no such file"),
     "scorer syntax": ("scorer=./broken.py:f", "broken.py does not import: line 1: SyntaxError"),
@@ -144,8 +146,10 @@ BROKEN: dict[str, tuple[str, str, str]] = {
     "no problems": (PROBLEMS, "[]", "there are no problems in it; see task.path and task.limit"),
     "two of one name": ("str(i), i", "'same', i", "two problems are called same: give each an id of its own"),
     "ids are numbers": ("str(i), i", "i, i", "the id of a problem is 0: make it a string"),
+    "an id is empty": ("str(i), i", "'', i", "the id of problem 1 is empty: give each an id of its own"),
     "prompt raises": ('Prompt("hi")', "1 / 0", "mine.py:Shout: line 10: ZeroDivisionError: division by zero"),
     "prompt is a text": ('Prompt("hi")', '"hi"', "prompt() returned str: return a Prompt or None"),
+    "prompt is malformed": ('"hi")', '"hi", stop="END")', "line 10: ValueError: Prompt.stop='END': give a tuple of"),
     "no scorer": ('scorer = "loud"', "", "task Shout names no scorer: write scorer ="),
     "no solved": ("def solved", "def right", "mine.py:Shout: Shout has no solved: a task needs it"),
     "no parse": ("def parse", "def read", "mine.py:Shout: Shout has no parse: a task needs it"),

@@ -617,6 +617,14 @@ def test_the_next_commands_repeat_what_was_typed() -> None:
     ]
 
 
+def test_a_task_with_a_search_of_its_own_is_offered_no_other() -> None:
+    said = final.report(run_done(task="replay", search="replay"), replace(run_started(1), overrides=("task=replay",)))
+    assert [command for command, _ in said.commands] == [
+        "treereason task=replay search=replay seed=8",
+        "treereason --help",
+    ]
+
+
 def test_a_report_without_a_summary() -> None:
     assert final.lines(RunDone("interrupted", {}, "here"))[0] == "interrupted: 0 of 0 problems done, kept in here"
 

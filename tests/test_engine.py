@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from jinja2 import TemplateError
 from transformers import PreTrainedModel
 
 from treereason.core import Decoded, Expansion, Prompt, Sampling, UserError
@@ -129,6 +130,14 @@ def test_a_shared_head_is_stored_once_and_a_fork_costs_no_page(tiny_model: Build
     assert engine.forest.num_tokens == len(head)
 
 
+def test_no_problem_id_is_taken_for_the_run(tiny_model: Build) -> None:
+    engine = make_engine(tiny_model("llama")[0])
+    engine.submit(Expansion("", (), Prompt("Q", shared="EXAMPLES ", max_tokens=3), ((0,),), HOT))
+    finish(engine)
+    engine.end_problem("")
+    assert engine.forest.num_tokens == len("EXAMPLES ")
+
+
 def test_stop_strings_end_a_thought_and_its_tokens_can_be_continued(tiny_model: Build) -> None:
     model, _ = tiny_model("llama")
     engine = make_engine(model)
@@ -210,6 +219,40 @@ def test_a_branch_that_can_never_fit_fails_alone_with_its_numbers(tiny_model: Bu
     for problem in "ab":
         engine.end_problem(problem)
     assert engine.forest.pool.num_free == 3
+
+
+@pytest.mark.parametrize(
+    ("prompt", "said"),
+    [
+        (
+            Prompt("HALF A PAIR \ud800"),
+            "the tokenizer refuses the prompt: 'utf-8' codec can't encode character '\\ud800'",
+        ),
+        (Prompt("HALF A PAIR \ud800", appended=True), "the tokenizer refuses the prompt: 'utf-8' codec can't encode"),
+        (Prompt("", token_ids=(5, 64)), "a prompt with token id 64; the model's vocabulary is 0 to 63"),
+        (Prompt("", token_ids=(-1,), appended=True), "a prompt with token id -1; the model's vocabulary is 0 to 63"),
+    ],
+)
+def test_a_prompt_that_the_model_cannot_read_fails_alone(prompt: Prompt, said: str, tiny_model: Build) -> None:
+    engine = make_engine(tiny_model("llama")[0])
+    engine.submit(Expansion("a", (), Prompt("HELLO", max_tokens=3), ((0,),), HOT))
+    finish(engine)
+    engine.submit(Expansion("a", (0,), prompt, ((0, 0),), HOT))
+    engine.submit(Expansion("b", (), Prompt("HELLO", max_tokens=3), ((0,),), HOT))
+    found = finish(engine)
+    assert str(found["a", (0, 0)].error).startswith(said)
+    assert found["b", (0,)].error is None
+
+
+def test_a_chat_template_that_refuses_a_prompt_fails_it_alone(tiny_model: Build) -> None:
+    def refuse(*_: object, **__: object) -> str:
+        raise TemplateError("roles must\nalternate")
+
+    model, _ = tiny_model("llama")
+    model.style, model.tokenizer.apply_chat_template = "chat", refuse
+    engine = make_engine(model)
+    engine.submit(Expansion("a", (), Prompt("HELLO"), ((0,),), HOT))
+    assert finish(engine)["a", (0,)].error == "the model's chat template refuses the prompt: roles must alternate"
 
 
 @pytest.mark.parametrize("poison", [float("nan"), float("inf"), float("-inf")])

@@ -7,7 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from treereason.engine.forest import RUN, Forest, Node
+from treereason.engine.forest import RUN, Forest, Node, Owner
 from treereason.engine.pages import PagePool, PoolFull
 
 PAGE = 4
@@ -41,7 +41,7 @@ class ForestMachine(RuleBasedStateMachine):
                 assert (part.num_cached, self.forest.pool.num_free) == (stored, free)
 
     @rule(tokens=st.lists(st.integers(0, 1), min_size=1, max_size=14), owner=st.sampled_from([RUN, "a", "b"]))
-    def prompt(self, tokens: list[int], owner: str) -> None:
+    def prompt(self, tokens: list[int], owner: Owner) -> None:
         node = self.forest.attach(tokens, owner)
         self.sequences[node] = tokens
         self._compute(node)

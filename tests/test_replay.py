@@ -74,6 +74,13 @@ def test_what_the_model_cannot_hold_is_not_counted(tmp_path: Path) -> None:
     assert results[0]["status"] == "done"
 
 
+def test_a_vocabulary_larger_than_the_models_fails_the_problems(record: Path, tmp_path: Path) -> None:
+    overrides = ["task=replay", f"task.path={record}", "search=replay", "task.vocabulary=5000"]
+    _, results, _ = run(tmp_path / "run", *overrides)
+    assert [line["status"] for line in results] == ["failed"] * 2
+    assert all("the model's vocabulary is 0 to 66" in line["error"] for line in results)
+
+
 @pytest.mark.parametrize("overrides", [["task=replay", "search=best_of_n"], ["task=sorting", "search=replay"]])
 def test_replay_without_its_partner_is_refused_before_the_run(
     overrides: list[str], record: Path, capsys: pytest.CaptureFixture[str]

@@ -126,6 +126,25 @@ def test_a_scorer_that_raises_or_hangs_fails_its_thought_and_the_run_goes_on(tmp
     assert all(line["status"] == "done" for line in lines(tmp_path / "run"))
 
 
+def test_a_problem_with_half_a_surrogate_pair_fails_alone(tmp_path: Path) -> None:
+    task = tmp_path / "mine.py"
+    task.write_text(
+        "import json\n"
+        "from treereason.core import Problem, Prompt\n"
+        "from treereason.tasks.base import BaseTask\n"
+        "class Ask(BaseTask):\n"
+        "    scorer = 'none'\n"
+        "    def problems(self, seed):\n"
+        '        return [Problem(text, text) for text in json.loads(r\'["\\ud800", "sort 21="]\')]\n'
+        "    def prompt(self, thought, style):\n"
+        "        return None if thought.depth else Prompt(thought.problem.input, max_tokens=4)\n"
+        "def none(thought):\n"
+        "    return 0.0\n"
+    )
+    run(tmp_path / "run", f"task={task}", "search=single_sample")
+    assert {line["id"]: line["status"] for line in lines(tmp_path / "run")} == {"\ud800": "failed", "sort 21=": "done"}
+
+
 def test_ctrl_c_ends_cleanly_and_keeps_what_is_done(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "treereason", f"hydra.run.dir={tmp_path}", "task.limit=2000", "engine.threads=1"]
     process = subprocess.Popen(

@@ -207,6 +207,14 @@ def test_a_task_that_cannot_parse_fails_the_thought() -> None:
     assert "parse: ValueError" in str(outcome.done.error)
 
 
+def test_a_task_that_is_cancelled_while_it_parses_fails_the_thought() -> None:
+    class Task(NumberTask):
+        def parse(self, thought: Thought) -> int | None:  # noqa: ARG002
+            raise asyncio.CancelledError("by itself")
+
+    assert run(SingleSample(), digits, Task()).done.error == "parse: CancelledError: by itself"
+
+
 def test_a_search_that_raises_fails_its_problem_and_returns_its_pages() -> None:
     class Broken:
         async def run(self, tree: Tree) -> Thought | None:
@@ -243,6 +251,35 @@ async def _exits(tree: Tree) -> Any:  # noqa: ARG001
     sys.exit("enough")
 
 
+async def _raises_lines(tree: Tree) -> Any:  # noqa: ARG001
+    raise ValueError("no\nsuch\nthing")
+
+
+class _Wordless(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+async def _raises_without_words(tree: Tree) -> Any:  # noqa: ARG001
+    raise _Wordless
+
+
+async def _is_cancelled(tree: Tree) -> Any:  # noqa: ARG001
+    raise asyncio.CancelledError("by itself")
+
+
+async def _closes(tree: Tree) -> Any:
+    await tree.expand([tree.root], 1)
+    raise GeneratorExit
+
+
+async def _is_cancelled_at_its_end(tree: Tree) -> Any:  # noqa: ARG001
+    try:
+        await asyncio.sleep(0)
+    finally:
+        raise asyncio.CancelledError
+
+
 async def _does_not_end(tree: Tree) -> Any:
     try:
         await asyncio.sleep(0)
@@ -259,6 +296,14 @@ async def _does_not_end(tree: Tree) -> Any:
         (_is_not_async, "search: AttributeError: 'NoneType' object has no attribute 'send'"),
         (_raises_at_once, "search: ValueError: boom"),
         (_exits, "search: SystemExit: enough"),
+        (_raises_lines, "search: ValueError: no such thing"),
+        (_raises_without_words, "search: _Wordless"),
+        (_is_cancelled, "search: CancelledError: by itself"),
+        (_closes, "search: GeneratorExit"),
+        (
+            _is_cancelled_at_its_end,
+            "search: it awaited something else than the tree: a search may only await the tree's primitives",
+        ),
         (
             _does_not_end,
             "search: it awaited something else than the tree: a search may only await the tree's primitives",
@@ -270,6 +315,36 @@ def test_a_search_that_breaks_the_rules_fails_its_problem_alone(coroutine: Any, 
     outcome = run(search, digits)
     assert (outcome.done.status, outcome.done.error, outcome.done.answer) == ("failed", said, None)
     assert outcome.engine.ended == ["p"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"text": None}, "Prompt.text=None: give a text"),
+        ({"text": 4}, "Prompt.text=4: give a text"),
+        ({"shared": None}, "Prompt.shared=None: give a text"),
+        ({"stop": ("",)}, "Prompt.stop=('',): give a tuple of texts, none of them empty"),
+        ({"stop": (4,)}, "Prompt.stop=(4,): give a tuple of texts, none of them empty"),
+        ({"stop": "END"}, "Prompt.stop='END': give a tuple of texts, none of them empty"),
+        ({"stop": None}, "Prompt.stop=None: give a tuple of texts, none of them empty"),
+        ({"max_tokens": None}, "Prompt.max_tokens=None: give a whole number above 0"),
+        ({"max_tokens": 2.5}, "Prompt.max_tokens=2.5: give a whole number above 0"),
+        ({"max_tokens": 0}, "Prompt.max_tokens=0: give a whole number above 0"),
+        ({"max_tokens": -3}, "Prompt.max_tokens=-3: give a whole number above 0"),
+        ({"token_ids": 7}, "Prompt.token_ids=7: give a tuple of whole numbers"),
+        ({"token_ids": (1, "2")}, "Prompt.token_ids=(1, '2'): give a tuple of whole numbers"),
+    ],
+)
+@pytest.mark.parametrize("budget", [Budget, lambda: Budget(tokens=100)])
+def test_a_malformed_prompt_fails_its_problem_in_one_line(
+    budget: Callable[[], Budget], fields: dict[str, Any], said: str
+) -> None:
+    class Task(NumberTask):
+        def prompt(self, thought: Thought, style: str) -> Prompt | None:  # noqa: ARG002
+            return Prompt(**{"text": "", **fields})
+
+    outcome = run(SingleSample(), digits, Task(), budget=budget)
+    assert (outcome.done.status, outcome.done.error) == ("failed", f"search: ValueError: {said}")
 
 
 @pytest.mark.parametrize("method", ["solved", "prompt"])
@@ -289,6 +364,35 @@ def test_a_task_that_raises_once_the_search_is_over_fails_its_problem(method: st
     outcome = run(Late(), digits, task)
     assert outcome.done.status == "failed"
     assert (outcome.done.solved, outcome.done.error) == (False, "task: RuntimeError: no idea")
+
+
+class _First:
+    async def run(self, tree: Tree) -> Thought | None:
+        thoughts = await tree.expand([tree.root], 2)
+        await tree.score(thoughts)
+        return thoughts[0]
+
+
+def test_no_answer_is_never_solved() -> None:
+    class Task(NumberTask):
+        def parse(self, thought: Thought) -> int | None:  # noqa: ARG002
+            return None
+
+        def solved(self, problem: Problem, answer: Any) -> bool:  # noqa: ARG002
+            return True
+
+    outcome = run(_First(), digits, Task())
+    assert (outcome.done.solved, outcome.done.single_sample_solved) == (False, (False, False))
+
+
+def test_a_sample_that_breaks_the_task_takes_nothing_from_a_good_answer() -> None:
+    class Task(NumberTask):
+        def solved(self, problem: Problem, answer: Any) -> bool:
+            return bool(1 / (1 - answer)) and super().solved(problem, 9 + answer)
+
+    outcome = run(_First(), digits, Task())
+    assert (outcome.done.status, outcome.done.solved, outcome.done.error) == ("done", True, None)
+    assert outcome.done.single_sample_solved == (True, False)
 
 
 def test_join_has_several_parents_and_probe_leaves_nothing_behind() -> None:

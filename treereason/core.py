@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -23,7 +24,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Prompt:
-    """What is put to the model to obtain the next thought.
+    """What is put to the model to obtain the next thought. Raises ValueError for what no engine could decode.
 
     text: appended to the parent's tokens when `appended`, otherwise a prompt of its own.
     shared: leading text of a fresh prompt that every problem of the run has in common (few-shot
@@ -41,6 +42,22 @@ class Prompt:
     max_tokens: int = 256
     token_ids: tuple[int, ...] = ()
     ignore_end: bool = False
+
+    def __post_init__(self) -> None:
+        rules = {
+            "text": (isinstance(self.text, str), "a text"),
+            "shared": (isinstance(self.shared, str), "a text"),
+            "stop": (_several(str, self.stop) and "" not in self.stop, "a tuple of texts, none of them empty"),
+            "max_tokens": (type(self.max_tokens) is int and self.max_tokens > 0, "a whole number above 0"),
+            "token_ids": (_several(int, self.token_ids), "a tuple of whole numbers"),
+        }
+        for name, (right, wanted) in rules.items():
+            if not right:
+                raise ValueError(f"Prompt.{name}={reprlib.repr(getattr(self, name))}: give {wanted}")
+
+
+def _several(kind: type, values: object) -> bool:
+    return isinstance(values, (tuple, list)) and all(isinstance(value, kind) for value in values)
 
 
 @dataclass
@@ -175,7 +192,7 @@ class Task(Protocol):
         ...
 
     def solved(self, problem: Problem, answer: Any) -> bool:
-        """Whether the answer is right, by the problem's target."""
+        """Whether the answer, never None, is right by the problem's target."""
         ...
 
 

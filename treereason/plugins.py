@@ -66,11 +66,13 @@ def problems(task: Task, name: str, seed: int, style: str) -> Sequence[Problem]:
     if not found:
         raise UserError(f"task={name}: there are no problems in it; see task.path and task.limit")
     seen: set[str] = set()
-    for problem in found:
+    for number, problem in enumerate(found, start=1):
         if not isinstance(problem, Problem):
             raise UserError(f"task={name}: problems() holds {type(problem).__name__}: return a list of Problem")
         if not isinstance(problem.id, str):
             raise UserError(f"task={name}: the id of a problem is {problem.id!r}: make it a string")
+        if not problem.id:
+            raise UserError(f"task={name}: the id of problem {number} is empty: give each an id of its own")
         if problem.id in seen:
             raise UserError(f"task={name}: two problems are called {problem.id}: give each an id of its own")
         seen.add(problem.id)

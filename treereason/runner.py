@@ -11,8 +11,9 @@ from treereason import events
 from treereason.core import Decoded, Expansion, Problem, Sampling, Score, Search, Task, Thought
 from treereason.profile import Profile
 from treereason.search.budget import Budget
-from treereason.search.explorer import Explorer, Wait
+from treereason.search.explorer import BROKEN, Explorer, Wait
 from treereason.search.scoring import Scoring
+from treereason.search.scoring_worker import one_line
 
 OUT_OF_TIME = "the problem's budget.seconds are spent"
 
@@ -78,8 +79,8 @@ class _Run:
             else:
                 self.error = f"search: run returned {type(stop.value).__name__}: return a Thought or None"
             return None
-        except (Exception, SystemExit) as error:
-            self.error = _failure("search", error)
+        except BROKEN as error:
+            self.error = f"search: {one_line(error)}"
             return None
         if isinstance(wait, Wait):
             return wait
@@ -88,7 +89,7 @@ class _Run:
 
     def close(self) -> None:
         # Its problem is over, whatever a search does that is told to end.
-        with suppress(Exception, SystemExit):
+        with suppress(*BROKEN):
             if self._coroutine is not None:
                 self._coroutine.close()
 
@@ -207,13 +208,11 @@ class Runner:
             error = next((t.error for t in explorer.thoughts if t.error), "no thought holds an answer")
         samples: list[Thought] = []
         solved = False
-        samples_solved: tuple[bool, ...] = ()
         try:
             samples = explorer.single_samples()
-            solved = best is not None and bool(self._task.solved(problem, best.answer))
-            samples_solved = tuple(bool(self._task.solved(problem, t.answer)) for t in samples)
-        except (Exception, SystemExit) as broken:
-            error = error or _failure("task", broken)
+            solved = best is not None and self._solves(best)
+        except BROKEN as broken:
+            error = error or f"task: {one_line(broken)}"
         self._emit(
             events.ProblemDone(
                 problem=problem.id,
@@ -229,10 +228,17 @@ class Runner:
                 kv_tokens_peak=kv_tokens_peak,
                 single_sample_scores=tuple(t.score.value for t in samples if t.score is not None),
                 tokens_wasted=explorer.tokens_wasted(best),
-                single_sample_solved=samples_solved,
+                single_sample_solved=tuple(self._sample_solves(t) for t in samples),
             )
         )
 
+    def _solves(self, thought: Thought) -> bool:
+        """No answer is never right: tasks are not asked about None."""
+        return thought.answer is not None and bool(self._task.solved(thought.problem, thought.answer))
 
-def _failure(part: str, error: BaseException) -> str:
-    return f"{part}: {type(error).__name__}: {error}"
+    def _sample_solves(self, thought: Thought) -> bool:
+        """A sample whose answer breaks the task is not right, and takes nothing from the answer of the search."""
+        try:
+            return self._solves(thought)
+        except BROKEN:
+            return False

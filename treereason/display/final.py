@@ -111,7 +111,7 @@ def lines(event: RunDone, started: RunStarted | None = None) -> list[str]:
 
 
 def _commands(started: RunStarted | None, task: str, search: str, seed: int) -> list[tuple[str, str]]:
-    """What to type next: the same run with another search or seed."""
+    """What to type next: the same run with another search, if its task goes with one, or another seed."""
     program = started.program if started else "treereason"
     given = [text for text in (started.overrides if started else ()) if not text.startswith(("hydra.", "seed="))]
     if not any(text.startswith("task=") for text in given):
@@ -120,11 +120,9 @@ def _commands(started: RunStarted | None, task: str, search: str, seed: int) -> 
     if not any(text.startswith("search=") for text in given):
         given.append(f"search={search}")
     other = "tree_of_thoughts" if search != "tree_of_thoughts" else "best_of_n"
-    commands = [
-        ([*elsewhere, f"search={other}"], "another search"),
-        ([*given, f"seed={seed + 1}"], "another seed"),
-        (["--help"], "all options"),
-    ]
+    commands = [([*given, f"seed={seed + 1}"], "another seed"), (["--help"], "all options")]
+    if search != task:  # partners share a name, and go with nothing else
+        commands.insert(0, ([*elsewhere, f"search={other}"], "another search"))
     return [(one_line(f"{program} {shlex.join(words)}", 1000), what) for words, what in commands]
 
 

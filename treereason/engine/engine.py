@@ -195,6 +195,9 @@ class Engine:
             head = tuple(tokens[:num_shared])
             if head and head not in self._heads:
                 self._heads[head] = self.forest.attach(head, RUN)
+        size = self.model.vocabulary_size
+        if (strange := next((token for token in tokens if not 0 <= token < size), None)) is not None:
+            raise ValueError(f"a prompt with token id {strange}; the model's vocabulary is 0 to {size - 1}")
         length = len(tokens) + (below.end if below else 0)
         if length >= self.model.max_positions:
             raise ValueError(f"a prompt of {length} tokens; the model holds {self.model.max_positions}")

@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 
 from treereason.engine.pages import PagePool
 
-RUN = ""
+Owner = str | None
+"""A problem's id, or RUN."""
+RUN: Owner = None
 """Owner of nodes that every problem may share: heads of prompts, kept for the whole run."""
 
 
@@ -25,7 +27,7 @@ class Node:
     that were ever stored; more than `num_cached` after an eviction. last_used: the step that last read or wrote it.
     """
 
-    owner: str
+    owner: Owner
     parent: Node | None
     start: int
     tokens: list[int] = field(default_factory=list)
@@ -64,10 +66,10 @@ class Forest:
         self.ground = Node(owner=RUN, parent=None, start=0)
         self.num_tokens = 0
         self.num_tokens_peak = 0
-        self._owned: dict[str, int] = {}
-        self._owned_peak: dict[str, int] = {}
+        self._owned: dict[Owner, int] = {}
+        self._owned_peak: dict[Owner, int] = {}
 
-    def attach(self, tokens: Sequence[int], owner: str, below: Node | None = None) -> Node:
+    def attach(self, tokens: Sequence[int], owner: Owner, below: Node | None = None) -> Node:
         """A held node that ends with `tokens` below `below` (the ground when None).
 
         Shares the longest prefix with nodes of the same owner or of the run. At least the last token is always
@@ -85,7 +87,7 @@ class Forest:
         new.tokens = list(tokens[done:])
         return new
 
-    def fork(self, node: Node, owner: str) -> Node:
+    def fork(self, node: Node, owner: Owner) -> Node:
         """A held, empty, growing child: one more branch. Copies nothing."""
         branch = self._child(node, owner)
         branch.growing = True
@@ -137,11 +139,11 @@ class Forest:
             yield node
             stack.extend(reversed(node.children))
 
-    def peak_of(self, owner: str) -> int:
+    def peak_of(self, owner: Owner) -> int:
         """Most tokens that the owner's nodes ever stored at once."""
         return self._owned_peak.get(owner, 0)
 
-    def forget(self, owner: str) -> None:
+    def forget(self, owner: Owner) -> None:
         """Drop the owner's counters; its nodes must be gone. Called when a problem ends."""
         assert not self._owned.pop(owner, 0)
         self._owned_peak.pop(owner, None)
@@ -157,13 +159,13 @@ class Forest:
             assert len(node.pages) == -(-node.num_cached // self.page_size)
             assert node.num_holders or node.children, "a node that nobody stands on"
 
-    def _child(self, parent: Node, owner: str) -> Node:
+    def _child(self, parent: Node, owner: Owner) -> Node:
         assert not parent.growing
         child = Node(owner=owner, parent=parent, start=parent.end, num_holders=1)
         parent.children.append(child)
         return child
 
-    def _best_child(self, node: Node, tokens: Sequence[int], owner: str) -> tuple[Node, int] | None:
+    def _best_child(self, node: Node, tokens: Sequence[int], owner: Owner) -> tuple[Node, int] | None:
         """The child that shares most of `tokens`, and how many: its whole length or whole pages of it."""
         best: tuple[Node, int] | None = None
         for child in node.children:
@@ -195,7 +197,7 @@ class Forest:
         node.parent, node.start = upper, node.start + at
         return upper
 
-    def _count(self, owner: str, tokens: int) -> None:
+    def _count(self, owner: Owner, tokens: int) -> None:
         self.num_tokens += tokens
         if self.num_tokens > self.num_tokens_peak:
             self.num_tokens_peak = self.num_tokens

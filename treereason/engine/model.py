@@ -83,7 +83,7 @@ class Model:
         return logits
 
     def encode(self, prompt: Prompt) -> tuple[list[int], int]:
-        """Token ids of a fresh prompt, and how many leading ones every problem shares."""
+        """Token ids of a fresh prompt, and how many leading ones every problem shares. Raises ValueError."""
         if prompt.token_ids:
             return list(prompt.token_ids), 0
         tokens = self._encode_fresh(prompt.shared + prompt.text)
@@ -99,11 +99,10 @@ class Model:
         return tokens, num_shared
 
     def encode_appended(self, prompt: Prompt) -> list[int]:
-        """Token ids of a prompt that continues a branch; may be none."""
+        """Token ids of a prompt that continues a branch; may be none. Raises ValueError."""
         if prompt.token_ids or not prompt.text:
             return list(prompt.token_ids)
-        tokens: list[int] = self.tokenizer(prompt.text, add_special_tokens=False)["input_ids"]
-        return tokens
+        return self._tokenize(prompt.text, special=False)
 
     def decode(self, tokens: list[int]) -> str:
         text: str = self.tokenizer.decode(tokens, skip_special_tokens=True)
@@ -116,10 +115,21 @@ class Model:
         return self._pieces[token]
 
     def _encode_fresh(self, text: str) -> list[int]:
-        if self.style == "chat":
-            message = [{"role": "user", "content": text}]
+        if self.style != "chat":
+            return self._tokenize(text, special=True)
+        message = [{"role": "user", "content": text}]
+        try:
             text = self.tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
-        tokens: list[int] = self.tokenizer(text, add_special_tokens=self.style != "chat")["input_ids"]
+        except Exception as error:  # of any type: templates are programs; so below
+            raise ValueError(f"the model's chat template refuses the prompt: {_one_line(error)}") from None
+        return self._tokenize(text, special=False)
+
+    def _tokenize(self, text: str, *, special: bool) -> list[int]:
+        try:
+            text.encode()  # names half a surrogate pair, which JSON may hold, better than tokenizers do
+            tokens: list[int] = self.tokenizer(text, add_special_tokens=special)["input_ids"]
+        except Exception as error:
+            raise ValueError(f"the tokenizer refuses the prompt: {_one_line(error)}") from None
         return tokens
 
 

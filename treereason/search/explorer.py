@@ -6,14 +6,18 @@ runner may resume it. Nothing here knows of tensors or threads.
 
 from __future__ import annotations
 
+from asyncio import CancelledError
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field, replace
 
 from treereason import events
 from treereason.core import Cost, Decoded, Expansion, Problem, Prompt, Sampling, Score, Status, Task, Thought
 from treereason.search.budget import Budget, Grant
+from treereason.search.scoring_worker import one_line
 
 Path = tuple[int, ...]
+BROKEN = (Exception, SystemExit, CancelledError, GeneratorExit)
+"""What tasks and searches may raise to the harm of one problem alone; Ctrl-C is meant for the run."""
 
 
 @dataclass(eq=False)
@@ -145,8 +149,8 @@ class Explorer:
         thought.status = Status.DECODED
         try:
             thought.answer = self._task.parse(thought)
-        except (Exception, SystemExit) as error:
-            self._fail(thought, f"parse: {type(error).__name__}: {error}")
+        except BROKEN as error:
+            self._fail(thought, f"parse: {one_line(error)}")
             return
         self._emit(
             events.ThoughtDecoded(
