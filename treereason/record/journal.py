@@ -17,9 +17,9 @@ from treereason import events
 from treereason.core import UserError
 from treereason.events import Event
 from treereason.jsonable import jsonable
+from treereason.record.folder import ELSEWHERE
 
 VERSION = 1
-ELSEWHERE = "choose another folder with hydra.run.dir (with -m: hydra.sweep.dir)"
 _CREATE = """
 CREATE TABLE IF NOT EXISTS events (
     id INTEGER PRIMARY KEY,

@@ -11,7 +11,7 @@ from typing import Self
 from treereason.core import UserError
 from treereason.events import Event, ProblemDone, ProblemStarted, RunStarted
 from treereason.jsonable import jsonable
-from treereason.record.journal import ELSEWHERE
+from treereason.record.folder import ELSEWHERE
 from treereason.record.summary import NAME as SUMMARY
 
 NAME = "results.jsonl"
