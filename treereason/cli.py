@@ -29,7 +29,7 @@ from treereason.core import UserError
 from treereason.engine.checks import check_checkpoint
 from treereason.job import Job, here
 from treereason.overrides import Overrides
-from treereason.record.folder import held
+from treereason.record.folder import held, unwritable
 
 CONFIG = "treereason.conf"
 VERSION_BASE = "1.3"
@@ -41,6 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # OpenMP reads it when torch loads it: waiting threads spin for some microseconds, then sleep. Endless spinning made
     # runs 500 times slower on a busy machine, sleeping at once made steps a fifth slower on an idle one (docs/log.md).
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # hydra raises what it would print, and `_hydra` makes a line of it
     try:
         return _main(list(sys.argv[1:] if arguments is None else arguments))
     except UserError as error:
@@ -163,6 +164,8 @@ def _hydra(flags: argparse.Namespace, overrides: list[str]) -> None:
     sys.argv = [argv[0], *_hydra_flags(flags), *overrides]
     try:
         hydra.main(config_path=f"pkg://{CONFIG}", config_name="config", version_base=VERSION_BASE)(_job)()
+    except OSError as error:  # of hydra's own files
+        raise unwritable(error.filename or "the configuration in .hydra", error.strerror) from error
     finally:
         sys.argv = argv
 

@@ -13,6 +13,11 @@ NAME = ".lock"
 ELSEWHERE = "choose another folder with hydra.run.dir (with -m: hydra.sweep.dir)"
 
 
+def unwritable(what: object, reason: object) -> UserError:
+    """What to raise when the disk does not take what a run has to record."""
+    return UserError(f"{what} cannot be written ({reason}): make room, or {ELSEWHERE}")
+
+
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
     """Keep `folder` from other processes until the block ends or this process does, however it dies.

@@ -17,6 +17,7 @@ from typing import Any
 from treereason import __version__
 from treereason.events import Event, ProblemDone, RunDone, RunStarted, StepDone
 from treereason.jsonable import jsonable
+from treereason.record.folder import unwritable
 
 NAME = "summary.json"
 
@@ -157,11 +158,18 @@ class Summary:
         }
 
     def write(self, folder: Path, status: str | None = None) -> Path:
-        """Write summary.json into `folder` in one step, so that a reader never sees half of it."""
+        """Write summary.json into `folder` in one step, so that a reader never sees half of it.
+
+        Raises UserError when the disk is full.
+        """
         path = folder / NAME
         temporary = folder / f".{NAME}.{os.getpid()}"
-        temporary.write_text(json.dumps(jsonable(self.as_dict(status)), indent=2) + "\n", encoding="utf-8")
-        return temporary.replace(path)
+        try:
+            temporary.write_text(json.dumps(jsonable(self.as_dict(status)), indent=2) + "\n", encoding="utf-8")
+            return temporary.replace(path)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise unwritable(path, error.strerror) from error
 
 
 def versions() -> dict[str, str | None]:
