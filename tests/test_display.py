@@ -628,6 +628,14 @@ def test_short_numbers(number: float, text: str) -> None:
     assert figures.short(number) == text
 
 
+def test_a_picture_of_a_folder_that_was_used_again_shows_the_latest_run() -> None:
+    again = [*Script(problems=3, seed=1).run(), replace(run_started(3), pass_name="greedy"), run_done(solved=1)]
+    journal = timed([*Script(problems=12).run(), run_done(solved=12), *again])
+    assert [event for _, event in picture.last_run(journal)] == again
+    with pytest.raises(ValueError, match="RunDone"):
+        picture.final_svg(picture.last_run(journal[:-1]))
+
+
 def test_pictures_show_a_telling_moment() -> None:
     events = timed([*Script(problems=12).run(), run_done()])
     svg = picture.live_svg(events, 100, 30)
