@@ -596,6 +596,7 @@ def test_a_mode_is_chosen_by_where_stdout_goes(monkeypatch: pytest.MonkeyPatch) 
         ({"single_sample_mean_score": None}, "greedy", "single sample"),
         ({"greedy_mean_score": None, "greedy_solved": None}, "single sample", "greedy"),
         ({"greedy_problems_done": 60}, "51 of 60", "?"),
+        ({"tokens_unfinished": 1234}, "; 1,234 decoded for unfinished problems", "?"),
         ({"problems_done": 0}, "stopped before the first", "solved 83"),
         ({"search": "best_of_n"}, "search=tree_of_thoughts", "?"),
         ({"problems": 1, "problems_done": 1, "solved": 1, "failed": 0}, "1 of 1 arithmetic problem.", "failed"),

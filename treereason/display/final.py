@@ -171,6 +171,8 @@ def _figures(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
         int(summary.get(f"tokens_{name}") or 0) for name in ("decoded", "prefilled", "reused")
     )
     text = f"{decoded:,} decoded, {prefilled:,} prefilled, {reused:,} reused"
+    if unfinished := summary.get("tokens_unfinished"):
+        text += f"; {unfinished:,} decoded for unfinished problems"
     found = [("tokens", text)]
     if pace := summary.get("tokens_per_second"):
         found.append(("speed", f"{pace:,.0f} tokens decoded a second"))
