@@ -7,6 +7,7 @@ import itertools
 import json
 import logging
 import random
+import re
 import time
 import unicodedata
 from collections.abc import Iterable, Iterator
@@ -229,7 +230,14 @@ def test_final_panel(snapshot: SnapshotAssertion) -> None:
     assert len(file.getvalue().splitlines()) < 24
 
 
-@pytest.mark.parametrize("width", [1, 20, 43, 44, 60, 80, 200])
+def test_a_narrow_terminal_shows_the_tree_and_the_kv_in_use() -> None:
+    text = "\n".join(drawn(half_way(Script()), 40, 24))
+    assert "─ problem sum-" in text
+    assert " ├─" in text
+    assert re.search(r"KV cache +\d[\d,]* of ", text)
+
+
+@pytest.mark.parametrize("width", [1, 20, 23, 24, 44, 60, 80, 200])
 @pytest.mark.parametrize("height", [1, 5, 10, 12, 24, 60])
 def test_a_frame_fits_every_terminal(width: int, height: int) -> None:
     for events in (half_way(Script(k=12, b=4)), [run_started(3)], []):
