@@ -604,6 +604,8 @@ def test_a_mode_is_chosen_by_where_stdout_goes(monkeypatch: pytest.MonkeyPatch) 
         ({"single_sample_mean_score": None}, "greedy", "single sample"),
         ({"greedy_mean_score": None, "greedy_solved": None}, "single sample", "greedy"),
         ({"greedy_problems_done": 60}, "51 of 60", "?"),
+        ({"first_error": "3: scorer: no key"}, "\nThe first failure, problem 3: scorer: no key", "all failed"),
+        ({"solved": 0, "failed": 100}, "done: 100 problems in 1:42, all failed\n", "The first"),
         ({"tokens_unfinished": 1234}, "; 1,234 decoded for unfinished problems", "?"),
         ({"problems_done": 0}, "stopped before the first", "solved 83"),
         ({"search": "best_of_n"}, "search=tree_of_thoughts", "?"),

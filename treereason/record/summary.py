@@ -55,6 +55,10 @@ class _Pass:
         return sum(done.status == "failed" for done in self.done.values())
 
     @property
+    def first_error(self) -> str | None:
+        return next((f"{done.problem}: {done.error}" for done in self.done.values() if done.status == "failed"), None)
+
+    @property
     def complete(self) -> bool:
         return len(self.done) >= self.started.num_problems
 
@@ -136,6 +140,7 @@ class Summary:
             "problems_done": len(search.done),
             "solved": search.num_solved,
             "failed": search.num_failed,
+            "first_error": search.first_error,
             "mean_score": search.mean_score,
             "single_sample_solved": search.single_sample_solved,
             "single_sample_mean_score": search.single_sample_mean_score,
