@@ -7,6 +7,7 @@ import itertools
 import json
 import logging
 import random
+import re
 import time
 import unicodedata
 from collections.abc import Iterable, Iterator
@@ -229,7 +230,14 @@ def test_final_panel(snapshot: SnapshotAssertion) -> None:
     assert len(file.getvalue().splitlines()) < 24
 
 
-@pytest.mark.parametrize("width", [1, 20, 43, 44, 60, 80, 200])
+def test_a_narrow_terminal_shows_the_tree_and_the_kv_in_use() -> None:
+    text = "\n".join(drawn(half_way(Script()), 40, 24))
+    assert "─ problem sum-" in text
+    assert " ├─" in text
+    assert re.search(r"KV cache +\d[\d,]* of ", text)
+
+
+@pytest.mark.parametrize("width", [1, 20, 23, 24, 44, 60, 80, 200])
 @pytest.mark.parametrize("height", [1, 5, 10, 12, 24, 60])
 def test_a_frame_fits_every_terminal(width: int, height: int) -> None:
     for events in (half_way(Script(k=12, b=4)), [run_started(3)], []):
@@ -596,6 +604,9 @@ def test_a_mode_is_chosen_by_where_stdout_goes(monkeypatch: pytest.MonkeyPatch) 
         ({"single_sample_mean_score": None}, "greedy", "single sample"),
         ({"greedy_mean_score": None, "greedy_solved": None}, "single sample", "greedy"),
         ({"greedy_problems_done": 60}, "51 of 60", "?"),
+        ({"first_error": "3: scorer: no key"}, "\nThe first failure, problem 3: scorer: no key", "all failed"),
+        ({"solved": 0, "failed": 100}, "done: 100 problems in 1:42, all failed\n", "The first"),
+        ({"tokens_unfinished": 1234}, "; 1,234 decoded for unfinished problems", "?"),
         ({"problems_done": 0}, "stopped before the first", "solved 83"),
         ({"search": "best_of_n"}, "search=tree_of_thoughts", "?"),
         ({"problems": 1, "problems_done": 1, "solved": 1, "failed": 0}, "1 of 1 arithmetic problem.", "failed"),
@@ -634,6 +645,14 @@ def test_a_report_without_a_summary() -> None:
 )
 def test_short_numbers(number: float, text: str) -> None:
     assert figures.short(number) == text
+
+
+def test_a_picture_of_a_folder_that_was_used_again_shows_the_latest_run() -> None:
+    again = [*Script(problems=3, seed=1).run(), replace(run_started(3), pass_name="greedy"), run_done(solved=1)]
+    journal = timed([*Script(problems=12).run(), run_done(solved=12), *again])
+    assert [event for _, event in picture.last_run(journal)] == again
+    with pytest.raises(ValueError, match="RunDone"):
+        picture.final_svg(picture.last_run(journal[:-1]))
 
 
 def test_pictures_show_a_telling_moment() -> None:

@@ -113,19 +113,20 @@ def run_events() -> list[Event]:
         started(),
         ProblemStarted("a", 1),
         step(
-            tokens_decoded=3,
-            tokens_prefilled=100,
+            tokens_decoded=13,
+            tokens_prefilled=60,
             kv_tokens_peak=50,
             kv_tokens_read_tree=10,
             kv_tokens_read_sequence=80,
             tokens_rebuilt=6,
         ),
         done("a", score=1.0, tokens_reused=5, single_sample_scores=(0.0, 1.0)),
-        step(tokens_decoded=4, kv_tokens_peak=70, kv_tokens_read_tree=10, kv_tokens_read_sequence=40),
+        step(tokens_decoded=17, kv_tokens_peak=70, kv_tokens_read_tree=10, kv_tokens_read_sequence=40),
         done(
             "b",
             score=None,
             status="failed",
+            error="no memory",
             solved=False,
             tokens_reused=7,
             single_sample_scores=(),
@@ -175,25 +176,34 @@ def test_summary_adds_up_the_search_pass() -> None:
         "problems_done": 3,
         "solved": 1,
         "failed": 1,
+        "first_error": "b: no memory",
         "mean_score": 0.75,
         "single_sample_solved": 0.75,
         "single_sample_mean_score": 0.4375,
         "greedy_problems_done": 3,
         "greedy_solved": 2,
         "greedy_mean_score": 0.5,
-        "tokens_decoded": 7,
-        "tokens_prefilled": 100,
+        "tokens_decoded": 30,
+        "tokens_prefilled": 60,
         "tokens_rebuilt": 6,
         "tokens_reused": 21,
         "tokens_wasted": 12,
+        "tokens_unfinished": 0,
         "kv_tokens_peak": 70,
         "kv_tokens_read_tree": 20,
         "kv_tokens_read_sequence": 120,
         "kv_read_ratio": 6.0,
         "seconds": 3.0,
-        "tokens_per_second": 7 / 3.0,
+        "tokens_per_second": 30 / 3.0,
     }
     assert list(versions) == ["python", "treereason", "torch", "transformers"]
+
+
+def test_tokens_of_an_interrupted_run_are_those_of_its_done_problems_and_the_rest_has_a_name() -> None:
+    found = summary_of(run_events()[:-1]).as_dict()
+    names = ("decoded", "prefilled", "reused", "wasted", "unfinished")
+    assert [found[f"tokens_{name}"] for name in names] == [20, 40, 12, 8, 10]
+    assert found["tokens_per_second"] == 30 / found["seconds"]
 
 
 def test_summary_says_how_a_gpu_ran_the_steps_and_on_a_cpu_nothing() -> None:

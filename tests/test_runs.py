@@ -239,6 +239,21 @@ os._exit(0)
     assert done.stderr == "a line\n"
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has it")
+@pytest.mark.parametrize("display", ["plain", "json"])
+def test_a_run_whose_output_has_no_room_goes_on_records_all_and_says_so(display: str, tmp_path: Path) -> None:
+    overrides = [f"hydra.run.dir={tmp_path}", "task.limit=4", "task.length=6", "engine.threads=1", f"display={display}"]
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "treereason", *overrides], env=env, stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert done.stderr.startswith("treereason: error: stdout cannot be written (No space left on device): the output")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert json.loads((tmp_path / "summary.json").read_text())["status"] == "done"
+    assert len(lines(tmp_path)) == 4
+
+
 @pytest.mark.parametrize("display", ["plain", "json"])
 def test_a_run_whose_reader_goes_away_goes_on_and_records_all(display: str, tmp_path: Path) -> None:
     overrides = f"hydra.run.dir={tmp_path} task.limit=4 task.length=6 engine.threads=1 display={display}"

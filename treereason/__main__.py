@@ -12,10 +12,16 @@ def console() -> None:
     from treereason.cli import main
     from treereason.display.pipes import outlive_readers
 
-    outlive_readers()
+    stdout = outlive_readers()
     code = main()
     # Python unloads torch for some 200 ms, and would by then die of a Ctrl-C with a status of its own.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if stdout is not None:
+        sys.stdout.flush()
+        if stdout.failure is not None:
+            why = f"stdout cannot be written ({stdout.failure.strerror})"
+            print(f"treereason: error: {why}: the output is cut short, a run's folder is not", file=sys.stderr)  # noqa: T201
+            code = code or 2
     sys.exit(code)
 
 

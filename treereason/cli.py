@@ -29,6 +29,7 @@ from treereason.core import UserError
 from treereason.engine.checks import check_checkpoint
 from treereason.job import Job, here
 from treereason.overrides import Overrides
+from treereason.record.folder import held, unwritable
 
 CONFIG = "treereason.conf"
 VERSION_BASE = "1.3"
@@ -40,6 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # OpenMP reads it when torch loads it: waiting threads spin for some microseconds, then sleep. Endless spinning made
     # runs 500 times slower on a busy machine, sleeping at once made steps a fifth slower on an idle one (docs/log.md).
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # hydra raises what it would print, and `_hydra` makes a line of it
     try:
         return _main(list(sys.argv[1:] if arguments is None else arguments))
     except UserError as error:
@@ -76,12 +78,14 @@ def _main(arguments: list[str]) -> int:
         overrides = Overrides(given, loader, multirun)
         jobs = overrides.jobs()
         for job in jobs:
-            values = _compose(overrides, job)
+            values, folder = _compose(overrides, job, multirun)
             if not _shows(flags):
                 prepare(values)
     if multirun:
         print(f"treereason: {len(jobs)} runs", file=sys.stderr)  # noqa: T201
-    _hydra(flags, overrides.texts())
+    # Before hydra writes its first file there. `_job` holds what is not known yet, and the folders of a sweep.
+    with nullcontext() if folder is None or _shows(flags) else held(folder):
+        _hydra(flags, overrides.texts())
     return 0
 
 
@@ -103,8 +107,11 @@ def prepare(values: dict[str, Any]) -> Job:
     return Job(config, task, search, problems, scorer)
 
 
-def _compose(overrides: Overrides, job: list[str]) -> dict[str, Any]:
-    """The job's configuration in plain values; whatever hydra would stumble over is a UserError."""
+def _compose(overrides: Overrides, job: list[str], multirun: bool) -> tuple[dict[str, Any], Path | None]:
+    """The job's configuration in plain values, and the folder of the run or sweep, None when it is not known yet.
+
+    Whatever hydra would stumble over is a UserError.
+    """
     try:
         config = hydra.compose("config", job, return_hydra_config=True)
     except Exception as error:  # hydra's own, and whatever it lets through from files that cannot be read
@@ -116,11 +123,10 @@ def _compose(overrides: Overrides, job: list[str]) -> dict[str, Any]:
             overrides.check_keys(job, base)
         cause = error if str(error) else error.__cause__ or error
         raise UserError(f"the configuration cannot be composed: {_one_line(cause)}") from None
-    for key in ("hydra.run.dir", "hydra.sweep.dir"):
-        _check_folder(key, config)
+    run, sweep = (_folder(key, config) for key in ("hydra.run.dir", "hydra.sweep.dir"))
     with open_dict(config):
         del config["hydra"]
-    return _plain(config)
+    return _plain(config), sweep if multirun else run
 
 
 def _plain(config: DictConfig, resolve: bool = True) -> dict[str, Any]:
@@ -133,17 +139,23 @@ def _plain(config: DictConfig, resolve: bool = True) -> dict[str, Any]:
         raise UserError(f"{error.full_key}: {str(error).splitlines()[0]}") from None
 
 
-def _check_folder(key: str, config: DictConfig) -> None:
-    """Refuse a folder that cannot be made or written, before anything is loaded or computed."""
+def _folder(key: str, config: DictConfig) -> Path | None:
+    """The folder that an option names, None while only hydra can name it.
+
+    One that cannot be made or written is refused, before anything is computed.
+    """
     try:
         folder = Path(str(OmegaConf.select(config, key))).absolute()
     except (OmegaConfBaseException, ValueError):
-        return  # it speaks of the running job, which does not exist yet
+        return None  # it speaks of the running job, which does not exist yet
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     if not existing.is_dir():
         raise UserError(f"{key}={folder}: {existing} is a file, not a folder")
     if not os.access(existing, os.W_OK | os.X_OK):
         raise UserError(f"{key}={folder}: no permission to write in {existing}")
+    group, _, name = key.rpartition(".")
+    by_clock = "${now:" in str(_plain(OmegaConf.select(config, group), resolve=False)[name])
+    return None if by_clock else folder  # which may tell hydra another second
 
 
 def _hydra(flags: argparse.Namespace, overrides: list[str]) -> None:
@@ -152,6 +164,8 @@ def _hydra(flags: argparse.Namespace, overrides: list[str]) -> None:
     sys.argv = [argv[0], *_hydra_flags(flags), *overrides]
     try:
         hydra.main(config_path=f"pkg://{CONFIG}", config_name="config", version_base=VERSION_BASE)(_job)()
+    except OSError as error:  # of hydra's own files
+        raise unwritable(error.filename or "the configuration in .hydra", error.strerror) from error
     finally:
         sys.argv = argv
 
@@ -159,26 +173,31 @@ def _hydra(flags: argparse.Namespace, overrides: list[str]) -> None:
 def _job(config: DictConfig) -> None:
     # SystemExit, because hydra goes on to the next run after an ordinary exception, and then trims its traceback.
     try:
-        job = prepare(_plain(config))
-        hydra_config = HydraConfig.get()
-        folder = Path(hydra_config.runtime.output_dir)
-        if hydra_config.mode == RunMode.MULTIRUN:
-            print(f"treereason: run {hydra_config.job.num}: {hydra_config.job.override_dirname}", file=sys.stderr)  # noqa: T201
-        with _loading(job.config):
-            from treereason.experiment import load, run_experiment
-
-            model = load(job.config)
-        if (folder / "results.jsonl").exists():
-            print(f"treereason: {folder} holds an earlier run; its results are replaced", file=sys.stderr)  # noqa: T201
-        job = replace(job, program=_program(), overrides=tuple(_typed(hydra_config.overrides.task, job.config)))
-        summary = run_experiment(job, model, folder)
-        if summary.get("status") == "interrupted":  # closed cleanly, and said so
+        folder = Path(HydraConfig.get().runtime.output_dir)
+        with held(folder):
+            status = _run(prepare(_plain(config)), folder)
+        if status == "interrupted":  # closed cleanly, and said so
             raise SystemExit(INTERRUPTED)
     except UserError as error:
         raise SystemExit(_complain(error)) from None
     except Exception:
         traceback.print_exc()
         raise SystemExit(1) from None
+
+
+def _run(job: Job, folder: Path) -> object:
+    """Load the model and run; returns the status in the summary."""
+    hydra_config = HydraConfig.get()
+    if hydra_config.mode == RunMode.MULTIRUN:
+        print(f"treereason: run {hydra_config.job.num}: {hydra_config.job.override_dirname}", file=sys.stderr)  # noqa: T201
+    with _loading(job.config):
+        from treereason.experiment import load, run_experiment
+
+        model = load(job.config)
+    if (folder / "results.jsonl").exists():
+        print(f"treereason: {folder} holds an earlier run; its results are replaced", file=sys.stderr)  # noqa: T201
+    job = replace(job, program=_program(), overrides=tuple(_typed(hydra_config.overrides.task, job.config)))
+    return run_experiment(job, model, folder).get("status")
 
 
 def _typed(overrides: Sequence[str], config: Config) -> Iterator[str]:

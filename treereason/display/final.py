@@ -24,9 +24,12 @@ HEADINGS = ("", "solved", "mean score")
 
 @dataclass(frozen=True)
 class Report:
-    """`table`: (who, solved, mean score) as text; `figures`: (name, text); `commands`: (command, what it does)."""
+    """`table`: (who, solved, mean score) as text; `figures`: (name, text); `commands`: (command, what it does).
 
-    done: bool
+    good: whether the run came to its end, and not every problem failed.
+    """
+
+    good: bool
     title: str
     words: list[str]
     table: list[tuple[str, str, str]]
@@ -45,12 +48,14 @@ def report(event: RunDone, started: RunStarted | None = None) -> Report:
     num_done = int(summary.get("problems_done", total) or 0)
     folder = one_line(event.folder)
     finished = event.status == "done"
+    all_failed = 0 < num_done <= int(summary.get("failed") or 0)
     if finished:
         title = f"done: {figures.count(total, 'problem')} in {figures.duration(summary.get('seconds') or 0.0)}"
+        title += ", all failed" * all_failed
     else:
         title = f"interrupted: {num_done:,} of {figures.count(total, 'problem')} done, kept in {folder}"
     return Report(
-        done=finished,
+        good=finished and not all_failed,
         title=title,
         words=_words(summary, task, search, num_done),
         table=_table(summary, search, num_done),
@@ -69,7 +74,7 @@ def panel(event: RunDone, width: int, started: RunStarted | None = None) -> Rend
         table.add_row(*(Text(cell) for cell in row), style="bold green" if index == 0 else "")
     figures_grid = _grid(said.figures, "dim", "")
     commands = _grid(said.commands, "cyan", "dim")
-    style = "green" if said.done else "yellow"
+    style = "green" if said.good else "yellow"
     return Panel(
         Group(
             *(Text(line) for line in said.words),
@@ -133,6 +138,8 @@ def _words(summary: Mapping[str, Any], task: str, search: str, num_done: int) ->
     if not num_done:
         sentence = f"{search} was stopped before the first problem was done."
     said = [sentence]
+    if error := summary.get("first_error"):
+        said.append(f"The first failure, problem {one_line(str(error))}")
     if summary.get("scorer_oracle"):
         said.append(f"The scorer {summary.get('scorer')} knows the truth: it shows what the search could reach.")
     mean, single = summary.get("mean_score"), summary.get("single_sample_mean_score")
@@ -169,6 +176,8 @@ def _figures(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
         int(summary.get(f"tokens_{name}") or 0) for name in ("decoded", "prefilled", "reused")
     )
     text = f"{decoded:,} decoded, {prefilled:,} prefilled, {reused:,} reused"
+    if unfinished := summary.get("tokens_unfinished"):
+        text += f"; {unfinished:,} decoded for unfinished problems"
     found = [("tokens", text)]
     if pace := summary.get("tokens_per_second"):
         found.append(("speed", f"{pace:,.0f} tokens decoded a second"))

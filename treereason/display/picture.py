@@ -20,6 +20,16 @@ _BRIGHT = "6e7681 ffa198 56d364 e3b341 79c0ff d2a8ff 56d4dd f0f6fc"
 TimedEvents = Sequence[tuple[float, Event]]
 
 
+def last_run(events: Iterable[tuple[float, Event]]) -> list[tuple[float, Event]]:
+    """The latest run of a journal, which goes on when a folder is used again."""
+    run: list[tuple[float, Event]] = []
+    for now, event in events:
+        if isinstance(event, RunStarted) and event.pass_name == "search":
+            run = []
+        run.append((now, event))
+    return run
+
+
 def live_svg(events: TimedEvents, width: int = 100, height: int = 30, at: int | None = None) -> str:
     """The live view as SVG after the event number `at`; by default at its most telling moment.
 

@@ -1,4 +1,4 @@
-"""Output whose reader goes away, as in `treereason ... | head`: the run goes on and records all."""
+"""Output whose reader goes away, as in `treereason ... | head`, or whose disk is full: the run goes on to its end."""
 
 from __future__ import annotations
 
@@ -7,26 +7,36 @@ import sys
 from typing import Any
 
 
-class _Lasting(io.FileIO):
-    """Drops what nobody reads any more."""
+class Lasting(io.FileIO):
+    """Drops what nobody reads any more, and all that follows on a `failure`: a gap would look whole."""
+
+    failure: OSError | None = None
 
     def write(self, data: Any, /) -> int:
-        try:
-            return super().write(data)
-        except BrokenPipeError:
-            return len(data)
+        if self.failure is None:
+            try:
+                return super().write(data)
+            except BrokenPipeError:
+                pass
+            except OSError as error:
+                self.failure = error
+        return len(data)
 
 
-def outlive_readers() -> None:
-    """From here on, a closed pipe behind stdout or stderr is silence and no error."""
+def outlive_readers() -> Lasting | None:
+    """From here on, stdout and stderr raise no error. Returns what lies behind stdout, None when that is closed."""
+    stdout = None
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:  # was closed from the start
             continue
+        raw = Lasting(stream.fileno(), "w", closefd=False)
         lasting = io.TextIOWrapper(
-            io.BufferedWriter(_Lasting(stream.fileno(), "w", closefd=False)),
+            io.BufferedWriter(raw),
             encoding=stream.encoding,
             errors=stream.errors,
             line_buffering=stream.line_buffering or stream.write_through,  # the latter by PYTHONUNBUFFERED
         )
         setattr(sys, name, lasting)
+        stdout = raw if name == "stdout" else stdout
+    return stdout

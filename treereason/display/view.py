@@ -16,7 +16,7 @@ from treereason.display.viewport import Row, Viewport
 
 CHROME = 9
 FAINT = "dim"
-MIN_WIDTH = 44
+MIN_WIDTH = 24
 SCORE_WIDTH = 7
 MARKS = {
     Status.DECODING: ("○", "cyan"),
@@ -184,7 +184,7 @@ def _kv(snapshot: Snapshot, width: int) -> Text:
     )
     room = width - label.cell_len - figure.cell_len
     if room < 8:
-        return _spread(label, figure, width)
+        return _fit(label.append_text(figure), width)
     used, peak = snapshot.kv_used / snapshot.kv_capacity, snapshot.kv_peak / snapshot.kv_capacity
     return _fit(Text.assemble(label, bar(room, used, "cyan", mark=peak), figure), width)
 

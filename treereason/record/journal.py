@@ -17,9 +17,9 @@ from treereason import events
 from treereason.core import UserError
 from treereason.events import Event
 from treereason.jsonable import jsonable
+from treereason.record.folder import ELSEWHERE, unwritable
 
 VERSION = 1
-ELSEWHERE = "choose another folder with hydra.run.dir (with -m: hydra.sweep.dir)"
 _CREATE = """
 CREATE TABLE IF NOT EXISTS events (
     id INTEGER PRIMARY KEY,
@@ -44,6 +44,8 @@ class Journal:
     def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
         """`clock` gives seconds since 1970."""
         self._clock = clock
+        self._path = path
+        self._broken: UserError | None = None
         with ExitStack() as on_error:
             try:
                 self._db = on_error.enter_context(closing(sqlite3.connect(path, isolation_level=None)))
@@ -57,11 +59,17 @@ class Journal:
             on_error.pop_all()
 
     def __call__(self, event: Event) -> None:
-        """Append the event. Raises sqlite3.OperationalError when the disk is full."""
+        """Append the event. Raises UserError when the disk is full, and from then on: a journal has no gaps."""
+        if self._broken is not None:
+            raise self._broken
         data = {f.name: jsonable(getattr(event, f.name)) for f in dataclasses.fields(event)}
         problem = str(data.get("problem", "")).encode("utf-8", "replace").decode() or None
         row = (self._clock(), event.kind, problem, json.dumps(data, separators=(",", ":")))
-        self._db.execute("INSERT INTO events (time, kind, problem, data) VALUES (?, ?, ?, ?)", row)
+        try:
+            self._db.execute("INSERT INTO events (time, kind, problem, data) VALUES (?, ?, ?, ?)", row)
+        except sqlite3.DatabaseError as error:
+            self._broken = unwritable(self._path, error)
+            raise self._broken from error
 
     def close(self) -> None:
         self._db.close()

@@ -11,7 +11,7 @@ from typing import Self
 from treereason.core import UserError
 from treereason.events import Event, ProblemDone, ProblemStarted, RunStarted
 from treereason.jsonable import jsonable
-from treereason.record.journal import ELSEWHERE
+from treereason.record.folder import ELSEWHERE, unwritable
 from treereason.record.summary import NAME as SUMMARY
 
 NAME = "results.jsonl"
@@ -24,15 +24,16 @@ class Results:
     soon as all earlier problems are done, and what is left when the file is closed. Only the search pass counts.
     Scores that are not finite numbers are written as null.
 
-    Raises UserError when the file cannot be written.
+    Raises UserError when the file cannot be written; the lines in it are whole all the same.
     """
 
     def __init__(self, folder: Path) -> None:
         try:
             (folder / SUMMARY).unlink(missing_ok=True)  # should this run die, it must not speak for its results
-            self._file = (folder / NAME).open("w", encoding="utf-8", newline="\n")
+            self._file = (folder / NAME).open("wb", buffering=0)
         except OSError as error:
             raise UserError(f"{error.filename} cannot be replaced ({error.strerror}): {ELSEWHERE}") from error
+        self._path = folder / NAME
         self._waiting: dict[str, ProblemDone | None] = {}
         self._counts = False
 
@@ -50,11 +51,11 @@ class Results:
         """Write the lines that still wait for an unfinished earlier problem, and close the file."""
         if self._file.closed:
             return
-        for done in self._waiting.values():
-            if done is not None:
-                self._file.write(line(done))
-        self._waiting.clear()
-        self._file.close()
+        with self._file:
+            for done in self._waiting.values():
+                if done is not None:
+                    self._write(done)
+            self._waiting.clear()
 
     def __enter__(self) -> Self:
         return self
@@ -68,9 +69,18 @@ class Results:
         for problem, done in list(self._waiting.items()):
             if done is None:
                 break
-            self._file.write(line(done))
+            self._write(done)
             del self._waiting[problem]
-        self._file.flush()
+
+    def _write(self, done: ProblemDone) -> None:
+        whole, data = self._file.tell(), line(done).encode()
+        try:
+            while data:
+                data = data[self._file.write(data) :]
+        except OSError as error:
+            self._file.seek(whole)
+            self._file.truncate()
+            raise unwritable(self._path, error.strerror) from error
 
 
 def line(done: ProblemDone) -> str:

@@ -17,6 +17,7 @@ from typing import Any
 from treereason import __version__
 from treereason.events import Event, ProblemDone, RunDone, RunStarted, StepDone
 from treereason.jsonable import jsonable
+from treereason.record.folder import unwritable
 
 NAME = "summary.json"
 
@@ -30,7 +31,6 @@ class _Pass:
     end: float
     done: dict[str, ProblemDone] = field(default_factory=dict)
     tokens_decoded: int = 0
-    tokens_prefilled: int = 0
     tokens_rebuilt: int = 0
     kv_tokens_peak: int = 0
     kv_tokens_read_tree: int = 0
@@ -39,7 +39,6 @@ class _Pass:
 
     def step(self, event: StepDone) -> None:
         self.tokens_decoded += event.tokens_decoded
-        self.tokens_prefilled += event.tokens_prefilled
         self.tokens_rebuilt += event.tokens_rebuilt
         self.kv_tokens_peak = max(self.kv_tokens_peak, event.kv_tokens_peak)
         self.kv_tokens_read_tree += event.kv_tokens_read_tree
@@ -54,6 +53,10 @@ class _Pass:
     @property
     def num_failed(self) -> int:
         return sum(done.status == "failed" for done in self.done.values())
+
+    @property
+    def first_error(self) -> str | None:
+        return next((f"{done.problem}: {done.error}" for done in self.done.values() if done.status == "failed"), None)
 
     @property
     def complete(self) -> bool:
@@ -78,8 +81,10 @@ class Summary:
     """A sink that adds up a run; `as_dict` may be asked at any moment.
 
     Token, KV and time figures are those of the search pass; the greedy pass gives the `greedy_` figures only, null
-    until it has done a problem. Means are over the problems that have a finite score, and null without any.
-    `launches`, on a GPU only: steps replayed from a graph, and eager ones by reason.
+    until it has done a problem. Tokens decoded, prefilled, reused and wasted are those of the done problems, sums of
+    the lines of results.jsonl; `tokens_unfinished` were decoded for the others when the run was interrupted. Tokens
+    rebuilt, KV figures and tokens per second are of all steps. Means are over the problems that have a finite score,
+    and null without any. `launches`, on a GPU only: steps replayed from a graph, and eager ones by reason.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -122,6 +127,7 @@ class Summary:
             greedy = None
         started = search.started
         seconds = search.end - search.start
+        decoded = sum(done.tokens_decoded for done in search.done.values())
         return {
             "status": status or self.status,
             "task": started.task,
@@ -134,17 +140,19 @@ class Summary:
             "problems_done": len(search.done),
             "solved": search.num_solved,
             "failed": search.num_failed,
+            "first_error": search.first_error,
             "mean_score": search.mean_score,
             "single_sample_solved": search.single_sample_solved,
             "single_sample_mean_score": search.single_sample_mean_score,
             "greedy_problems_done": len(greedy.done) if greedy else None,
             "greedy_solved": greedy.num_solved if greedy else None,
             "greedy_mean_score": greedy.mean_score if greedy else None,
-            "tokens_decoded": search.tokens_decoded,
-            "tokens_prefilled": search.tokens_prefilled,
+            "tokens_decoded": decoded,
+            "tokens_prefilled": sum(done.tokens_prefilled for done in search.done.values()),
             "tokens_rebuilt": search.tokens_rebuilt,
             "tokens_reused": sum(done.tokens_reused for done in search.done.values()),
             "tokens_wasted": sum(done.tokens_wasted for done in search.done.values()),
+            "tokens_unfinished": search.tokens_decoded - decoded,
             "kv_tokens_peak": search.kv_tokens_peak,
             "kv_tokens_read_tree": search.kv_tokens_read_tree,
             "kv_tokens_read_sequence": search.kv_tokens_read_sequence,
@@ -157,11 +165,18 @@ class Summary:
         }
 
     def write(self, folder: Path, status: str | None = None) -> Path:
-        """Write summary.json into `folder` in one step, so that a reader never sees half of it."""
+        """Write summary.json into `folder` in one step, so that a reader never sees half of it.
+
+        Raises UserError when the disk is full.
+        """
         path = folder / NAME
         temporary = folder / f".{NAME}.{os.getpid()}"
-        temporary.write_text(json.dumps(jsonable(self.as_dict(status)), indent=2) + "\n", encoding="utf-8")
-        return temporary.replace(path)
+        try:
+            temporary.write_text(json.dumps(jsonable(self.as_dict(status)), indent=2) + "\n", encoding="utf-8")
+            return temporary.replace(path)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise unwritable(path, error.strerror) from error
 
 
 def versions() -> dict[str, str | None]:
