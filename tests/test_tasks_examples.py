@@ -41,9 +41,10 @@ def test_the_task_asks_and_scores() -> None:
     assert task.prompt(perfect, "embedded") is None
 
 
-def test_the_engine_alone_decodes_three_ends_of_five_starts() -> None:
+def run(*arguments: str) -> str:
+    """What Python prints in the checkout."""
     done = subprocess.run(
-        [sys.executable, "examples/engine_alone.py"],
+        [sys.executable, *arguments],
         cwd=CHECKOUT,
         env=os.environ | {"PYTHONPATH": str(CHECKOUT), "OMP_NUM_THREADS": "1"},
         capture_output=True,
@@ -51,8 +52,13 @@ def test_the_engine_alone_decodes_three_ends_of_five_starts() -> None:
         timeout=300,
     )
     assert done.returncode == 0, done.stderr
-    starts = [line for line in done.stdout.splitlines() if not line.startswith(" ")]
-    ends = [line for line in done.stdout.splitlines() if line.startswith(" ")]
+    return done.stdout
+
+
+def test_the_engine_alone_decodes_three_ends_of_five_starts() -> None:
+    lines = run("examples/engine_alone.py").splitlines()
+    starts = [line for line in lines if not line.startswith(" ")]
+    ends = [line for line in lines if line.startswith(" ")]
     assert (len(starts), len(ends)) == (5, 15)
     assert all("tokens reused" in line and "  0 tokens reused" not in line for line in ends)
 
@@ -72,15 +78,7 @@ def test_the_engine_alone_decodes_three_ends_of_five_starts() -> None:
 )
 def test_the_commands_in_the_examples_run(tmp_path: Path, arguments: list[str]) -> None:
     fast = ["baseline=none", "display=none", "engine.threads=1", f"hydra.run.dir={tmp_path}"]
-    done = subprocess.run(
-        [sys.executable, "-m", "treereason", *arguments, *fast],
-        cwd=CHECKOUT,
-        env=os.environ | {"PYTHONPATH": str(CHECKOUT), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
+    run("-m", "treereason", *arguments, *fast)
     assert len((tmp_path / "results.jsonl").read_text().splitlines()) == 2
 
 
