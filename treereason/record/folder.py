@@ -22,7 +22,8 @@ def unwritable(what: object, reason: object) -> UserError:
 def held(folder: Path) -> Iterator[None]:
     """Keep `folder` from other processes until the block ends or this process does, however it dies.
 
-    The system's record lock: a process may take it again, and no child inherits it.
+    The system's record lock: no child inherits it, and a process may take it again, but frees it when the first of its
+    blocks ends: only hydra's last words come between the end of a run and of the outer block.
 
     Raises UserError when another process holds the folder, or when it cannot be made or written.
     """
