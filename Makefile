@@ -48,7 +48,7 @@ gpu:
 	  $(PYTHON) -m pytest -q --noconftest -p no:cacheprovider -m gpu -k "$$part" tests/test_kernels.py & pids="$$pids $$!"; \
 	done; \
 	for pid in $$pids; do wait $$pid; done
-	$(PYTHON) -m pytest -q --noconftest -p no:cacheprovider -m gpu -rs tests/test_graphs.py
+	$(PYTHON) -m pytest -q --noconftest -p no:cacheprovider -m gpu -rs tests/engine/graphs/test_graphs.py
 	$(PYTHON) -m benchmarks.tree_attention --seconds 200 --record
 
 # By package rather than by folder: kernels/ and tasks/ are then found once, under the name they import as.
@@ -56,7 +56,7 @@ check: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy -p treereason -p treereason.kernels -p treereason.tasks -p benchmarks
-	$(BIN)/mypy tests
+	$(BIN)/mypy --explicit-package-bases tests tools
 
 clean:
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

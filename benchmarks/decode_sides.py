@@ -13,8 +13,8 @@ from transformers import AutoModelForCausalLM, DynamicCache, LlamaConfig, PreTra
 
 from treereason.core import Expansion, Prompt, Sampling
 from treereason.engine.engine import Engine
-from treereason.engine.model import Model
-from treereason.engine.packed import pack_linears
+from treereason.engine.model.language_model import LanguageModel
+from treereason.engine.model.packed import pack_linears
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def engine_side(network: PreTrainedModel, *, per_branch: bool) -> Side:
     """Our engine: the tree, or the same with every branch reading its own path."""
     own = copy.deepcopy(network)
     pack_linears(own)  # as when a model is loaded
-    model = Model(own, NumberTokenizer(), "plain")
+    model = LanguageModel(own, NumberTokenizer(), "plain")
 
     def run(case: Case) -> Run:
         engine = Engine(

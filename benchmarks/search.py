@@ -29,13 +29,15 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from treereason import events, plugins
+from treereason import events
+from treereason.config import plugins
+from treereason.controller.runner import Engine as AnyEngine
+from treereason.controller.runner import Runner
 from treereason.core import Cost, Decoded, Expansion, Sampling
 from treereason.engine.engine import Engine
-from treereason.engine.model import EMBEDDED, Model, load_model
-from treereason.runner import Engine as AnyEngine
-from treereason.runner import Runner
-from treereason.search.scoring import Scoring
+from treereason.engine.model.language_model import LanguageModel
+from treereason.engine.model.load import EMBEDDED, load_model
+from treereason.scoring.process import Scoring
 from treereason.search.tree_of_thoughts import TreeOfThoughts
 from treereason.tasks.sorting import Sorting
 
@@ -52,7 +54,7 @@ class GenerateEngine:
     that can go on would leave the others to a call of their own.
     """
 
-    def __init__(self, network: PreTrainedModel, model: Model, *, batched: bool) -> None:
+    def __init__(self, network: PreTrainedModel, model: LanguageModel, *, batched: bool) -> None:
         self.model = model
         self.num_calls = 0
         self._network = network

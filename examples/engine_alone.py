@@ -6,7 +6,7 @@ tokens are read in place by all that stand on it.
 
 from treereason.core import Decoded, Expansion, Prompt, Sampling
 from treereason.engine.engine import Engine
-from treereason.engine.model import load_model
+from treereason.engine.model.load import load_model
 
 MODEL = "embedded"  # or a path or hub id, with style="plain" or "chat"
 ROOT = ()

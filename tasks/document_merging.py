@@ -11,9 +11,10 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from treereason.core import Problem, Prompt, Score, Thought, UserError, oracle
-from treereason.tasks import contracts, text_overlap
 from treereason.tasks.base import BaseTask, Template
-from treereason.tasks.files import bad_line, csv_rows, shorten
+from treereason.tasks.files import bad_line, csv_rows
+from treereason.tasks.generators import contracts, text_overlap
+from treereason.text import shown
 
 _TAGGED = re.compile(r"<merged>(.*?)(?:</merged>|$)", re.DOTALL)
 _PIECES = re.compile(r"[A-Za-z]+|[^A-Za-z]")
@@ -65,7 +66,7 @@ class DocumentMerging(BaseTask):
             if len(texts) < 2:
                 raise bad_line(path, line, "fewer than two documents that hold text")
             if row["id"] in problems:
-                raise bad_line(path, line, f"the id {shorten(row['id'])} occurs twice")
+                raise bad_line(path, line, f"the id {shown(row['id'])} occurs twice")
             problems[row["id"]] = Problem(row["id"], texts)
         return list(problems.values())
 

@@ -16,9 +16,10 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from treereason.core import Problem, Prompt, Score, Thought, UserError, oracle
-from treereason.tasks import arithmetic
 from treereason.tasks.base import BaseTask, Template
-from treereason.tasks.files import bad_line, json_objects, shorten
+from treereason.tasks.files import bad_line, json_objects
+from treereason.tasks.generators import arithmetic
+from treereason.text import shown
 
 _STATED = re.compile(r"the answer is:?", re.IGNORECASE)
 _NUMBER = re.compile(r"-?(?:[0-9]{1,1000}(?:,[0-9]{3})*(?:\.[0-9]{1,1000})?|\.[0-9]{1,1000})(?![0-9/:^])")
@@ -152,11 +153,11 @@ def canonical(text: str) -> int | str:
 def _worked(path: Path, line: int, value: dict[str, Any]) -> Worked:
     question, answer, rationale = value["question"], value["answer"], value.get("rationale", "")
     if not isinstance(question, str) or not question.strip():
-        raise bad_line(path, line, f"the question is no text: {shorten(question)}")
+        raise bad_line(path, line, f"the question is no text: {shown(question)}")
     if isinstance(answer, bool) or not isinstance(answer, (int, float, str)):
-        raise bad_line(path, line, f"the answer is neither text nor a number: {shorten(answer)}")
+        raise bad_line(path, line, f"the answer is neither text nor a number: {shown(answer)}")
     if not isinstance(rationale, str):
-        raise bad_line(path, line, f"the rationale is no text: {shorten(rationale)}")
+        raise bad_line(path, line, f"the rationale is no text: {shown(rationale)}")
     steps, mark, final = str(answer).rpartition("####")
     lines = "\n".join(part.strip() for part in (rationale, steps if mark else "") if part.strip())
     wanted = canonical(final)

@@ -8,19 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from treereason.core import UserError
-
-SHOWN = 60
+from treereason.text import one_line, shown
 
 
 def bad_line(path: Path, line: int, what: str) -> UserError:
     """The error for one line of a file, in one line itself: `lists.csv:7: ...`."""
-    return UserError(f"{path}:{line}: {' '.join(what.split())}")
-
-
-def shorten(value: object) -> str:
-    """A value as it may stand in an error message."""
-    text = repr(value)
-    return text if len(text) <= SHOWN else text[:SHOWN] + "..."
+    return UserError(f"{path}:{line}: {one_line(what)}")
 
 
 def _text(path: Path) -> str:
@@ -70,7 +63,7 @@ def json_objects(path: Path, keys: Sequence[str]) -> Iterator[tuple[int, dict[st
         except (ValueError, RecursionError) as error:
             raise bad_line(path, line, f"not JSON: {error}") from None
         if not isinstance(value, dict):
-            raise bad_line(path, line, f"not a JSON object: {shorten(value)}")
+            raise bad_line(path, line, f"not a JSON object: {shown(value)}")
         missing = [key for key in keys if key not in value]
         if missing:
             raise bad_line(path, line, f"no key {missing[0]!r}; the keys are {', '.join(value) or 'none'}")

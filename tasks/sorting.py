@@ -16,7 +16,8 @@ from pydantic import Field
 
 from treereason.core import Problem, Prompt, Score, Thought, oracle
 from treereason.tasks.base import BaseTask, Template
-from treereason.tasks.files import bad_line, csv_rows, shorten
+from treereason.tasks.files import bad_line, csv_rows
+from treereason.text import shown
 
 UNPARSABLE = 300
 _BRACKETS = re.compile(r"\[([^\[\]]*)\]")
@@ -63,7 +64,7 @@ class Sorting(BaseTask):
         for line, row in csv_rows(path, ("ID", "Unsorted", "Sorted")):
             name, digits = row["ID"], _digit_list(path, line, row["Unsorted"])
             if name in problems:
-                raise bad_line(path, line, f"the ID {shorten(name)} occurs twice")
+                raise bad_line(path, line, f"the ID {shown(name)} occurs twice")
             if _digit_list(path, line, row["Sorted"]) != sorted(digits):
                 raise bad_line(path, line, "the column Sorted is not the column Unsorted in ascending order")
             problems[name] = Problem(name, digits, sorted(digits))
@@ -108,10 +109,10 @@ def _digit_list(path: Path, line: int, cell: str) -> list[int]:
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, list) or not value:
-        raise bad_line(path, line, f"not a list of digits such as [3, 1, 4]: {shorten(cell)}")
+        raise bad_line(path, line, f"not a list of digits such as [3, 1, 4]: {shown(cell)}")
     for element in value:
         if type(element) is not int or not 0 <= element <= 9:
-            raise bad_line(path, line, f"the element {shorten(element)} is not a digit 0 to 9")
+            raise bad_line(path, line, f"the element {shown(element)} is not a digit 0 to 9")
     return value
 
 

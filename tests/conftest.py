@@ -1,4 +1,4 @@
-"""Tiny random models behind the real engine, and data that other people published, where it is at hand."""
+"""Fixtures of all tests."""
 
 from __future__ import annotations
 
@@ -10,70 +10,19 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import (
-    AutoModelForCausalLM,
-    Gemma2Config,
-    Gemma3TextConfig,
-    GptOssConfig,
-    GraniteConfig,
-    LlamaConfig,
-    MistralConfig,
-    MixtralConfig,
-    Olmo2Config,
-    Phi3Config,
-    PreTrainedModel,
-    Qwen2Config,
-    Qwen3Config,
-)
+from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from treereason.engine.model import Model
+from tests.fakes import CONFIGS, DATA, LetterTokenizer
+from treereason.engine.model.language_model import LanguageModel
 
 torch.set_num_threads(int(os.environ.get("TREEREASON_TEST_THREADS", "1")))
 
-VOCABULARY = 64
-COMMON: dict[str, Any] = {
-    "vocab_size": VOCABULARY,
-    "hidden_size": 64,
-    "intermediate_size": 96,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "head_dim": 16,
-    "max_position_embeddings": 256,
-    "initializer_range": 0.15,  # large, so that attention is far from uniform and a missing feature shows
-}
-CONFIGS: dict[str, Any] = {
-    "llama": lambda: LlamaConfig(**COMMON),
-    "qwen3": lambda: Qwen3Config(**COMMON),
-    "mistral": lambda: MistralConfig(**COMMON, sliding_window=6),
-    "gemma2": lambda: Gemma2Config(**COMMON, sliding_window=6, attn_logit_softcapping=1.0, query_pre_attn_scalar=16),
-    "qwen2": lambda: Qwen2Config(**COMMON),
-    "gemma3": lambda: Gemma3TextConfig(**COMMON, sliding_window=6, query_pre_attn_scalar=16, pad_token_id=0),
-    "phi3": lambda: Phi3Config(**{k: v for k, v in COMMON.items() if k != "head_dim"}, pad_token_id=0),
-    "olmo2": lambda: Olmo2Config(**COMMON, pad_token_id=0),
-    "granite": lambda: GraniteConfig(**COMMON, attention_multiplier=0.2),
-    "mixtral": lambda: MixtralConfig(**COMMON, num_local_experts=2, num_experts_per_tok=1),
-    "gpt_oss": lambda: GptOssConfig(**COMMON, sliding_window=6, num_local_experts=2, num_experts_per_tok=1),
-}
-
-
-class LetterTokenizer:
-    """One token a character: chr(32) is 0, and the last id is the end."""
-
-    eos_token_id = VOCABULARY - 1
-
-    def __call__(self, text: str, add_special_tokens: bool = True) -> dict[str, list[int]]:  # noqa: ARG002
-        return {"input_ids": [(ord(letter) - 32) % (VOCABULARY - 1) for letter in text]}
-
-    def decode(self, tokens: list[int], skip_special_tokens: bool = True) -> str:  # noqa: ARG002
-        return "".join(chr(token + 32) for token in tokens)
-
 
 @pytest.fixture
-def tiny_model() -> Callable[[str], tuple[Model, PreTrainedModel]]:
+def tiny_model() -> Callable[[str], tuple[LanguageModel, PreTrainedModel]]:
     """Builds a random model of a kind: the engine's view of it, and an untouched `eager` twin."""
 
-    def build(kind: str) -> tuple[Model, PreTrainedModel]:
+    def build(kind: str) -> tuple[LanguageModel, PreTrainedModel]:
         torch.manual_seed(0)
         auto: Any = AutoModelForCausalLM
         network = auto.from_config(CONFIGS[kind](), attn_implementation="eager", dtype=torch.float32)
@@ -83,7 +32,7 @@ def tiny_model() -> Callable[[str], tuple[Model, PreTrainedModel]]:
         twin = copy.deepcopy(network)
         twin.train(False)
         twin.set_attn_implementation("eager")
-        return Model(network, LetterTokenizer(), "plain"), twin
+        return LanguageModel(network, LetterTokenizer(), "plain"), twin
 
     return build
 
@@ -91,7 +40,6 @@ def tiny_model() -> Callable[[str], tuple[Model, PreTrainedModel]]:
 @pytest.fixture(scope="session")
 def published() -> Path:
     """Folder of files that others published; it lies beside the checkout on the developers' machines."""
-    folder = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
-    if not folder.is_dir():
+    if not DATA.is_dir():
         pytest.skip("published data is not at hand")
-    return folder
+    return DATA

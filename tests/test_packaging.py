@@ -19,7 +19,7 @@ LEFT_OUT = {".git", ".venv", "build", "dist", "runs", "multirun", "outputs", "tr
 PROBE = """
 import importlib.util, pathlib, sys
 import treereason, treereason.conf, treereason.tasks.sorting, treereason.kernels.plan, treereason.embedded
-from treereason import plugins
+from treereason.config import plugins
 assert type(plugins.task({"name": "sorting"})).__name__ == "Sorting"
 from treereason.tasks.sorting import Sorting
 assert treereason.tasks.sorting.Sorting is Sorting
@@ -94,7 +94,7 @@ def test_editable(checkout: Path, tmp_path: Path) -> None:
     )
     found = python("-c", start + PROBE, folder=tmp_path, path="").strip()
     assert Path(found) == checkout / "treereason"
-    run = start + "sys.argv = ['treereason', '--help']\nfrom treereason.cli import main\nsys.exit(main())"
+    run = start + "sys.argv = ['treereason', '--help']\nfrom treereason.cli.main import main\nsys.exit(main())"
     assert "Usage: treereason" in python("-c", run, folder=tmp_path, path="")
 
 
@@ -117,5 +117,6 @@ def test_the_wheel_holds_all_files_and_no_top_level_package_but_treereason(wheel
 def test_the_packages_of_pyproject_are_the_folders() -> None:
     listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
     folders = {path.parent.relative_to(ROOT) for path in (ROOT / "treereason").rglob("*.py")}
-    folders |= {Path("treereason") / name for name in ("kernels", "tasks", "conf")}
+    outside = [path for name in ("kernels", "tasks", "conf") for path in (ROOT / name).rglob("*.py")]
+    folders |= {Path("treereason") / path.parent.relative_to(ROOT) for path in outside}
     assert set(listed) == {".".join(folder.parts) for folder in folders}

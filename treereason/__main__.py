@@ -9,7 +9,7 @@ def console() -> None:
     """The command line, and then the end of the process."""
     signal.signal(signal.SIGINT, _interrupted)
     # Half a second, in which a KeyboardInterrupt would get lost or become a traceback.
-    from treereason.cli import main
+    from treereason.cli.main import main
     from treereason.display.pipes import outlive_readers
 
     stdout = outlive_readers()

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-Path = tuple[int, ...]
+ThoughtPath = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -56,15 +56,15 @@ class ThoughtCreated(Event):
     """A branch is queued for decoding. `parents` are paths; a probe is dropped once it is decoded, and never pruned."""
 
     problem: str
-    thought: Path
-    parents: tuple[Path, ...]
+    thought: ThoughtPath
+    parents: tuple[ThoughtPath, ...]
     probe: bool = False
 
 
 @dataclass(frozen=True)
 class ThoughtDecoded(Event):
     problem: str
-    thought: Path
+    thought: ThoughtPath
     text: str
     answer: Any
     logprob: float
@@ -78,7 +78,7 @@ class ThoughtDecoded(Event):
 @dataclass(frozen=True)
 class ThoughtScored(Event):
     problem: str
-    thought: Path
+    thought: ThoughtPath
     score: float
     final: bool
 
@@ -86,19 +86,19 @@ class ThoughtScored(Event):
 @dataclass(frozen=True)
 class ThoughtKept(Event):
     problem: str
-    thought: Path
+    thought: ThoughtPath
 
 
 @dataclass(frozen=True)
 class ThoughtPruned(Event):
     problem: str
-    thought: Path
+    thought: ThoughtPath
 
 
 @dataclass(frozen=True)
 class ThoughtFailed(Event):
     problem: str
-    thought: Path
+    thought: ThoughtPath
     error: str
 
 
@@ -139,7 +139,7 @@ class ProblemDone(Event):
     solved: bool
     score: float | None
     answer: Any
-    best: Path | None
+    best: ThoughtPath | None
     error: str | None
     tokens_decoded: int
     tokens_prefilled: int

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import IO, Self
 
 from treereason.display.logs import logs_to, stderr_handler
-from treereason.display.stopping import say
+from treereason.display.stopping import announce_stop
 from treereason.events import Event, StepDone
 from treereason.jsonable import jsonable
 
@@ -47,7 +47,7 @@ class JsonDisplay:
         self._write(event)
 
     def stopping(self) -> None:
-        say()
+        announce_stop()
 
     def __enter__(self) -> Self:
         self._open.enter_context(redirect_stdout(sys.stderr))

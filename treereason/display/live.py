@@ -12,7 +12,7 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from treereason.display import final, view
+from treereason.display import report, view
 from treereason.display.logs import LiveHandler, logs_to
 from treereason.display.state import RunState
 from treereason.events import Event, RunDone, RunStarted
@@ -63,7 +63,7 @@ class RichDisplay:
     ) -> None:
         self._open.close()
         if self._run_done is not None:
-            self._console.print(final.panel(self._run_done, self._console.width, self._state.started))
+            self._console.print(report.panel(self._run_done, self._console.width, self._state.started))
 
     def frame(self) -> RenderableType:
         """What the terminal shows at this moment."""

@@ -13,7 +13,7 @@ from rich.text import Text
 from treereason.display.jsonlines import JsonDisplay
 from treereason.display.live import RichDisplay
 from treereason.display.plain import PlainDisplay
-from treereason.display.stopping import say
+from treereason.display.stopping import announce_stop
 from treereason.events import Event
 
 
@@ -50,7 +50,7 @@ class NoDisplay:
         """Ignore the event."""
 
     def stopping(self) -> None:
-        say()
+        announce_stop()
 
     def __enter__(self) -> Self:
         return self

@@ -10,7 +10,7 @@ from rich.console import Console, RenderableType
 from rich.terminal_theme import TerminalTheme
 
 from treereason.core import Status
-from treereason.display import final, view
+from treereason.display import report, view
 from treereason.display.state import RunState
 from treereason.events import Event, RunDone, RunStarted
 
@@ -36,19 +36,19 @@ def live_svg(events: TimedEvents, width: int = 100, height: int = 30, at: int | 
     events: (seconds, event), as `treereason.record.read_timed` gives them. width, height: cells of the terminal.
     """
     moment = most_telling(events) if at is None else at
-    state = _replay(events[: moment + 1])
+    state = _state_after(events[: moment + 1])
     snapshot = state.snapshot(events[moment][0], view.tree_height(height), view.max_depth(width))
     return _svg(view.frame(snapshot, width, height), width)
 
 
-def final_svg(events: Iterable[tuple[float, Event]], width: int = 100) -> str:
+def report_svg(events: Iterable[tuple[float, Event]], width: int = 100) -> str:
     """The final panel as SVG. Raises ValueError when the run has not ended."""
     started = None
     for _, event in events:
         if isinstance(event, RunStarted):
             started = event
         elif isinstance(event, RunDone):
-            return _svg(final.panel(event, width, started), width)
+            return _svg(report.panel(event, width, started), width)
     raise ValueError("the events hold no RunDone")
 
 
@@ -80,7 +80,7 @@ def most_telling(events: TimedEvents) -> int:
     return best
 
 
-def _replay(events: TimedEvents) -> RunState:
+def _state_after(events: TimedEvents) -> RunState:
     state = RunState()
     for now, event in events:
         if isinstance(event, RunStarted):

@@ -9,10 +9,10 @@ from typing import Self
 
 from rich.console import Console
 
-from treereason.display import figures, final
+from treereason.display import figures, report
 from treereason.display.clean import one_line
 from treereason.display.state import RunState, Snapshot
-from treereason.display.stopping import say
+from treereason.display.stopping import announce_stop
 from treereason.events import Event, ProblemDone, RunDone, RunStarted, StepDone
 
 PERIOD = 5.0
@@ -31,7 +31,7 @@ class PlainDisplay:
     def __call__(self, event: Event) -> None:
         now = self._clock()
         if isinstance(event, RunDone):
-            for line in ("", *final.lines(event, self._state.started)):
+            for line in ("", *report.lines(event, self._state.started)):
                 self._print(line)
             return
         if isinstance(event, RunStarted):
@@ -48,7 +48,7 @@ class PlainDisplay:
             self._printed = now
 
     def stopping(self) -> None:
-        say()
+        announce_stop()
 
     def __enter__(self) -> Self:
         return self

@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import dataclass, field, replace
 
 from treereason.display.clean import one_line
-from treereason.display.thoughts import ThoughtTree
+from treereason.display.thoughts import ShownProblem
 from treereason.display.viewport import Viewport, choose
 from treereason.events import (
     Event,
@@ -69,8 +69,8 @@ class RunState:
 
     started: RunStarted | None = None
     start: float = 0.0
-    trees: dict[str, ThoughtTree] = field(default_factory=dict)
-    current: ThoughtTree | None = None
+    trees: dict[str, ShownProblem] = field(default_factory=dict)
+    current: ShownProblem | None = None
     since: float = 0.0
     done: list[ProblemDone] = field(default_factory=list)
     step: StepDone | None = None
@@ -93,7 +93,7 @@ class RunState:
             case StepDone():
                 self._step(event, now)
             case ProblemStarted():
-                self.trees[event.problem] = ThoughtTree.start(event.problem, event.input)
+                self.trees[event.problem] = ShownProblem.start(event.problem, event.input)
             case _:
                 self._problem_event(event, now)
         self._follow(now)

@@ -8,7 +8,7 @@ from contextlib import suppress
 NOTE = "stopping after this step; Ctrl-C again stops at once"
 
 
-def say() -> None:
+def announce_stop() -> None:
     """One line on stderr, past its buffer: a signal handler calls this, maybe in the middle of another line."""
     terminal = os.isatty(2)  # where ^C stands in the line
     with suppress(OSError):

@@ -9,12 +9,12 @@ from treereason.core import Status
 from treereason.display.clean import one_line
 from treereason.events import (
     Event,
-    Path,
     ProblemDone,
     ThoughtCreated,
     ThoughtDecoded,
     ThoughtFailed,
     ThoughtKept,
+    ThoughtPath,
     ThoughtPruned,
     ThoughtScored,
 )
@@ -22,40 +22,40 @@ from treereason.jsonable import jsonable
 
 
 @dataclass(slots=True)
-class Node:
+class ShownThought:
     """One thought. `text` and `error` are one line and safe to show.
 
     children: direct ones; decoding: how many of them are being decoded.
     """
 
-    path: Path
+    path: ThoughtPath
     text: str = ""
     status: Status = Status.DECODING
     score: float | None = None
     error: str = ""
     num_parents: int = 1
-    children: list[Path] = field(default_factory=list)
+    children: list[ThoughtPath] = field(default_factory=list)
     decoding: int = 0
 
 
 @dataclass
-class ThoughtTree:
+class ShownProblem:
     """Thoughts by path, and by status in the order in which they got it (the latest last).
 
     probes: those being decoded. They ask about a thought and are none themselves, unless they fail, which is shown.
     """
 
     problem: str
-    root: Node
-    nodes: dict[Path, Node] = field(default_factory=dict)
-    by_status: dict[Status, dict[Path, Node]] = field(default_factory=lambda: {s: {} for s in Status})
-    probes: set[Path] = field(default_factory=set)
+    root: ShownThought
+    nodes: dict[ThoughtPath, ShownThought] = field(default_factory=dict)
+    by_status: dict[Status, dict[ThoughtPath, ShownThought]] = field(default_factory=lambda: {s: {} for s in Status})
+    probes: set[ThoughtPath] = field(default_factory=set)
     done: ProblemDone | None = None
 
     @classmethod
-    def start(cls, problem: str, problem_input: object) -> ThoughtTree:
+    def start(cls, problem: str, problem_input: object) -> ShownProblem:
         text = problem_input if isinstance(problem_input, str) else str(jsonable(problem_input))
-        root = Node((), one_line(text), Status.KEPT)
+        root = ShownThought((), one_line(text), Status.KEPT)
         return cls(one_line(problem, 40), root, {(): root})
 
     def apply(self, event: Event) -> None:
@@ -85,7 +85,7 @@ class ThoughtTree:
     def counts(self) -> Counter[Status]:
         return Counter({status: len(nodes) for status, nodes in self.by_status.items()})
 
-    def best(self) -> Node | None:
+    def best(self) -> ShownThought | None:
         """The answer once the problem is done; before that the deepest kept thought, of these the best scored."""
         if self.done is not None and self.done.best in self.nodes:
             return self.nodes[self.done.best]
@@ -93,7 +93,7 @@ class ThoughtTree:
         candidates = kept.values() or [node for node in decoded.values() if node.score is not None]
         return max(candidates, key=_rank, default=None)
 
-    def _set(self, path: Path, status: Status) -> Node:
+    def _set(self, path: ThoughtPath, status: Status) -> ShownThought:
         node = self._node(path)
         if path:
             self.by_status[node.status].pop(path, None)
@@ -103,10 +103,10 @@ class ThoughtTree:
             node.status = status
         return node
 
-    def _node(self, path: Path) -> Node:
+    def _node(self, path: ThoughtPath) -> ShownThought:
         node = self.nodes.get(path)
         if node is None:
-            node = self.nodes[path] = Node(path)
+            node = self.nodes[path] = ShownThought(path)
             self.by_status[Status.DECODING][path] = node
             parent = self._node(path[:-1])
             parent.children.append(path)
@@ -114,5 +114,5 @@ class ThoughtTree:
         return node
 
 
-def _rank(node: Node) -> tuple[int, float]:
+def _rank(node: ShownThought) -> tuple[int, float]:
     return len(node.path), float("-inf") if node.score is None else node.score

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from itertools import chain, islice
 
 from treereason.core import Status
-from treereason.display.thoughts import Node, ThoughtTree
-from treereason.events import Path
+from treereason.display.thoughts import ShownProblem, ShownThought
+from treereason.events import ThoughtPath
 
 MAX_FAILED = 3
 
@@ -51,7 +51,7 @@ class Viewport:
         return len(self.rows) + (self.above > 0) + (self.more > 0)
 
 
-def choose(tree: ThoughtTree, height: int, max_depth: int = 12) -> Viewport:
+def choose(tree: ShownProblem, height: int, max_depth: int = 12) -> Viewport:
     """The best path, the frontier and what happened last, in at most `height` rows and `max_depth` levels.
 
     The work grows with `height` and the frontier, not with the tree.
@@ -69,11 +69,11 @@ def choose(tree: ThoughtTree, height: int, max_depth: int = 12) -> Viewport:
     return Viewport(rows, above=len(top), more=len(tree.nodes) - standing - len(top))
 
 
-def _pick(tree: ThoughtTree, best_path: Path, top: Path, budget: int, levels: int) -> set[Path]:
-    shown: set[Path] = {top}
-    decoding: set[Path] = set()
+def _pick(tree: ShownProblem, best_path: ThoughtPath, top: ThoughtPath, budget: int, levels: int) -> set[ThoughtPath]:
+    shown: set[ThoughtPath] = {top}
+    decoding: set[ThoughtPath] = set()
 
-    def add(paths: Iterable[Path], room: int) -> None:
+    def add(paths: Iterable[ThoughtPath], room: int) -> None:
         limit = min(budget, len(shown) + room)
         for path in paths:
             if path in shown or len(path) - len(top) > levels or path[: len(top)] != top:
@@ -101,19 +101,19 @@ def _pick(tree: ThoughtTree, best_path: Path, top: Path, budget: int, levels: in
     return shown
 
 
-def _siblings(tree: ThoughtTree, best_path: Path, above: int) -> Iterator[Path]:
+def _siblings(tree: ShownProblem, best_path: ThoughtPath, above: int) -> Iterator[ThoughtPath]:
     """Siblings along the best path, from the deepest level up: where the search is at work."""
     for depth in range(len(best_path), above, -1):
         yield from tree.nodes[best_path[: depth - 1]].children
 
 
-def _rows(tree: ThoughtTree, shown: set[Path], top: Path, best_path: Path) -> Iterator[Row]:
-    last_child: dict[Path, Path] = {}
-    num_shown: Counter[Path] = Counter()
+def _rows(tree: ShownProblem, shown: set[ThoughtPath], top: ThoughtPath, best_path: ThoughtPath) -> Iterator[Row]:
+    last_child: dict[ThoughtPath, ThoughtPath] = {}
+    num_shown: Counter[ThoughtPath] = Counter()
     order = sorted(shown)
     probed = {path[:-1] for path in tree.probes}
 
-    def together(path: Path) -> int:
+    def together(path: ThoughtPath) -> int:
         """Decoding siblings share a row; only a leaf can be decoding."""
         return tree.nodes[path[:-1]].decoding if tree.nodes[path].status is Status.DECODING else 1
 
@@ -122,7 +122,7 @@ def _rows(tree: ThoughtTree, shown: set[Path], top: Path, best_path: Path) -> It
             last_child[path[:-1]] = path
             num_shown[path[:-1]] += together(path)
     for path in order:
-        node: Node = tree.nodes[path]
+        node: ShownThought = tree.nodes[path]
         levels = [path[:end] for end in range(len(top) + 1, len(path) + 1)]
         is_last = [last_child[level[:-1]] == level for level in levels]
         bars = "".join("  " if last else "│ " for last in is_last[:-1])

@@ -10,23 +10,23 @@ import numpy as np
 import torch
 from transformers import AttentionInterface
 
-from treereason.core import UserError
-from treereason.engine.forest import Forest, Node
+from treereason.engine.kv.cache import KVCache
+from treereason.engine.kv.forest import Forest, Node
 from treereason.kernels.invariant_path import InvariantPath
-from treereason.kernels.plan import Int32, Plan, kv_pool, make_plan
+from treereason.kernels.plan import Int32, Plan, make_plan
 from treereason.kernels.torch_path import TorchPath
 from treereason.kernels.triton_path import TritonPath
 from treereason.profile import Profile
 
 NAME = "treereason"
 
-Attention = Literal["tree", "triton", "sequence", "invariant"]
+AttentionKind = Literal["tree", "triton", "sequence", "invariant"]
 """tree: each node is read once; triton: the same on a GPU. sequence: every branch reads its own path, for comparison.
 invariant: bits of a row do not depend on its company."""
 
 
 Path = TorchPath | TritonPath | InvariantPath
-PATHS: dict[Attention, Callable[[Plan], Path]] = {
+PATHS: dict[AttentionKind, Callable[[Plan], Path]] = {
     "tree": TorchPath,
     "triton": TritonPath,
     "sequence": TorchPath,
@@ -34,41 +34,7 @@ PATHS: dict[Attention, Callable[[Plan], Path]] = {
 }
 
 
-class KVCache:
-    """Keys and values of all layers, one pool a layer, [num_slots, Hkv, D] each, made when a layer first stores."""
-
-    def __init__(self, num_pages: int, page_size: int) -> None:
-        self.num_pages = num_pages
-        self.page_size = page_size
-        self._layers: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
-
-    def store(
-        self, layer: int, slots: torch.Tensor, key: torch.Tensor, value: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Put key and value [N, Hkv, D] into slots [N] and return the layer's pools."""
-        if layer not in self._layers:
-            num_slots = self.num_pages * self.page_size
-            try:
-                keys, values = (
-                    kv_pool(num_slots, x.shape[1], x.shape[2], dtype=x.dtype, device=x.device) for x in (key, value)
-                )
-            except RuntimeError as error:  # torch's, on any device
-                raise UserError(
-                    f"engine.kv_tokens={num_slots}: KV of so many tokens does not fit into memory at layer {layer}; "
-                    "give less"
-                ) from error
-            self._layers[layer] = keys, values
-        keys, values = self._layers[layer]
-        keys[slots] = key
-        values[slots] = value
-        return keys, values
-
-    def pools(self, layer: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Keys and values of a layer that has stored some; they keep their addresses."""
-        return self._layers[layer]
-
-
-class Tree(Protocol):
+class AttentionStep(Protocol):
     """What a model's forward carries to its attention layers."""
 
     def attend(
@@ -79,7 +45,7 @@ class Tree(Protocol):
 
 
 @dataclass(frozen=True)
-class TreeStep:
+class EagerStep:
     """What attention needs to know of one step, the same for all layers.
 
     token_ids, positions: [N] int64, rows in depth-first order, then `num_padding` rows that stand for nothing.
@@ -107,7 +73,7 @@ class TreeStep:
             return torch.nn.functional.pad(out, (0, 0, 0, 0, 0, self.num_padding)) if self.num_padding else out
 
 
-class StaticTree:
+class GraphStep:
     """The same for captured steps of at most `num_rows` branches, one token each: the plan changes in place.
 
     Needs Triton, and pools that every layer has stored to.
@@ -125,16 +91,16 @@ class StaticTree:
         return self.path(query.contiguous(), key, value, *self._cache.pools(layer), **options)
 
 
-def plan_step(
+def eager_step(
     forest: Forest,
     work: dict[Node, int],
     cache: KVCache,
     *,
-    attention: Attention = "tree",
+    attention: AttentionKind = "tree",
     num_rows: int = 0,
     device: torch.device | str = "cpu",
     profile: Profile | None = None,
-) -> TreeStep:
+) -> EagerStep:
     """The step that computes the last `work[node]` stored tokens of every node in `work`.
 
     num_rows: rows to pad to, so that every step has the same shape; 0 for none.
@@ -144,7 +110,7 @@ def plan_step(
         token for node in nodes for token in node.tokens[node.num_cached - work.get(node, 0) : node.num_cached]
     ]
     num_padding = max(0, num_rows - plan.num_rows)
-    return TreeStep(
+    return EagerStep(
         plan=plan,
         path=PATHS[attention](each_alone(plan, new) if attention == "sequence" else plan),
         profile=profile or Profile(),
@@ -168,7 +134,7 @@ def forest_plan(forest: Forest, work: dict[Node, int], num_reserved: int = 0) ->
         while part is not None and part not in on_path:
             on_path.add(part)
             part = part.parent
-    nodes, subtree_end = _depth_first(forest.ground, on_path)
+    nodes, subtree_end = _depth_first(forest.root, on_path)
     new = np.array([work.get(node, 0) for node in nodes], dtype=np.int32)
     pages = [node.pages for node in nodes]
     if num_reserved:
@@ -203,11 +169,11 @@ def each_alone(plan: Plan, new_tokens: Int32) -> Plan:
     )
 
 
-def _depth_first(ground: Node, on_path: set[Node]) -> tuple[list[Node], Any]:
+def _depth_first(root: Node, on_path: set[Node]) -> tuple[list[Node], Any]:
     """The nodes of `on_path`, parents first, and for each the index after its subtree, [V] int32."""
     nodes: list[Node] = []
     parents: list[int] = []
-    stack: list[tuple[Node, int]] = [(child, -1) for child in reversed(ground.children) if child in on_path]
+    stack: list[tuple[Node, int]] = [(child, -1) for child in reversed(root.children) if child in on_path]
     while stack:
         node, parent = stack.pop()
         index = len(nodes)
@@ -232,17 +198,17 @@ def tree_attention(
     sliding_window: int | None = None,
     softcap: float | None = None,
     s_aux: torch.Tensor | None = None,
-    tree: Tree | None = None,
+    step: AttentionStep | None = None,
     **_: Any,
 ) -> tuple[torch.Tensor, None]:
     """transformers' attention interface: query [1, Hq, N, D], key and value [1, Hkv, N, D] -> [1, N, Hq, D]."""
-    if tree is None:
-        raise ValueError("treereason attention needs tree=TreeStep among the model's keyword arguments")
+    if step is None:
+        raise ValueError("treereason attention needs step=EagerStep among the model's keyword arguments")
     assert attention_mask is None
     layer = module.layer_idx
     assert isinstance(layer, int)
     rows = [x[0].transpose(0, 1) for x in (query, key, value)]  # [N, H, D]
-    out = tree.attend(layer, *rows, scale=scaling, window=sliding_window, softcap=softcap, sinks=s_aux)
+    out = step.attend(layer, *rows, scale=scaling, window=sliding_window, softcap=softcap, sinks=s_aux)
     return out[None], None
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from time import perf_counter
 
 from treereason.core import Cost, Prompt, Sampling
-from treereason.engine.forest import Node
-from treereason.engine.model import Model
+from treereason.engine.kv.forest import Node
+from treereason.engine.model.language_model import LanguageModel
 
 
 @dataclass(eq=False)
@@ -34,7 +34,7 @@ class Branch:
     tail: list[int] = field(default_factory=list)
     error: str | None = None
 
-    def accept(self, token: int, logprob: float, model: Model) -> None:
+    def accept(self, token: int, logprob: float, model: LanguageModel) -> None:
         """Take a sampled token: go on with it, or be done."""
         self.tokens.append(token)
         self.logprob += logprob
@@ -52,7 +52,7 @@ class Branch:
         self.error = error
         self._finish(None, len(self.tokens), [])
 
-    def read(self, model: Model) -> str:
+    def read(self, model: LanguageModel) -> str:
         """The text of a thought that is done."""
         return model.decode(self.tokens[: self.num_text]) if self.text is None else self.text
 
@@ -62,13 +62,13 @@ class Branch:
         del self.node.tokens[self.node.num_cached :]
         self.node.growing = False
 
-    def _stopped(self, token: int, model: Model) -> str | None:
+    def _stopped(self, token: int, model: LanguageModel) -> str | None:
         """The text before the first stop string, or None when there is none."""
         if not self.prompt.stop:
             return None
-        piece = model.piece(token)
+        last = model.token_text(token)
         # A stop string can only be complete once its last character has come; "�" is a part of a character.
-        if not any(stop[-1] in piece or stop[-1].isspace() or "�" in piece for stop in self.prompt.stop):
+        if not any(stop[-1] in last or stop[-1].isspace() or "�" in last for stop in self.prompt.stop):
             return None
         text = model.decode(self.tokens)
         ends = [end for stop in self.prompt.stop if (end := text.find(stop)) >= 0]

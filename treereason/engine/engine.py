@@ -8,15 +8,16 @@ from time import perf_counter
 import torch
 
 from treereason.core import Cost, Decoded, Expansion
-from treereason.engine.attention import Attention, KVCache, plan_step
+from treereason.engine.attention import AttentionKind, eager_step
 from treereason.engine.branch import Branch
-from treereason.engine.cuda_capture import Capture, cuda_capture
-from treereason.engine.forest import RUN, Forest, Node
-from treereason.engine.graphs import GRAPH, StepGraphs
-from treereason.engine.model import Model
-from treereason.engine.pages import PagePool
+from treereason.engine.graphs.cuda_capture import Capture, cuda_capture
+from treereason.engine.graphs.step_graphs import GRAPH, StepGraphs
+from treereason.engine.kv.cache import KVCache
+from treereason.engine.kv.forest import RUN, Forest, Node
+from treereason.engine.kv.pages import PagePool
+from treereason.engine.model.language_model import LanguageModel
 from treereason.engine.sampler import branch_key, sample
-from treereason.engine.scheduler import PromptJob, Scheduler, Work
+from treereason.engine.scheduler import PendingPrompt, Scheduler, StepBatch
 from treereason.events import StepDone
 from treereason.profile import Profile
 
@@ -39,14 +40,14 @@ class Engine:
 
     def __init__(
         self,
-        model: Model,
+        model: LanguageModel,
         *,
         seed: int,
         max_branches: int,
         prefill_tokens: int,
         kv_tokens: int,
         deterministic: bool = False,
-        attention: Attention | None = None,
+        attention: AttentionKind | None = None,
         capture: Capture | None = None,
         profile: Profile | None = None,
     ) -> None:
@@ -54,7 +55,7 @@ class Engine:
         self.model = model
         self.forest = Forest(PagePool(num_pages), PAGE_SIZE)
         self._cache = KVCache(num_pages, PAGE_SIZE)
-        self._attention: Attention = "invariant" if deterministic else attention or model.attention
+        self._attention: AttentionKind = "invariant" if deterministic else attention or model.attention
         self._num_rows = max_branches + prefill_tokens if deterministic else 0
         self._profile = profile or Profile()
         self._scheduler = Scheduler(max_branches, prefill_tokens)
@@ -66,7 +67,7 @@ class Engine:
         self._behind = capture is not None
         self._eager = "" if capture is None else "engine.deterministic" if deterministic else f"attention={attention}"
         self._seed = seed
-        self._heads: dict[tuple[int, ...], Node] = {}
+        self._shared_prefixes: dict[tuple[int, ...], Node] = {}
         self._thoughts: dict[tuple[str, tuple[int, ...]], tuple[Node, list[int]]] = {}
         self._failed: list[Decoded] = []
         self._finished: list[Branch] = []
@@ -83,7 +84,7 @@ class Engine:
         except ValueError as error:
             self._fail(expansion, str(error))
         else:
-            self._scheduler.add_prompt(PromptJob(expansion, node))
+            self._scheduler.add_prompt(PendingPrompt(expansion, node))
 
     def step(self) -> tuple[list[Decoded], StepDone | None]:
         """Compute one step. Returns the children that are done, and the step's figures (None when nothing ran)."""
@@ -105,7 +106,7 @@ class Engine:
                 self._accept(branches, *drawn)
         else:
             with self._profile.measure("plan"):
-                step = plan_step(
+                step = eager_step(
                     self.forest,
                     work.tokens,
                     self._cache,
@@ -192,9 +193,9 @@ class Engine:
                 raise ValueError("an empty appended prompt after a thought that ended its text")
         else:
             tokens, num_shared = self.model.encode(prompt)
-            head = tuple(tokens[:num_shared])
-            if head and head not in self._heads:
-                self._heads[head] = self.forest.attach(head, RUN)
+            prefix = tuple(tokens[:num_shared])
+            if prefix and prefix not in self._shared_prefixes:
+                self._shared_prefixes[prefix] = self.forest.attach(prefix, RUN)
         size = self.model.vocabulary_size
         if (strange := next((token for token in tokens if not 0 <= token < size), None)) is not None:
             raise ValueError(f"a prompt with token id {strange}; the model's vocabulary is 0 to {size - 1}")
@@ -203,7 +204,7 @@ class Engine:
             raise ValueError(f"a prompt of {length} tokens; the model holds {self.model.max_positions}")
         return self.forest.attach(tokens, problem, below)
 
-    def _start_children(self, job: PromptJob) -> list[Branch]:
+    def _start_children(self, job: PendingPrompt) -> list[Branch]:
         expansion, node = job.expansion, job.node
         children = []
         for path in expansion.children:
@@ -262,13 +263,13 @@ class Engine:
             for branch in finished
         ]
 
-    def _refuse(self, work: Work) -> None:
+    def _refuse(self, work: StepBatch) -> None:
         for item in work.too_large:
             capacity = self.forest.pool.num_pages * PAGE_SIZE
             error = f"{item.node.end} tokens do not fit into a KV pool of {capacity}; raise engine.kv_tokens"
             self._give_up(item, error)
 
-    def _give_up(self, item: Branch | PromptJob, error: str) -> None:
+    def _give_up(self, item: Branch | PendingPrompt, error: str) -> None:
         if isinstance(item, Branch):
             item.fail(error)
             self._finish(item)

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 
 from treereason.core import Expansion
 from treereason.engine.branch import Branch
-from treereason.engine.forest import Forest, Node
-from treereason.engine.memory import Room
+from treereason.engine.kv.eviction import StepMemory
+from treereason.engine.kv.forest import Forest, Node
 
 
 @dataclass(eq=False)
-class PromptJob:
+class PendingPrompt:
     """A prompt whose last token's logits start the children of `expansion`. It holds `node`."""
 
     expansion: Expansion
@@ -21,7 +21,7 @@ class PromptJob:
 
 
 @dataclass
-class Work:
+class StepBatch:
     """One step. tokens: how many tokens of each node to compute. branches, prompts: whose last token is among them.
 
     num_prefilled counts prompt tokens computed for the first time, num_rebuilt any tokens computed again after an
@@ -30,10 +30,10 @@ class Work:
 
     tokens: dict[Node, int] = field(default_factory=dict)
     branches: list[Branch] = field(default_factory=list)
-    prompts: list[PromptJob] = field(default_factory=list)
+    prompts: list[PendingPrompt] = field(default_factory=list)
     num_prefilled: int = 0
     num_rebuilt: int = 0
-    too_large: list[Branch | PromptJob] = field(default_factory=list)
+    too_large: list[Branch | PendingPrompt] = field(default_factory=list)
 
 
 class Scheduler:
@@ -45,7 +45,7 @@ class Scheduler:
     def __init__(self, max_branches: int, prefill_tokens: int) -> None:
         self._max_branches = max_branches
         self._prefill_tokens = prefill_tokens
-        self._prompts: deque[PromptJob] = deque()
+        self._prompts: deque[PendingPrompt] = deque()
         self._waiting: deque[Branch] = deque()
         self._running: list[Branch] = []
 
@@ -57,19 +57,19 @@ class Scheduler:
     def num_waiting(self) -> int:
         return len(self._waiting) + sum(len(job.expansion.children) for job in self._prompts)
 
-    def add_prompt(self, job: PromptJob) -> None:
+    def add_prompt(self, job: PendingPrompt) -> None:
         self._prompts.append(job)
 
     def add_branch(self, branch: Branch) -> None:
         self._waiting.append(branch)
 
-    def pick(self, forest: Forest, step: int) -> Work:
+    def pick(self, forest: Forest, step: int) -> StepBatch:
         """Choose the step's work and make room for its KV; its tokens count as stored from here on."""
-        work = Work()
+        work = StepBatch()
         self._running = [branch for branch in self._running if not branch.done]
         while self._waiting and len(self._running) < self._max_branches:
             self._running.append(self._waiting.popleft())
-        room = Room(forest, [branch.node for branch in self._running], step)
+        room = StepMemory(forest, [branch.node for branch in self._running], step)
         budget = self._prefill_tokens
         crowded = False
         for branch in self._running:
@@ -99,16 +99,18 @@ class Scheduler:
             work.prompts.append(self._prompts.popleft())
         return work
 
-    def drop(self, problem: str) -> list[Branch | PromptJob]:
+    def drop(self, problem: str) -> list[Branch | PendingPrompt]:
         """Forget all that is queued or running for a problem, and return it."""
-        dropped: list[Branch | PromptJob] = [job for job in self._prompts if job.expansion.problem == problem]
+        dropped: list[Branch | PendingPrompt] = [job for job in self._prompts if job.expansion.problem == problem]
         dropped += [b for b in (*self._waiting, *self._running) if b.problem == problem and not b.done]
         self._prompts = deque(job for job in self._prompts if job.expansion.problem != problem)
         self._waiting = deque(branch for branch in self._waiting if branch.problem != problem)
         self._running = [branch for branch in self._running if branch.problem != problem]
         return dropped
 
-    def _take(self, node: Node, room: Room, work: Work, budget: int, job: PromptJob | None = None) -> int | None:
+    def _take(
+        self, node: Node, room: StepMemory, work: StepBatch, budget: int, job: PendingPrompt | None = None
+    ) -> int | None:
         """Enter up to `budget` (at least one) of the tokens that `node`'s path lacks into the step, from the top.
 
         Returns how many; None when there is no room for them.

@@ -19,7 +19,7 @@ def unwritable(what: object, reason: object) -> UserError:
 
 
 @contextmanager
-def held(folder: Path) -> Iterator[None]:
+def folder_lock(folder: Path) -> Iterator[None]:
     """Keep `folder` from other processes until the block ends or this process does, however it dies.
 
     The system's record lock: no child inherits it, and a process may take it again, but frees it when the first of its

@@ -19,7 +19,7 @@ from treereason.remote.server import Server
 STEP_S = 0.05
 _log = logging.getLogger(__name__)
 
-Path = tuple[int, ...]
+ThoughtPath = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class RemoteEngine:
         self._loop = self._runner.get_loop()
         self._running: dict[asyncio.Task[list[Decoded]], Expansion] = {}
         self._failed: list[Decoded] = []
-        self._thoughts: dict[tuple[str, Path], _Written] = {}
+        self._thoughts: dict[tuple[str, ThoughtPath], _Written] = {}
         self._ignores_n = False
         self._num_steps = 0
 
@@ -102,7 +102,7 @@ class RemoteEngine:
         for expansion in self._cancel([task for task in self._tasks(problem) if not task.done()]):
             self._failed += _failures(expansion, expansion.children, error)
 
-    def release(self, problem: str, path: Path) -> None:
+    def release(self, problem: str, path: ThoughtPath) -> None:
         """Forget a thought's text. Unknown thoughts (the root, failed ones) are fine."""
         self._thoughts.pop((problem, path), None)
 
@@ -166,7 +166,7 @@ class RemoteEngine:
             decoded += single
         return decoded
 
-    async def _request(self, expansion: Expansion, text: str, paths: Sequence[Path]) -> list[Decoded]:
+    async def _request(self, expansion: Expansion, text: str, paths: Sequence[ThoughtPath]) -> list[Decoded]:
         """The children that one request gives: as many of the first paths as the server has choices."""
         prompt, sampling, problem = expansion.prompt, expansion.sampling, expansion.problem
         request: dict[str, Any] = {
@@ -209,11 +209,11 @@ class RemoteEngine:
         self._warned = True
 
 
-def request_seed(seed: int, problem: str, path: Path) -> int:
+def request_seed(seed: int, problem: str, path: ThoughtPath) -> int:
     """31 bits, which every server takes, from the run's seed, the problem and the first child's path."""
     name = json.dumps([seed, problem, *path])
     return int.from_bytes(blake2b(name.encode(), digest_size=4).digest(), "big") >> 1
 
 
-def _failures(expansion: Expansion, paths: Sequence[Path], error: str) -> list[Decoded]:
+def _failures(expansion: Expansion, paths: Sequence[ThoughtPath], error: str) -> list[Decoded]:
     return [Decoded(expansion.problem, path, "", 0.0, Cost(), error) for path in paths]

@@ -1,0 +1,1 @@
+"""Problems made on the fly, and the measures that score them."""

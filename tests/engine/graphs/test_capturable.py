@@ -1,0 +1,104 @@
+"""A captured step asks no tensor for its values and mixes in none of the host: seen on tensors that have none."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from transformers import AutoModelForCausalLM, PreTrainedModel
+
+from treereason.engine.graphs.step_buffers import StepBuffers
+from treereason.engine.model.language_model import LanguageModel
+from treereason.engine.sampler import sample
+
+Build = Callable[[str], tuple[LanguageModel, PreTrainedModel]]
+META = torch.device("meta")
+
+
+class NoAttention:
+    """Our kernels take a plan from fixed addresses, which test_graphs.py looks at."""
+
+    def attend(
+        self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, **options: Any
+    ) -> torch.Tensor:
+        assert layer >= 0
+        assert key.shape == value.shape
+        assert "scale" in options
+        return query.contiguous()
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["llama", "qwen2", "qwen3", "mistral", "mixtral", "gemma2", "gemma3", "phi3", "olmo2", "granite", "gpt_oss"],
+)
+@torch.inference_mode()
+def test_every_tested_architecture_runs_on_tensors_without_values(kind: str, tiny_model: Build) -> None:
+    config = tiny_model(kind)[1].config
+    auto: Any = AutoModelForCausalLM
+    with META:
+        network = auto.from_config(config, dtype=torch.bfloat16)
+    numbers = torch.zeros(3, 8, dtype=torch.int64, device=META)
+    model = LanguageModel(network, type("Tokenizer", (), {"eos_token_id": 0})(), "plain")
+    logits = model.forward_all(numbers[0], numbers[1], NoAttention())
+    assert logits.shape == (8, config.vocab_size)
+    temperature, top_p = torch.ones(2, 8, device=META)
+    for nucleus in (False, True):
+        tokens, logprobs = sample(logits, numbers[2], numbers[1] + 1, temperature, top_p, nucleus=nucleus)
+        assert tokens.shape == logprobs.shape == (8,)
+        assert tokens.device == logprobs.device == META
+
+
+class Count(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts operations."""
+
+    total = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.total += 1
+        return func(*args, **(kwargs or {}))
+
+
+@torch.inference_mode()
+def test_sampling_takes_few_operations_however_many_rows_and_ids_there_are() -> None:
+    places, ones = torch.ones(64, dtype=torch.int64, device=META), torch.ones(64, device=META)
+    with Count() as count:  # type: ignore[no-untyped-call]
+        sample(torch.ones(64, 150_000, device=META), places, places, ones, ones, nucleus=False)
+    assert 10 < count.total < 100
+
+
+@torch.inference_mode()
+def test_the_check_can_fail() -> None:
+    logits, ones = torch.ones(8, 5, device=META), torch.ones(8, device=META)
+    places = torch.ones(8, dtype=torch.int64, device=META)
+    with pytest.raises(RuntimeError, match="item"):
+        sample(logits, places, places, ones, ones)
+    with pytest.raises(RuntimeError, match="device"):
+        sample(logits, places, torch.ones(8, dtype=torch.int64), ones, ones, nucleus=False)
+
+
+def test_buffers_carry_every_number_exactly_and_pad_with_rows_that_do_no_harm() -> None:
+    buffers = StepBuffers(4, torch.device("cpu"))
+    keys = [-(2**63), 2**63 - 1, 12345]
+    buffers.place([7, 8, 9, 10], [0.5] * 4, [0.5] * 4)
+    buffers.send([1, 1, 1, 1], [1, 1, 1, 1], 4)
+    buffers.place(keys, [0.7, 0.0, 1.5], [1.0, 0.25, 0.9])
+    buffers.send([11, 12, 13], [100_000, 0, 5], 4)
+    token_ids, positions, on_device = buffers.inputs(4)
+    temperature, top_p = buffers.sampling(4)
+    assert token_ids.tolist() == [11, 12, 13, 0]
+    assert positions.tolist() == [100_000, 0, 5, 0]
+    assert on_device.tolist() == [*keys, 0]
+    torch.testing.assert_close(temperature, torch.tensor([0.7, 0.0, 1.5, 0.0]), atol=0, rtol=0)
+    torch.testing.assert_close(top_p, torch.tensor([1.0, 0.25, 0.9, 1.0]), atol=0, rtol=0)
+
+    logprobs = torch.tensor([-1e-20, -0.1, float("nan"), -3.0])
+    buffers.put(torch.tensor([0, 262_143, 2**31, 5]), logprobs)
+    buffers.fetch(3)
+    tokens, read = buffers.read(3)
+    assert tokens == [0, 262_143, 2**31]
+    assert read[:2] == logprobs[:2].tolist()
+    assert math.isnan(read[2])

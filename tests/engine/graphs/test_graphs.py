@@ -1,0 +1,422 @@
+"""Decode steps from captured graphs equal eager steps on the torch path, and capture nothing that a graph cannot hold.
+
+Run directly, this file needs a GPU and captures for real. test_graphs_interpreted.py runs it under Triton's
+interpreter, where a replay is the captured step run again.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+
+pytest.importorskip("triton")
+pytest.importorskip("transformers")
+
+from torch.utils._python_dispatch import TorchDispatchMode
+from transformers import AutoModelForCausalLM, Gemma2Config, LlamaConfig, PreTrainedModel
+
+from treereason.core import Decoded, Expansion, Prompt, Sampling
+from treereason.engine import engine as engine_module
+from treereason.engine.engine import Engine
+from treereason.engine.graphs.cuda_capture import Body, Capture
+from treereason.engine.graphs.step_graphs import BUCKETS, StepGraphs
+from treereason.engine.model.language_model import LanguageModel
+from treereason.engine.sampler import sample
+from treereason.events import StepDone
+from treereason.kernels import static_path
+
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+DEVICE = "cpu" if INTERPRETED else "cuda"
+if not INTERPRETED:
+    pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")]
+interpreted_only = pytest.mark.skipif(not INTERPRETED, reason="not a matter of graphs, or hidden by them")
+
+COMMON: dict[str, Any] = {
+    "vocab_size": 64,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 16,
+    "max_position_embeddings": 256,
+    "initializer_range": 0.3,
+}
+CONFIGS: dict[str, Callable[[], Any]] = {
+    "llama": lambda: LlamaConfig(**{**COMMON, "num_hidden_layers": 1}),  # interpreted kernels are slow
+    "gemma2": lambda: Gemma2Config(
+        **COMMON, sliding_window=6, attn_logit_softcapping=1.0, query_pre_attn_scalar=16, pad_token_id=0
+    ),
+}
+HOT = Sampling(temperature=1.0)
+Found = dict[tuple[str, tuple[int, ...]], Decoded]
+
+
+class Letters:
+    """One token a character: chr(32) is 0, and the last id is the end."""
+
+    eos_token_id = 63
+
+    def __call__(self, text: str, add_special_tokens: bool = True) -> dict[str, list[int]]:  # noqa: ARG002
+        return {"input_ids": [(ord(letter) - 32) % 63 for letter in text]}
+
+    def decode(self, tokens: list[int], skip_special_tokens: bool = True) -> str:  # noqa: ARG002
+        return "".join(chr(token + 32) for token in tokens)
+
+
+@pytest.fixture(autouse=True)
+def _empty_is_poisoned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What nobody has written is NaN: slots of the KV pools, and attention of the rows that only pad."""
+    real_empty = torch.empty
+
+    def poisoned(*args: Any, **kwargs: Any) -> torch.Tensor:
+        tensor = real_empty(*args, **kwargs)
+        return tensor.fill_(float("nan")) if tensor.is_floating_point() else tensor
+
+    monkeypatch.setattr(torch, "empty", poisoned)
+
+
+def models(kind: str) -> tuple[LanguageModel, LanguageModel]:
+    """The same random weights on the torch path of a CPU, and where graphs are made."""
+    torch.manual_seed(0)
+    auto: Any = AutoModelForCausalLM
+    network: PreTrainedModel = auto.from_config(CONFIGS[kind](), dtype=torch.float32)
+    twin: Any = copy.deepcopy(network)
+    model = LanguageModel(twin.to(DEVICE), Letters(), "plain")
+    model.attention = "triton"
+    return LanguageModel(network, Letters(), "plain"), model
+
+
+def run_again(body: Body) -> Body:
+    """A capture for machines without graphs."""
+    body()
+    return body
+
+
+def make_engine(
+    model: LanguageModel, capture: Capture | None = run_again if INTERPRETED else None, **options: Any
+) -> Engine:
+    graphs: dict[str, Any] = {"capture": capture} if model.attention == "triton" else {}
+    options = {"max_branches": 8, "prefill_tokens": 64, "kv_tokens": 512, **options}
+    return Engine(model, seed=0, **graphs, **options)
+
+
+def graphs_of(engine: Engine) -> StepGraphs:
+    assert engine._graphs is not None
+    return engine._graphs
+
+
+class Run:
+    """Steps an engine, checks the pools after each step, and keeps what came out."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.found: Found = {}
+        self.launches: list[str] = []
+        self.num_rebuilt = 0
+        self.logits: dict[tuple[int, ...], torch.Tensor] = {}
+        self._used: set[int] = set()
+        model: Any = engine.model
+        self._forward, self._forward_all = model.forward, model.forward_all
+        model.forward, model.forward_all = self._eager, self._captured
+
+    def submit(self, problem: str, parent: tuple[int, ...], prompt: Prompt, k: int, sampling: Sampling = HOT) -> None:
+        self.engine.submit(Expansion(problem, parent, prompt, tuple((*parent, i) for i in range(k)), sampling))
+
+    def steps(self, count: int = 10_000) -> None:
+        for _ in range(count):
+            if not self.engine.busy:
+                return
+            done, figures = self.engine.step()
+            self.found |= {(child.problem, child.path): child for child in done}
+            self.engine.forest.check()
+            self._check_pools()
+            if isinstance(figures, StepDone):
+                self.launches.append(figures.launch)
+                self.num_rebuilt += figures.tokens_rebuilt
+
+    def _eager(self, step: Any, rows: list[int]) -> torch.Tensor:
+        logits: torch.Tensor = self._forward(step, rows)
+        node_of_row = {row: node for node, row in step.last_row.items()}
+        self._keep([node_of_row[row] for row in rows], logits)
+        return logits
+
+    def _captured(self, *args: Any) -> torch.Tensor:
+        logits: torch.Tensor = self._forward_all(*args)
+        if INTERPRETED:
+            loaded = graphs_of(self.engine)._loaded
+            assert loaded is not None
+            self._keep(list(loaded.row_of), logits)
+        return logits
+
+    def _keep(self, nodes: list[Any], logits: torch.Tensor) -> None:
+        for node, row in zip(nodes, logits, strict=False):
+            tokens = [token for part in node.path() for token in part.tokens[: part.num_cached]]
+            self.logits[tuple(tokens)] = row
+
+    def _check_pools(self) -> None:
+        """Slots that hold no NaN are those of tokens that some node stored: padding has written nowhere."""
+        forest = self.engine.forest
+        for node in forest.nodes():
+            slots = [page * forest.page_size + i for page in node.pages for i in range(forest.page_size)]
+            self._used |= set(slots[: node.num_cached])
+        for pools in self.engine._cache._layers.values():
+            for pool in pools:
+                written = (~pool.isnan().any(dim=(1, 2))).nonzero()[:, 0].tolist()
+                assert set(written) <= self._used
+
+
+def grow_prune_and_go_on(run: Run) -> None:
+    """Forks, branches that end at different steps, a prompt in between that leaves the branches as they were, a prune,
+    appended thoughts, a nucleus, temperature 0, and leaves that outgrow their first page."""
+    run.submit("a", (), Prompt("ASK A", shared="THE HEAD, ", max_tokens=10, ignore_end=True), 3)
+    run.submit("b", (), Prompt("ASK B", shared="THE HEAD, ", max_tokens=4), 2, Sampling(0.0))
+    run.steps(7)
+    run.submit("c", (), Prompt("ONE TOKEN", max_tokens=1), 1)
+    run.steps()
+    run.engine.release("a", (1,))
+    run.submit("a", (0,), Prompt(" GO", appended=True, max_tokens=19, ignore_end=True), 2, Sampling(1.0, top_p=0.8))
+    run.steps()
+    for problem in "abc":
+        run.engine.end_problem(problem)
+
+
+def check_equal(got: Run, want: Run) -> None:
+    assert {key: (d.text, d.cost, d.error) for key, d in got.found.items()} == {
+        key: (d.text, d.cost, d.error) for key, d in want.found.items()
+    }
+    for key, child in want.found.items():
+        assert got.found[key].logprob == pytest.approx(child.logprob, abs=1e-3)
+    if INTERPRETED:
+        assert got.logits.keys() == want.logits.keys()
+        for tokens, logits in want.logits.items():
+            torch.testing.assert_close(got.logits[tokens], logits, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("kind", "kv_tokens"), [("llama", 512), ("gemma2", 512), ("llama", 96)])
+def test_answers_and_logits_are_those_of_the_torch_path(kind: str, kv_tokens: int) -> None:
+    on_cpu, on_gpu = models(kind)
+    want, got = (Run(make_engine(model, kv_tokens=kv_tokens)) for model in (on_cpu, on_gpu))
+    for run in (want, got):
+        grow_prune_and_go_on(run)
+    check_equal(got, want)
+    assert set(want.launches) == {""}
+    assert set(got.launches) == {"graph", "prefill"}
+    assert got.launches.count("graph") > 15
+    assert (got.num_rebuilt > 0) == (kv_tokens < 512), "the small pool is the one that evicts"
+
+
+def test_a_plan_is_made_when_the_branches_change_or_have_filled_what_it_reserved(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(engine_module, "PAGE_SIZE", 4)
+    engine = make_engine(models("llama")[1])
+    run = Run(engine)
+    run.submit("a", (), Prompt("ASK", max_tokens=20, ignore_end=True), 3)
+    run.submit("b", (), Prompt("ASK", max_tokens=7, ignore_end=True), 1)
+    run.steps(7)
+    # Leaves store their 1st to 6th token: one page, then the one they had in reserve.
+    assert (graphs_of(engine).num_plans, graphs_of(engine).num_captures) == (1, 1)
+    addresses = buffers_of(engine)
+    run.steps()
+    # b is done: a plan for the 7th to 12th token; then one for the 13th to 20th, of which the last is not stored.
+    assert (graphs_of(engine).num_plans, graphs_of(engine).num_captures) == (3, 1)
+    assert buffers_of(engine) == addresses
+    assert run.launches == ["prefill", *["graph"] * 19]
+
+
+def buffers_of(engine: Engine) -> list[int]:
+    """Addresses of all that a graph of four rows reads and writes."""
+    graphs = graphs_of(engine)
+    tensors = [graphs._buffers._in, graphs._buffers._out]
+    tensors += [
+        work._buffer for planned in graphs._trees[4].path._planned.values() for work in planned.work.device.values()
+    ]
+    tensors += [pool for pools in engine._cache._layers.values() for pool in pools]
+    assert len(tensors) == 2 + 1 + 2
+    return [tensor.data_ptr() for tensor in tensors]
+
+
+def test_a_plan_that_outgrows_its_buffers_gets_larger_ones_and_a_new_graph(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(static_path, "LEAST_ENTRIES", 2)
+    on_cpu, on_gpu = models("gemma2")
+    runs = [Run(make_engine(model)) for model in (on_cpu, on_gpu)]
+    for run in runs:
+        run.submit("a", (), Prompt("ASK", max_tokens=3, ignore_end=True), 2)
+        run.steps()
+        longer = Prompt(" A LONGER WAY TO GO, WHICH TAKES MORE PAGES", appended=True, max_tokens=3, ignore_end=True)
+        run.submit("a", (0,), longer, 2)
+        run.steps()
+        run.submit("b", (), Prompt("ASK", max_tokens=3, ignore_end=True), 2)
+        run.steps()
+    check_equal(runs[1], runs[0])
+    graphs = graphs_of(runs[1].engine)
+    assert graphs._trees.keys() == {2}
+    assert graphs.num_captures == 2, "one for the larger buffers, none for going back"
+
+
+class NothingFromTheHost(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Refuses what a captured step may not do: wait for a value, or make a tensor of host data."""
+
+    REFUSED = ("_local_scalar_dense", "lift_fresh", "nonzero", "masked_select", "is_nonzero", "equal", "unique")
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func.overloadpacket.__name__
+        masked = name == "index" and any(index is not None and index.dtype == torch.bool for index in args[1])
+        moved = name == "_to_copy" and (kwargs or {}).get("device") is not None
+        if masked or moved or name.startswith(self.REFUSED):
+            raise AssertionError(f"{func} in a captured step")
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.fixture
+def watched(monkeypatch: pytest.MonkeyPatch) -> Capture:
+    """A capture that runs the step once more under watch, with the kernels' interpreter out of the way."""
+    from triton.runtime import interpreter
+
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise AssertionError("a tensor's values, or one of host data, in a captured step")
+
+    def capture(body: Body) -> Body:
+        body()
+        with monkeypatch.context() as patch:
+            patch.setattr(interpreter.GridExecutor, "__call__", lambda *_, **__: None)
+            for name in ("cpu", "cuda", "tolist", "numpy", "item"):
+                patch.setattr(torch.Tensor, name, refuse)
+            for name in ("tensor", "as_tensor", "from_numpy"):
+                patch.setattr(torch, name, refuse)
+            with NothingFromTheHost():  # type: ignore[no-untyped-call]
+                body()
+        return body
+
+    return capture
+
+
+@interpreted_only
+@pytest.mark.parametrize("kind", ["llama", "gemma2"])
+def test_a_captured_step_waits_for_nothing_and_takes_nothing_from_the_host(kind: str, watched: Capture) -> None:
+    engine = make_engine(models(kind)[1], capture=watched)
+    run = Run(engine)
+    run._keep = lambda *_: None  # type: ignore[method-assign]
+    run.submit("a", (), Prompt("ASK", max_tokens=3, ignore_end=True), 2)
+    run.submit("b", (), Prompt("ASK", max_tokens=3, ignore_end=True), 2, Sampling(1.0, top_p=0.5))
+    run.steps()
+    run.submit("c", (), Prompt("ASK", max_tokens=3, ignore_end=True), 2)
+    run.steps()
+    assert set(run.launches) == {"prefill", "graph"}
+    assert graphs_of(engine)._replays.keys() == {(4, True), (2, False)}
+
+
+@interpreted_only
+@pytest.mark.parametrize(
+    "body",
+    [
+        lambda x: bool(x.any()),
+        lambda x: x.tolist(),
+        lambda x: x.to("meta", dtype=torch.float64),
+        lambda x: x[x > 0],
+        lambda x: x + torch.tensor([1.0]),
+        lambda x: x.cpu(),
+        lambda x: sample(x, x[:, 0].long(), x[:, 0].long(), x[:, 0], x[:, 0]),
+    ],
+)
+def test_the_watch_can_fail(body: Callable[[torch.Tensor], Any], watched: Capture) -> None:
+    x = torch.ones(2, 3)
+    with pytest.raises(AssertionError, match="in a captured step"):
+        watched(lambda: body(x))
+
+
+@pytest.mark.parametrize("num_captured", [0, 1])
+def test_a_capture_that_fails_leaves_the_run_eager_and_says_why(num_captured: int) -> None:
+    captured = 0
+
+    def fail(body: Body) -> Body:
+        nonlocal captured
+        captured += 1
+        if captured > num_captured:
+            body()
+            try:
+                raise ValueError("an operation that needs the host\nand more lines")
+            finally:
+                raise RuntimeError("ending the capture failed as well")
+        return run_again(body)
+
+    on_cpu, on_gpu = models("llama")
+    want, got = Run(make_engine(on_cpu)), Run(make_engine(on_gpu, capture=fail))
+    for run in (want, got):
+        run.submit("a", (), Prompt("ASK", max_tokens=6, ignore_end=True), 2)
+        run.submit("b", (), Prompt("ASK", max_tokens=3, ignore_end=True), 2)
+        run.steps()
+    check_equal(got, want)
+    assert captured == num_captured + 1
+    reason = "cannot be captured: ValueError: an operation that needs the host"
+    assert got.launches == ["prefill", *["graph"] * 2 * num_captured, *[reason] * (5 - 2 * num_captured)]
+
+
+@interpreted_only
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [({"deterministic": True}, "engine.deterministic"), ({"attention": "tree"}, "attention=tree")],
+)
+def test_an_engine_without_graphs_says_why(options: dict[str, Any], reason: str) -> None:
+    run = Run(make_engine(models("llama")[1], **options))
+    run.submit("a", (), Prompt("ASK", max_tokens=2), 1)
+    run.steps()
+    assert set(run.launches) == {reason}
+
+
+def test_more_branches_than_the_largest_graph_run_eagerly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("treereason.engine.graphs.step_graphs.BUCKETS", (1, 2))
+    run = Run(make_engine(models("llama")[1]))
+    run.submit("a", (), Prompt("ASK", max_tokens=2, ignore_end=True), 3)
+    run.steps()
+    assert run.launches == ["prefill", "more than 2 branches"]
+
+
+def test_text_is_made_while_the_next_step_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = make_engine(models("llama")[1])
+    order: list[str] = []
+    graphs = graphs_of(engine)
+
+    def note(name: str, real: Callable[..., Any], *args: Any) -> Any:
+        order.append(name)
+        return real(*args)
+
+    for owner, name in ((graphs, "launch"), (graphs, "read"), (engine.model, "decode")):
+        monkeypatch.setattr(owner, name, partial(note, name, getattr(owner, name)))
+    run = Run(engine)
+    run.submit("a", (), Prompt("ASK", max_tokens=2, ignore_end=True), 1)
+    run.submit("b", (), Prompt("ASK", max_tokens=3, ignore_end=True), 1)
+    run.steps(2)
+    assert run.found == {}
+    assert ("a", (0,)) in engine._thoughts, "it can be released or continued all the same"
+    run.steps()
+    # The first launch only says that the step is a prefill. The last text has no step to hide behind.
+    assert order == ["launch", "launch", "read", "launch", "decode", "read", "decode"]
+    assert set(run.found) == {("a", (0,)), ("b", (0,))}
+
+
+def test_what_a_stopped_problem_had_finished_is_neither_lost_nor_kept() -> None:
+    engine = make_engine(models("llama")[1])
+    run = Run(engine)
+    for problem in "ab":
+        run.submit(problem, (), Prompt("ASK", max_tokens=2, ignore_end=True), 1)
+        run.submit(problem, (7,), Prompt("ASK", max_tokens=9, ignore_end=True), 1)
+    run.steps(2)
+    engine.end_problem("b")
+    engine.stop("a", "time is up")
+    run.steps()
+    assert {key: child.error for key, child in run.found.items()} == {("a", (0,)): None, ("a", (7, 0)): "time is up"}
+    engine.end_problem("a")
+    assert engine.forest.num_tokens == 0
+
+
+def test_buckets_end_at_the_most_branches() -> None:
+    for most, want in ((1, [1]), (5, [1, 2, 4, 5]), (100, [*BUCKETS[:10], 100]), (9_999, list(BUCKETS))):
+        assert graphs_of(make_engine(models("llama")[1], max_branches=most))._buckets == want

@@ -1,0 +1,58 @@
+"""Prompts for instruction models go through the tokenizer's chat template, and still share their head."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig
+
+from treereason.cli.main import main
+from treereason.core import Prompt
+from treereason.engine.model.load import EMBEDDED, load_model
+
+TEMPLATE = (
+    "{% for message in messages %}Q {{ message['content'] }}\n{% endfor %}{% if add_generation_prompt %}A {% endif %}"
+)
+
+
+@pytest.fixture
+def chat_checkpoint(tmp_path: Path) -> Path:
+    """A random Llama with the shipped tokenizer and a chat template."""
+    folder = tmp_path / "chat"
+    tokenizer = AutoTokenizer.from_pretrained(EMBEDDED)
+    tokenizer.chat_template = TEMPLATE
+    tokenizer.save_pretrained(folder)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=4096,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    AutoModelForCausalLM.from_config(config).save_pretrained(folder)  # type: ignore[no-untyped-call]
+    return folder
+
+
+def test_a_chat_prompt_is_rendered_once_and_shares_its_head(chat_checkpoint: Path) -> None:
+    model = load_model(str(chat_checkpoint), style="chat")
+    tokens, num_shared = model.encode(Prompt("2+2", shared="123:"))
+    assert model.decode(tokens) == "Q 123:2+2\nA "
+    assert model.decode(tokens[:num_shared]) == "Q 123:"
+    assert model.encode(Prompt("2+2"))[1] == 0
+
+
+@pytest.mark.parametrize("style", ["chat", "plain"])
+@pytest.mark.parametrize("task", ["sorting", "document_merging", "few_shot"])
+def test_every_task_runs_on_a_model_from_a_folder(task: str, style: str, chat_checkpoint: Path, tmp_path: Path) -> None:
+    overrides = [f"task={task}", "task.limit=2", "search.k=2", "search.steps=2", "display=none", "baseline=none"]
+    model = ["model=transformers", f"model.name={chat_checkpoint}", f"model.style={style}", "engine.threads=1"]
+    assert main([*overrides, *model, f"hydra.run.dir={tmp_path / 'run'}"]) == 0
+    summary = json.loads((tmp_path / "run/summary.json").read_text())
+    assert summary["problems_done"] == 2
+    assert summary["tokens_decoded"] > 0

@@ -1,0 +1,118 @@
+"""Recorded searches: how they are cut, that the engine follows them, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from treereason import events
+from treereason.cli.main import main
+from treereason.core import UserError
+from treereason.record.journal import read
+from treereason.tasks.recorded import Recorded
+
+# The root (30 tokens) has 1 and 2; 1 ends at 5 and has 3 and 4; 2 goes on until 9.
+RECORD: dict[str, Any] = {
+    "0": {"value": 30, "start": -29, "end": 0, "children": [1, 2]},
+    "1": {"value": 5, "start": 1, "end": 5, "children": [3, 4]},
+    "2": {"value": 9, "start": 1, "end": 9, "children": []},
+    "3": {"value": 3, "start": 6, "end": 8, "children": []},
+    "4": {"value": 6, "start": 6, "end": 11, "children": []},
+}
+
+
+@pytest.fixture
+def record(tmp_path: Path) -> Path:
+    path = tmp_path / "record.json"
+    path.write_text(json.dumps([{"incompleted": False, "prompt": "", "data": RECORD}] * 2))
+    return path
+
+
+def run(folder: Path, *overrides: str) -> tuple[dict[str, Any], list[dict[str, Any]], list[events.Event]]:
+    common = [f"hydra.run.dir={folder}", "display=none", "engine.threads=1", "baseline=none"]
+    assert main([*common, *overrides]) == 0
+    results = [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
+    return json.loads((folder / "summary.json").read_text()), results, list(read(folder / "journal.sqlite"))
+
+
+def test_nodes_are_cut_where_others_fork(record: Path) -> None:
+    problem = Recorded(path=str(record)).problems(0)[0]
+    first, second = problem.input["children"]
+    assert problem.input["tokens"] == 30
+    assert (first["tokens"], first["ends"], [child["tokens"] for child in first["children"]]) == (5, True, [3, 6])
+    assert (second["tokens"], second["ends"]) == (5, False)
+    assert second["children"] == [{"tokens": 4, "ends": True, "children": []}]
+    assert problem.target == {"following": 0, "ended": 4}
+
+
+def test_a_recorded_search_is_followed(record: Path, tmp_path: Path) -> None:
+    summary, results, journal = run(tmp_path / "run", "task=recorded", f"task.path={record}", "search=recorded")
+    assert summary["mean_score"] == 1
+    assert summary["solved"] == 2
+    assert summary["kv_read_ratio"] > 1.3
+    assert [line["tokens_decoded"] for line in results] == [5 + 9 + 3 + 6] * 2
+    own = [e for e in journal if isinstance(e, events.ThoughtDecoded | events.ThoughtPruned) and e.problem == "0"]
+    lengths = {e.thought: e.tokens_decoded for e in own if isinstance(e, events.ThoughtDecoded)}
+    assert lengths == {(0,): 5, (1,): 5, (0, 0): 3, (0, 1): 6, (1, 0): 4}
+    assert {e.thought for e in own if isinstance(e, events.ThoughtPruned)} == set(lengths)
+    # Both generations decode side by side: 5 steps, and as many as the longest of the second, 6.
+    assert sum(isinstance(e, events.StepDone) and e.tokens_decoded > 0 for e in journal) <= 11
+    # Children of different lengths are expansions of their own, which share whole pages of the prompt.
+    assert max(e.kv_tokens_used for e in journal if isinstance(e, events.StepDone)) <= 2 * (30 + 5 + 9 + 3 + 6 + 15)
+
+
+def test_what_the_model_cannot_hold_is_not_counted(tmp_path: Path) -> None:
+    record = tmp_path / "long.json"
+    long = {**RECORD, "0": {**RECORD["0"], "value": 2040}}
+    record.write_text(json.dumps([{"data": long}]))
+    summary, results, _ = run(tmp_path / "run", "task=recorded", f"task.path={record}", "search=recorded")
+    assert summary["mean_score"] == pytest.approx(2 / 4)  # 1, and 3: 2,040 + 5 + 3 are just the 2,048 that it holds
+    assert summary["solved"] == 0
+    assert results[0]["status"] == "done"
+
+
+def test_a_vocabulary_larger_than_the_models_fails_the_problems(record: Path, tmp_path: Path) -> None:
+    overrides = ["task=recorded", f"task.path={record}", "search=recorded", "task.vocabulary=5000"]
+    _, results, _ = run(tmp_path / "run", *overrides)
+    assert [line["status"] for line in results] == ["failed"] * 2
+    assert all("the model's vocabulary is 0 to 66" in line["error"] for line in results)
+
+
+@pytest.mark.parametrize("overrides", [["task=recorded", "search=best_of_n"], ["task=sorting", "search=recorded"]])
+def test_replay_without_its_partner_is_refused_before_the_run(
+    overrides: list[str], record: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = [f"task.path={record}"] if "task=recorded" in overrides else []
+    assert main([*overrides, *files, "display=none"]) == 2
+    assert "give task=recorded search=recorded, or neither" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "[3]", '[{"data": {}}]', '[{"data": {"0": {"value": 1}}}]'])
+def test_other_files_are_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "record.json"
+    path.write_text(text)
+    with pytest.raises(UserError, match=r"no record of searches|holds no problems"):
+        Recorded(path=str(path)).problems(0)
+    with pytest.raises(UserError, match=r"no such file|cannot read"):
+        Recorded(path=str(tmp_path / "missing.json")).problems(0)
+
+
+def test_published_records(published: Path) -> None:
+    for path in (published / "deft").glob("*ToT.json"):
+        nodes = [record["data"] for record in json.loads(path.read_text())]
+        problems = Recorded(path=str(path)).problems(0)
+        assert len(problems) == len(nodes)
+        for problem, recorded in zip(problems, nodes, strict=True):
+            found = [0, 0]
+
+            def count(segment: dict[str, Any], found: list[int] = found) -> None:
+                found[0] += segment["tokens"]
+                found[1] += segment["ends"]
+                for child in segment["children"]:
+                    count(child)
+
+            count(problem.input)
+            assert found == [sum(node["value"] for node in recorded.values()), len(recorded)]

@@ -1,0 +1,246 @@
+"""Few-shot questions: formats, examples shared by a run, single steps, files, answers, scorers."""
+
+import random
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
+
+from treereason.core import Problem, Prompt, Score, Task, Thought, UserError
+from treereason.tasks.few_shot import SCORERS, FewShot, canonical, exact_match, steps_hold
+from treereason.tasks.generators import arithmetic
+
+
+def asked(task: FewShot, thought: Thought, style: str = "embedded") -> Prompt:
+    prompt = task.prompt(thought, style)
+    assert prompt is not None
+    return prompt
+
+
+def chain(task: FewShot, problem: Problem, *texts: str) -> Thought:
+    thought = Thought(problem)
+    for text in texts:
+        thought = Thought(problem, (*thought.path, 0), (thought,), text)
+        thought.answer = task.parse(thought)
+    return thought
+
+
+QUESTION = Problem("0", "2+4*5", 22)
+
+
+def test_it_is_a_task_with_named_scorers() -> None:
+    task: Task = FewShot()
+    assert task.scorer in SCORERS
+    assert exact_match.oracle is True  # type: ignore[attr-defined]
+    assert steps_hold.oracle is True  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("examples", [0, 1, 8])
+def test_the_embedded_prompt_is_that_of_the_shipped_model(examples: int) -> None:
+    task = FewShot(examples=examples, operations=3)
+    worked = [(each.question, each.rationale + f"A{each.answer}") for each in task.worked]
+    prompt = asked(task, Thought(QUESTION))
+    assert prompt.shared + prompt.text == arithmetic.few_shot_prompt(worked, "2+4*5")
+    assert prompt.text == "Q2+4*5\n"
+    assert prompt.shared.count("Q") == examples
+    assert not prompt.appended
+    for question, solution in worked:
+        assert arithmetic.check_steps(question, solution) == [True] * 3
+        assert arithmetic.parse_answer(solution) == arithmetic.evaluate(question)
+
+
+@pytest.mark.parametrize("style", ["embedded", "chat", "plain"])
+def test_all_problems_and_seeds_share_the_leading_text(style: str) -> None:
+    task = FewShot(limit=3)
+    prompts = [asked(task, Thought(problem), style) for seed in (0, 1) for problem in task.problems(seed)]
+    assert len({prompt.shared for prompt in prompts}) == 1
+    assert len({prompt.text for prompt in prompts}) == 6
+    assert asked(FewShot(limit=3), Thought(QUESTION), style).shared == prompts[0].shared
+    assert asked(FewShot(examples_seed=1), Thought(QUESTION), style).shared != prompts[0].shared
+
+
+@given(st.integers(1, 8), st.integers(0, 1000))
+def test_a_right_solution_fits_into_the_token_limits(operations: int, seed: int) -> None:
+    rng = random.Random(seed)
+    expression = arithmetic.generate_expression(rng, operations)
+    lines = arithmetic.solve(expression, rng)
+    solution = arithmetic.render_solution(lines, arithmetic.evaluate(expression))
+    problem = Problem("0", expression)
+    # One character is at most one token of the shipped model.
+    assert len(solution) < asked(FewShot(examples=0), Thought(problem)).max_tokens
+    longest = max(len(line) for line in solution.split("\n")) + 1
+    assert longest < asked(FewShot(examples=0, stepwise=True), Thought(problem)).max_tokens
+
+
+def test_generated_problems_depend_on_the_seed_alone_and_are_no_examples() -> None:
+    task = FewShot(operations=1, examples=64, limit=3000)
+    random.seed(1)
+    state = random.getstate()
+    problems = task.problems(3)
+    assert random.getstate() == state
+    assert FewShot(operations=1, examples=64, limit=20).problems(3) == problems[:20]
+    assert FewShot(operations=1, examples=64, limit=3000).problems(4) != problems
+    assert not {problem.input for problem in problems} & {each.question for each in task.worked}
+    assert len({each.question for each in task.worked}) == 64
+    for problem in problems:
+        assert eval(problem.input) == problem.target
+        assert sum(problem.input.count(operator) for operator in "+-*") == 1
+
+
+def test_a_whole_solution_is_one_thought() -> None:
+    task = FewShot()
+    assert asked(task, Thought(QUESTION)).stop == ("\nQ",)
+    assert task.prompt(chain(task, QUESTION, "=2+20\n=22\nA22"), "embedded") is None
+    assert task.prompt(chain(task, QUESTION, "=2+20\n=22"), "embedded") is None
+
+
+@pytest.mark.parametrize("style", ["embedded", "chat"])
+def test_stepwise_thoughts_are_lines_that_go_on_until_an_answer(style: str) -> None:
+    task = FewShot(stepwise=True)
+    first = asked(task, Thought(QUESTION), style)
+    assert first.stop == ("\n",)
+    assert not first.appended
+    assert first.shared + first.text == (whole := asked(FewShot(), Thought(QUESTION), style)).shared + whole.text
+    middle = asked(task, chain(task, QUESTION, "=2+20"), style)
+    assert (middle.text, middle.shared, middle.appended, middle.stop) == ("", "", True, ("\n",))
+    assert task.prompt(chain(task, QUESTION, "=2+20", "=22", "A22"), style) is None
+    assert task.prompt(chain(task, QUESTION, "=22", "The answer is 22."), style) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("=2+20\n=22\nA22", 22),
+        ("A007", 7),
+        ("The answer is 22.", 22),
+        ("the answer is: **1,024**", 1024),
+        ("The answer is 3. No, wait. The answer is $4.50!", "4.5"),
+        ("The answer is -4.0", -4),
+        ("The answer is  Paris.", "paris"),
+        ("The answer is '.50'.", "0.5"),
+        ("The answer is -.0", 0),
+        ("The answer is 3/4", "3/4"),
+        ("The answer is " + "7" * 5000, "7" * 5000),
+        ("=2+20", None),
+        ("22", None),
+        ("The answer is", None),
+        ("The answer is **.", None),
+        ("A", None),
+        ("A22b", None),
+        ("", None),
+    ],
+)
+def test_answers_are_read(text: str, answer: int | str | None) -> None:
+    assert FewShot().parse(Thought(QUESTION, (0,), text=text)) == answer
+
+
+@given(st.one_of(st.text(), st.text("QA=+-*0123456789\n."), st.text().map(lambda text: "The answer is" + text)))
+def test_no_text_breaks_parsing_or_scoring(text: str) -> None:
+    task = FewShot()
+    thought = chain(task, QUESTION, text)
+    assert thought.answer is None or isinstance(thought.answer, (int, str))
+    assert exact_match(thought) == Score(float(thought.answer == 22), final=thought.answer == 22)
+    assert 0 <= steps_hold(thought).value <= 1
+
+
+@given(st.one_of(st.text(max_size=40), st.text("0123456789.,-*$'/ aA", max_size=12)))
+def test_a_canonical_answer_is_canonical(text: str) -> None:
+    once = canonical(text)
+    assert canonical(str(once)) == once
+
+
+@pytest.mark.parametrize(
+    ("texts", "score"),
+    [
+        (("=2+20\n=22\nA22",), Score(1.0, final=True)),
+        (("=2+20", "=22", "A22"), Score(1.0, final=True)),
+        (("=2+20", "=22"), Score(1.0)),
+        (("=2+20", "=23"), Score(0.5)),
+        (("=2+20\n=22\nA23",), Score(2 / 3)),
+        (("=2+21\n=23\nA23",), Score(2 / 3)),
+        (("=2+20\n=2+\nA2",), Score(1 / 3)),
+        (("A22",), Score(0.0)),
+        (("",), Score(0.0)),
+        ((), Score(0.0)),
+    ],
+)
+def test_steps_hold_counts_lines_that_keep_the_value(texts: tuple[str, ...], score: Score) -> None:
+    thought = chain(FewShot(), QUESTION, *texts)
+    assert steps_hold(thought).value == pytest.approx(score.value)
+    assert steps_hold(thought).final == score.final
+
+
+def test_steps_hold_never_looks_at_the_target() -> None:
+    wrong = Problem("0", "2+4*5", 99)
+    assert steps_hold(chain(FewShot(), wrong, "=2+20\n=22\nA22")) == Score(1.0, final=True)
+    with pytest.raises(ValueError, match="not an expression"):
+        steps_hold(chain(FewShot(), Problem("0", "How many apples?", 3), "The answer is 3."))
+
+
+ROWS = (
+    '{"question": "1+1", "answer": 2, "rationale": "=2"}\n'
+    '{"question": "2+2", "answer": "=4\\n#### 4"}\n'
+    '\n{"question": "3*3", "answer": "9"}\n'
+)
+
+
+def test_a_file_gives_examples_first_and_then_problems(tmp_path: Path) -> None:
+    path = tmp_path / "sums.jsonl"
+    path.write_text(ROWS)
+    task = FewShot(path=str(path), examples=2)
+    assert task.problems(0) == task.problems(1) == [Problem("0", "3*3", 9)]
+    prompt = asked(task, Thought(task.problems(0)[0]))
+    assert prompt.shared + prompt.text == "Q1+1\n=2\nA2\nQ2+2\n=4\nA4\nQ3*3\n"
+    chat = asked(task, Thought(task.problems(0)[0]), "chat")
+    assert "Question: 2+2\nSteps:\n=4\nThe answer is 4.\n" in chat.shared
+    assert chat.text == "Question: 3*3\nSteps:\n"
+    assert len(FewShot(path=str(path), examples=0, limit=2).problems(0)) == 2
+
+
+def test_words_are_for_chat_models_only(tmp_path: Path) -> None:
+    path = tmp_path / "words.jsonl"
+    path.write_text('{"question": "What is {two} and two?", "answer": "Four"}\n')
+    task = FewShot(path=str(path), examples=0)
+    (problem,) = task.problems(0)
+    assert "What is {two} and two?" in asked(task, Thought(problem), "chat").text
+    assert task.solved(problem, task.parse(Thought(problem, (0,), text="The answer is four.")))
+    with pytest.raises(UserError, match="the shipped model answers arithmetic"):
+        task.prompt(Thought(problem), "embedded")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (ROWS + "{nonsense\n", r"sums\.jsonl:5: not JSON"),
+        (ROWS + "[1]\n", r":5: not a JSON object: \[1\]"),
+        (ROWS + '{"question": "1+1"}\n', r":5: no key 'answer'; the keys are question"),
+        (ROWS + '{"question": 3, "answer": 1}\n', r":5: the question is no text"),
+        (ROWS + '{"question": " ", "answer": 1}\n', r":5: the question is no text"),
+        (ROWS + '{"question": "1", "answer": null}\n', r":5: the answer is neither"),
+        (ROWS + '{"question": "1", "answer": true}\n', r":5: the answer is neither"),
+        (ROWS + '{"question": "1", "answer": ""}\n', r":5: the answer is empty"),
+        (ROWS + '{"question": "1", "answer": 1, "rationale": 2}\n', r":5: the rationale is no text"),
+        (ROWS + "[" * 100_000 + "\n", r":5: not JSON"),
+        (ROWS, r"3 questions leave no problem after 8 worked examples"),
+        ("", r"0 questions leave no problem"),
+    ],
+)
+def test_a_bad_file_is_named_with_its_line(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "sums.jsonl"
+    path.write_text(text)
+    with pytest.raises(UserError, match=message) as caught:
+        FewShot(path=str(path)).problems(0)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file() -> None:
+    with pytest.raises(UserError, match=r"no such file: .*gone\.jsonl"):
+        FewShot(path="gone.jsonl").problems(0)
+
+
+@pytest.mark.parametrize("values", [{"operations": 0}, {"examples": -1}, {"limit": 0}, {"stepwise": "perhaps"}])
+def test_fields_are_constrained(values: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        TypeAdapter(FewShot).validate_python(values)

@@ -1,0 +1,1 @@
+"""The token forest, its pages, and which of them are evicted."""

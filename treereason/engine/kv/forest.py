@@ -1,0 +1,206 @@
+"""The token forest: every shared token is one entry of one node, whose KV lies in pages that the node alone owns.
+
+A node's path from the root is the token sequence of whatever stands on it. Forking opens an empty child and
+copies nothing; the last release of a leaf returns its pages at once. A prompt shares the longest prefix it can:
+whole nodes, and within a node whole pages, so that a split never copies KV either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from treereason.engine.kv.pages import PagePool
+
+Owner = str | None
+"""A problem's id, or RUN."""
+RUN: Owner = None
+"""Owner of nodes that every problem may share: heads of prompts, kept for the whole run."""
+
+
+@dataclass(eq=False)
+class Node:
+    """A run of tokens. `tokens[:num_cached]` have their KV in `pages`; the rest wait to be computed.
+
+    start: position of the first token along the path. num_holders: how many thoughts, branches or heads stand on
+    it. growing: a branch still appends to it, so nobody else may attach below or inside. num_computed: most tokens
+    that were ever stored; more than `num_cached` after an eviction. last_used: the step that last read or wrote it.
+    """
+
+    owner: Owner
+    parent: Node | None
+    start: int
+    tokens: list[int] = field(default_factory=list)
+    num_cached: int = 0
+    pages: list[int] = field(default_factory=list)
+    children: list[Node] = field(default_factory=list)
+    num_holders: int = 0
+    growing: bool = False
+    num_computed: int = 0
+    last_used: int = 0
+
+    @property
+    def end(self) -> int:
+        return self.start + len(self.tokens)
+
+    @property
+    def num_pending(self) -> int:
+        return len(self.tokens) - self.num_cached
+
+    def path(self) -> list[Node]:
+        """Nodes from the root's child down to this one."""
+        nodes: list[Node] = []
+        node: Node = self
+        while node.parent is not None:
+            nodes.append(node)
+            node = node.parent
+        return nodes[::-1]
+
+
+class Forest:
+    """All token trees of a run over one page pool. Counters are in tokens whose KV is stored."""
+
+    def __init__(self, pool: PagePool, page_size: int) -> None:
+        self.pool = pool
+        self.page_size = page_size
+        self.root = Node(owner=RUN, parent=None, start=0)
+        self.num_tokens = 0
+        self.num_tokens_peak = 0
+        self._owned: dict[Owner, int] = {}
+        self._owned_peak: dict[Owner, int] = {}
+
+    def attach(self, tokens: Sequence[int], owner: Owner, below: Node | None = None) -> Node:
+        """A held node that ends with `tokens` below `below` (the root when None).
+
+        Shares the longest prefix with nodes of the same owner or of the run. At least the last token is always
+        new, so that computing the node yields its logits. Raises ValueError for no tokens.
+        """
+        if not tokens:
+            raise ValueError("a prompt has no tokens")
+        node = below or self.root
+        done, last = 0, len(tokens) - 1
+        while (found := self._best_child(node, tokens[done:last], owner)) is not None:
+            child, shared = found
+            node = child if shared == len(child.tokens) else self._split(child, shared)
+            done += shared
+        new = self._child(node, owner)
+        new.tokens = list(tokens[done:])
+        return new
+
+    def fork(self, node: Node, owner: Owner) -> Node:
+        """A held, empty, growing child: one more branch. Copies nothing."""
+        branch = self._child(node, owner)
+        branch.growing = True
+        return branch
+
+    def release(self, node: Node) -> None:
+        """Give up one hold; nodes that nobody stands on or below return their pages now."""
+        node.num_holders -= 1
+        assert node.num_holders >= 0
+        while node.parent is not None and not node.num_holders and not node.children:
+            self.pool.release(node.pages)
+            self._count(node.owner, -node.num_cached)
+            node.parent.children.remove(node)
+            node = node.parent
+
+    def pages_lacking(self, node: Node, count: int) -> int:
+        """Pages to allocate before the KV of the node's next `count` tokens has room."""
+        lacking = -(-(node.num_cached + count) // self.page_size) - len(node.pages)
+        return lacking if lacking > 0 else 0
+
+    def compute(self, node: Node, count: int) -> int:
+        """Make room for the KV of the node's next `count` tokens and count them as stored. Raises PoolFull.
+
+        Returns how many of them had been stored before and were evicted.
+        """
+        if lacking := self.pages_lacking(node, count):
+            node.pages += self.pool.allocate(lacking)
+        num_rebuilt = 0
+        if node.num_computed > node.num_cached:
+            num_rebuilt = min(node.num_computed - node.num_cached, count)
+        node.num_cached += count
+        if node.num_computed < node.num_cached:
+            node.num_computed = node.num_cached
+        assert node.num_cached <= len(node.tokens)
+        self._count(node.owner, count)
+        return num_rebuilt
+
+    def evict(self, node: Node) -> None:
+        """Return the node's pages; its tokens stay and wait to be computed again. Other nodes' KV stays valid."""
+        self.pool.release(node.pages)
+        self._count(node.owner, -node.num_cached)
+        node.pages, node.num_cached = [], 0
+
+    def nodes(self) -> Iterator[Node]:
+        """Every node, depth-first."""
+        stack = self.root.children[::-1]
+        while stack:
+            node = stack.pop()
+            yield node
+            stack.extend(reversed(node.children))
+
+    def peak_of(self, owner: Owner) -> int:
+        """Most tokens that the owner's nodes ever stored at once."""
+        return self._owned_peak.get(owner, 0)
+
+    def forget(self, owner: Owner) -> None:
+        """Drop the owner's counters; its nodes must be gone. Called when a problem ends."""
+        assert not self._owned.pop(owner, 0)
+        self._owned_peak.pop(owner, None)
+
+    def check(self) -> None:
+        """Conservation: free and owned pages are the pool, no page twice, every node has just the pages it needs."""
+        owned = [page for node in self.nodes() for page in node.pages]
+        assert sorted([*owned, *self.pool.free]) == list(range(self.pool.num_pages)), "pages lost or owned twice"
+        assert self.num_tokens == sum(node.num_cached for node in self.nodes())
+        for node in self.nodes():
+            assert node.parent is not None
+            assert node.start == node.parent.end
+            assert len(node.pages) == -(-node.num_cached // self.page_size)
+            assert node.num_holders or node.children, "a node that nobody stands on"
+
+    def _child(self, parent: Node, owner: Owner) -> Node:
+        assert not parent.growing
+        child = Node(owner=owner, parent=parent, start=parent.end, num_holders=1)
+        parent.children.append(child)
+        return child
+
+    def _best_child(self, node: Node, tokens: Sequence[int], owner: Owner) -> tuple[Node, int] | None:
+        """The child that shares most of `tokens`, and how many: its whole length or whole pages of it."""
+        best: tuple[Node, int] | None = None
+        for child in node.children:
+            if child.growing or not child.tokens or child.owner not in (owner, RUN):
+                continue
+            shared = 0
+            for mine, theirs in zip(tokens, child.tokens, strict=False):
+                if mine != theirs:
+                    break
+                shared += 1
+            if shared < len(child.tokens):
+                shared -= shared % self.page_size
+            if shared and (best is None or shared > best[1]):
+                best = child, shared
+        return best
+
+    def _split(self, node: Node, at: int) -> Node:
+        """Cut `node` before token `at`, a multiple of the page size; returns the new upper half."""
+        assert node.parent is not None
+        upper = Node(owner=node.owner, parent=node.parent, start=node.start, children=[node])
+        upper.tokens, node.tokens = node.tokens[:at], node.tokens[at:]
+        upper.num_cached, upper.num_computed = min(at, node.num_cached), min(at, node.num_computed)
+        node.num_cached -= upper.num_cached
+        node.num_computed -= upper.num_computed
+        upper.last_used = node.last_used
+        num_pages = -(-upper.num_cached // self.page_size)
+        upper.pages, node.pages = node.pages[:num_pages], node.pages[num_pages:]
+        node.parent.children[node.parent.children.index(node)] = upper
+        node.parent, node.start = upper, node.start + at
+        return upper
+
+    def _count(self, owner: Owner, tokens: int) -> None:
+        self.num_tokens += tokens
+        if self.num_tokens > self.num_tokens_peak:
+            self.num_tokens_peak = self.num_tokens
+        owned = self._owned[owner] = self._owned.get(owner, 0) + tokens
+        if owned > self._owned_peak.get(owner, 0):
+            self._owned_peak[owner] = owned

@@ -1,0 +1,1 @@
+"""A transformers model: what can be served, how it is loaded, how it is called."""

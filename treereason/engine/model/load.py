@@ -1,0 +1,84 @@
+"""Loads a model from a folder or hub id: checked before, while and after transformers reads it."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers.utils.logging import disable_progress_bar
+
+from treereason.core import UserError
+from treereason.engine.model.gates import check_architecture, check_loaded, check_quantisation, check_tensors
+from treereason.engine.model.language_model import LanguageModel
+from treereason.engine.model.packed import pack_linears
+from treereason.engine.model.self_check import self_check
+from treereason.text import one_line
+
+EMBEDDED = Path(__file__).resolve().parents[2] / "embedded"
+
+
+def resolve(name: str) -> str:
+    """Folder of the shipped model for "embedded", otherwise the path or hub id as given."""
+    return str(EMBEDDED) if name == "embedded" else name
+
+
+def load_model(name: str, *, style: str, dtype: str = "auto", device: str = "auto") -> LanguageModel:
+    """Load from a folder or hub id; safetensors only, no remote code. Raises UserError for what cannot be served.
+
+    dtype "auto" is the checkpoint's own; device "auto" is a CUDA device when there is one.
+    """
+    location = resolve(name)
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device != "cpu" and not torch.cuda.is_available():
+        raise UserError(f"model.device={device}: torch finds no such device; use model.device=cpu")
+    # Retries and reports of many lines would bury the one line below that says the same.
+    for chatty in ("huggingface_hub", "transformers.quantizers.auto"):
+        logging.getLogger(chatty).setLevel(logging.ERROR)
+    logging.getLogger("transformers.modeling_utils").disabled = True  # at a level of its own it reports on sharding
+    disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        config = AutoConfig.from_pretrained(location, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(location, trust_remote_code=False)
+    except Exception as error:  # of any type: transformers stumbles over what a user's files hold; so below
+        raise UserError(f"model.name={name}: its config or tokenizer cannot be loaded: {one_line(error)}") from None
+    if style == "chat" and not getattr(tokenizer, "chat_template", None):
+        raise UserError(f"model.name={name}: its tokenizer has no chat template; use model.style=plain")
+    if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
+        raise UserError(f"model.name={name}: {config.model_type} is no causal language model of transformers")
+    network_class: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
+    check_architecture(name, network_class, config)
+    quantisation = getattr(config, "quantization_config", None)
+    check_quantisation(name, quantisation)
+    if Path(location).is_dir():
+        try:
+            with torch.device("meta"):
+                skeleton = network_class(config)
+        except Exception as error:
+            raise UserError(f"model.name={name}: its config.json builds no model: {one_line(error)}") from None
+        check_tensors(name, skeleton.state_dict(), skeleton.all_tied_weights_keys, Path(location))
+    try:
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            location,
+            dtype=dtype,
+            use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # refused by name below
+            device_map={"": device} if quantisation else None,  # may not be moved afterwards
+        )
+    except Exception as error:
+        raise UserError(f"model.name={name}: transformers cannot load it: {one_line(error)}") from None
+    network, info = loaded
+    check_loaded(name, network.state_dict(), info, quantised=bool(quantisation))
+    if not quantisation:
+        network = network.to(device)
+    if device != "cpu":
+        torch.cuda.set_device(network.device)  # Triton launches on the current one
+    pack_linears(network)
+    model = LanguageModel(network, tokenizer, style)
+    self_check(name, model)
+    return model

@@ -1,0 +1,1 @@
+"""Scores thoughts, in a process that may be killed."""

@@ -1,0 +1,47 @@
+"""Text for one line: errors, values and paths as they are shown to a person. Standard library only."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+LONGEST_LINE = 300
+LONGEST_VALUE = 60
+
+
+def one_line(text: object, limit: int = LONGEST_LINE) -> str:
+    """`text` on one line of at most `limit` characters and an ellipsis; an exception without text gives its type."""
+    try:
+        line = " ".join(str(text).split())
+    except Exception:  # a user's exception may have no text to give
+        line = ""
+    return shorten(line or type(text).__name__, limit) if isinstance(text, BaseException) else shorten(line, limit)
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an exception's text, for libraries whose further lines only explain it."""
+    return one_line(str(error).strip().split("\n")[0])
+
+
+def describe(error: BaseException, limit: int = LONGEST_LINE) -> str:
+    """`ValueError: message` on one line, whatever the exception's own text looks like."""
+    name, message = type(error).__name__, one_line(error, limit)
+    return name if message == name else shorten(f"{name}: {message}", limit)
+
+
+def shown(value: object, limit: int = LONGEST_VALUE) -> str:
+    """The repr of a value, cut to `limit` characters and an ellipsis; its type where it has no repr."""
+    try:
+        return shorten(repr(value), limit)
+    except Exception:
+        return type(value).__name__
+
+
+def shorten(text: str, limit: int) -> str:
+    """The first `limit` characters of `text`, with an ellipsis where something was cut off."""
+    return text if len(text) <= limit else text[:limit] + "..."
+
+
+def as_typed(path: str) -> str:
+    """A path as it is typed from the current folder."""
+    return path.removeprefix(f"{Path.cwd()}{os.sep}")
