@@ -84,7 +84,7 @@ class GenerateEngine:
     def stop(self, problem: str, error: str) -> None:
         raise AssertionError(f"the benchmark gives no budgets, but {problem} is stopped: {error}")
 
-    def release(self, problem: str, path: tuple[int, ...]) -> None:
+    def drop(self, problem: str, path: tuple[int, ...]) -> None:
         """Nothing is kept between calls."""
 
     def end_problem(self, problem: str) -> int:

@@ -55,7 +55,7 @@ class ScriptedEngine:
     def stop(self, problem: str, error: str) -> None:
         self.stopped = [(problem, error)]
 
-    def release(self, problem: str, path: ThoughtPath) -> None:  # noqa: ARG002
+    def drop(self, problem: str, path: ThoughtPath) -> None:  # noqa: ARG002
         self.released.append(path)
 
     def end_problem(self, problem: str) -> int:

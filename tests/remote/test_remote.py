@@ -505,7 +505,7 @@ def test_prompts_that_a_server_cannot_be_sent(fake: Fake, second: Prompt, said: 
         decoded = drain(remote)
         assert [child.path for child in decoded] == [(0, 0), (0, 1)]
         assert all(said in str(child.error) for child in decoded)
-        remote.release("0", (0,))
+        remote.drop("0", (0,))
         remote.submit(Expansion("0", (0,), Prompt("y", appended=True), ((0, 2),), Sampling()))
         assert "has been returned" in str(drain(remote)[0].error)
     assert len(fake.requests) == 1

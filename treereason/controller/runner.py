@@ -46,8 +46,8 @@ class Engine(Protocol):
         """End all that the problem is decoding; it comes back from `step` with this error."""
         ...
 
-    def release(self, problem: str, path: tuple[int, ...]) -> None:
-        """A thought is no longer needed."""
+    def drop(self, problem: str, path: tuple[int, ...]) -> None:
+        """A thought's KV is not needed for now."""
         ...
 
     def end_problem(self, problem: str) -> int:
@@ -161,7 +161,7 @@ class Runner:
             self._task,
             style=self._engine.model.style,
             sampling=self._sampling,
-            release=lambda path: self._engine.release(problem.id, path),
+            release=lambda path: self._engine.drop(problem.id, path),
             emit=self._emit,
             budget=budget,
         )
