@@ -518,6 +518,22 @@ def test_plain_lines(snapshot: SnapshotAssertion) -> None:
     assert file.getvalue() == snapshot
 
 
+def test_failed_thoughts_are_counted() -> None:
+    created = [ThoughtCreated("p", (rank,), ((),)) for rank in range(3)]
+    failed = [ThoughtFailed("p", (rank,), "no verdict") for rank in range(2)]
+    numbers: dict[str, Any] = dict.fromkeys(STATES, 0) | dict.fromkeys(COUNTS, 1) | {"launch": ""}
+    events = [run_started(1), ProblemStarted("p", 1), *created, *failed, StepDone(**numbers)]
+    assert re.search(r"branches .* 0 pruned +2 failed", "\n".join(drawn(events)))
+    assert "failed" not in "\n".join(drawn(events[:5]))
+    console, file = pipe()
+    ticks = itertools.count(0.0, 3.0)
+    with PlainDisplay(console, clock=lambda: next(ticks)) as shown:
+        for event in [*events, problem_done("p", thoughts_failed=2)]:
+            shown(event)
+    assert "0 pruned, 2 failed, " in file.getvalue()
+    assert "p: solved, score 0.90, answer 42 (2 thoughts failed)\n" in file.getvalue()
+
+
 def test_plain_lines_in_a_narrow_encoding() -> None:
     raw = BytesIO()
     console = Console(file=TextIOWrapper(raw, encoding="ascii"), force_terminal=False)
@@ -607,6 +623,11 @@ def test_a_mode_is_chosen_by_where_stdout_goes(monkeypatch: pytest.MonkeyPatch) 
         ({"first_error": "3: scorer: no key"}, "\nThe first failure, problem 3: scorer: no key", "all failed"),
         ({"solved": 0, "failed": 100}, "done: 100 problems in 1:42, all failed\n", "The first"),
         ({"tokens_unfinished": 1234}, "; 1,234 decoded for unfinished problems", "?"),
+        ({"thoughts_failed": 1, "first_thought_error": "3: no"}, "\n1 thought failed; the first, problem 3: no", "?"),
+        ({"thoughts_failed": 0, "first_thought_error": None}, "83 of 100", "thought failed"),
+        ({"scorer_oracle": True, "scorer": "sums"}, "The scorer sums knows the truth", "?"),
+        ({"scorer_oracle": True, "oracle_guided": True, "scorer": "sums"}, "The scorer sums knows the truth", "?"),
+        ({"scorer_oracle": True, "oracle_guided": False, "scorer": "sums"}, "83 of 100", "knows the truth"),
         ({"problems_done": 0}, "stopped before the first", "solved 83"),
         ({"search": "best_of_n"}, "search=tree_of_thoughts", "?"),
         ({"problems": 1, "problems_done": 1, "solved": 1, "failed": 0}, "1 of 1 arithmetic problem.", "failed"),

@@ -76,12 +76,15 @@ def _problem_line(done: ProblemDone, snapshot: Snapshot) -> str:
     else:
         verdict = f"{'solved' if done.solved else 'not solved'}, score {figures.score(done.score)}"
         verdict += f", answer {one_line(str(done.answer), 80)}" if done.answer is not None else ", no answer"
+    if done.thoughts_failed:
+        verdict += f" ({figures.count(done.thoughts_failed, 'thought')} failed)"
     return f"[{snapshot.done}/{snapshot.total}] {one_line(done.problem, 40)}: {verdict}"
 
 
 def _progress_line(snapshot: Snapshot) -> str:
     kv = f", KV {snapshot.kv_used:,} of {snapshot.kv_capacity:,} tokens" if snapshot.kv_capacity else ""
+    failed = f", {snapshot.failed_thoughts:,} failed" if snapshot.failed_thoughts else ""
     return (
         f"  {figures.clock(snapshot.seconds)}  {snapshot.live:,} branches live, {snapshot.waiting:,} waiting, "
-        f"{snapshot.pruned:,} pruned, {snapshot.tokens_per_second:,.0f} tokens/s{kv}"
+        f"{snapshot.pruned:,} pruned{failed}, {snapshot.tokens_per_second:,.0f} tokens/s{kv}"
     )

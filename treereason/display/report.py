@@ -140,8 +140,15 @@ def _words(summary: Mapping[str, Any], task: str, search: str, num_done: int) ->
     said = [sentence]
     if error := summary.get("first_error"):
         said.append(f"The first failure, problem {one_line(str(error))}")
-    if summary.get("scorer_oracle"):
-        said.append(f"The scorer {summary.get('scorer')} knows the truth: it shows what the search could reach.")
+    if num_failed := int(summary.get("thoughts_failed") or 0):
+        first = summary.get("first_thought_error")
+        which = f"; the first, problem {one_line(str(first))}" if first else "."
+        said.append(figures.count(num_failed, "thought") + " failed" + which)
+    if summary.get("oracle_guided", summary.get("scorer_oracle")):
+        said.append(
+            f"The scorer {summary.get('scorer')} knows the truth and guided the search: "
+            "this shows what the search could reach."
+        )
     mean, single = summary.get("mean_score"), summary.get("single_sample_mean_score")
     if mean is not None and single is not None:
         said.append(

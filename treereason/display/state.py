@@ -15,6 +15,7 @@ from treereason.events import (
     RunStarted,
     StepDone,
     ThoughtDecoded,
+    ThoughtFailed,
     ThoughtPruned,
 )
 
@@ -40,6 +41,7 @@ class Snapshot:
     live: int
     waiting: int
     pruned: int
+    failed_thoughts: int
     tokens_per_second: float
     kv_used: int
     kv_peak: int
@@ -75,6 +77,7 @@ class RunState:
     done: list[ProblemDone] = field(default_factory=list)
     step: StepDone | None = None
     pruned: int = 0
+    failed_thoughts: int = 0
     tokens_decoded: int = 0
     tokens_reused: int = 0
     read_tree: int = 0
@@ -118,6 +121,7 @@ class RunState:
             live=step.num_branches if step else 0,
             waiting=step.num_waiting if step else 0,
             pruned=self.pruned,
+            failed_thoughts=self.failed_thoughts,
             tokens_per_second=self._pace(now),
             kv_used=step.kv_tokens_used if step else 0,
             kv_peak=self.kv_peak,
@@ -146,6 +150,8 @@ class RunState:
                 self.current, self.since = tree, now
         if isinstance(event, ThoughtPruned):
             self.pruned += 1
+        elif isinstance(event, ThoughtFailed):
+            self.failed_thoughts += 1
         elif isinstance(event, ThoughtDecoded):
             self.tokens_reused += event.tokens_reused
         elif isinstance(event, ProblemDone):

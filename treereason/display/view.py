@@ -166,6 +166,8 @@ def _engine(snapshot: Snapshot, width: int) -> list[Text]:
         f"   {snapshot.waiting:,} waiting",
         (f"   {snapshot.pruned:,} pruned", FAINT),
     )
+    if snapshot.failed_thoughts:
+        branches.append(f"   {snapshot.failed_thoughts:,} failed", style="red")
     pace = Text.assemble((f"{snapshot.tokens_per_second:,.0f}", "bold"), " tokens/s")
     shared = Text.assemble(("shared    ", FAINT), f"{snapshot.tokens_reused:,} prompt tokens reused")
     ratio = snapshot.kv_read_ratio
