@@ -106,6 +106,8 @@ def run_experiment(job: RunSpec, model: LanguageModel | Server, folder: Path) ->
                 sampling=Sampling(temperature, config.top_p),
                 parallel_problems=config.engine.parallel_problems,
                 emit=emit,
+                seed=config.seed,
+                scorer=scorer_name(job),
                 budget=lambda: Budget(config.budget.tokens, config.budget.seconds),
                 stopped=lambda: bool(interrupted),
                 profile=profile,
@@ -137,13 +139,18 @@ def _engine(config: Config, model: LanguageModel | Server, stack: ExitStack, pro
     return stack.enter_context(RemoteEngine(model, seed=config.seed, must_count=config.budget.tokens is not None))
 
 
+def scorer_name(job: RunSpec) -> str:
+    """What the run's scorer is called in the record."""
+    return job.scorer.rpartition(":")[2].removeprefix("SCORERS.")
+
+
 def _started(job: RunSpec, pass_name: str) -> events.RunStarted:
     config = job.config
     return events.RunStarted(
         task=as_typed(config.task["name"]),
         search=as_typed(config.search["name"]),
         model=config.model.name,
-        scorer=job.scorer.rpartition(":")[2].removeprefix("SCORERS."),
+        scorer=scorer_name(job),
         seed=config.seed,
         num_problems=len(job.problems),
         pass_name=pass_name,

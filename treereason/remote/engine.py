@@ -54,6 +54,10 @@ class RemoteEngine:
         self._num_steps = 0
 
     @property
+    def style(self) -> str:
+        return self.model.style
+
+    @property
     def busy(self) -> bool:
         return bool(self._running or self._failed)
 
@@ -102,7 +106,7 @@ class RemoteEngine:
         for expansion in self._cancel([task for task in self._tasks(problem) if not task.done()]):
             self._failed += _failures(expansion, expansion.children, error)
 
-    def release(self, problem: str, path: ThoughtPath) -> None:
+    def drop(self, problem: str, path: ThoughtPath) -> None:
         """Forget a thought's text. Unknown thoughts (the root, failed ones) are fine."""
         self._thoughts.pop((problem, path), None)
 
@@ -111,7 +115,7 @@ class RemoteEngine:
         self._cancel(self._tasks(problem))
         self._failed = [failed for failed in self._failed if failed.problem != problem]
         for owner, path in [key for key in self._thoughts if key[0] == problem]:
-            self.release(owner, path)
+            self.drop(owner, path)
         return 0
 
     def close(self) -> None:

@@ -14,13 +14,12 @@ from treereason.search.sampling import sample_answers
 
 @dataclass(frozen=True)
 class SelfConsistency:
-    """n samples, a vote over their answers, the earliest of equals. Scores are for the report; they do not vote."""
+    """n samples, a vote over their answers, the earliest of equals. No score is asked for."""
 
     n: Annotated[int, Field(ge=1)] = 15
 
     async def run(self, tree: Tree) -> Thought | None:
         samples = await sample_answers(tree, self.n)
-        await tree.score(samples)
         answered = [thought for thought in samples if thought.answer is not None]
         votes = Counter(repr(thought.answer) for thought in answered)
         return max(answered, key=lambda thought: votes[repr(thought.answer)], default=None)

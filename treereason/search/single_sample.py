@@ -14,5 +14,4 @@ class SingleSample:
 
     async def run(self, tree: Tree) -> Thought | None:
         samples = await sample_answers(tree, 1)
-        await tree.score(samples)
         return next((sample for sample in samples if sample.answer is not None), None)

@@ -25,7 +25,8 @@ class TreeOfThoughts:
             if thoughts == frontier:
                 break
             await tree.score(thoughts)
-            frontier = tree.keep(thoughts, self.b)
+            above, frontier = frontier, tree.keep(thoughts, self.b)
+            tree.drop(thought for thought in above if thought not in frontier)
             if not frontier or any(t.score is not None and t.score.final for t in frontier):
                 break
         return tree.best()
