@@ -17,6 +17,7 @@ from treereason.engine.attention import each_alone
 TINY = ["--layers", "1", "--hidden", "64", "--threads", "1", "--repeats", "2", "--samples", "3", "--tokens", "3"]
 
 
+@pytest.mark.filterwarnings("error::FutureWarning")
 def test_sides_agree_and_the_last_line_is_json(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
