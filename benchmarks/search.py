@@ -16,19 +16,15 @@ import os
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # before torch loads OpenMP (docs/log.md)
 
 import argparse
-import datetime
-import json
-import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
+from benchmarks.record import finish, spread, version
 from treereason import events
 from treereason.config import plugins
 from treereason.controller.runner import Engine as AnyEngine
@@ -41,7 +37,7 @@ from treereason.scoring.process import Scoring
 from treereason.search.tree_of_thoughts import TreeOfThoughts
 from treereason.tasks.sorting import Sorting
 
-RESULTS = Path(__file__).parent / "results"
+PACKAGES = ("torch", "transformers")
 PEERS = ("generate_per_call", "generate_batched")
 SEARCH = TreeOfThoughts()
 SETTLE_S = 0.005
@@ -207,8 +203,8 @@ def compare(found: dict[str, Callable[[], AnyEngine]], case: Case, repeats: int)
     for name, of_side in runs.items():
         over_tree = [run.seconds / tree.seconds for run, tree in zip(of_side, runs["tree"], strict=True)]
         rows[name] = {
-            "seconds": _spread([run.seconds for run in of_side]),
-            "over_tree": _spread(over_tree),
+            "seconds": spread([run.seconds for run in of_side]),
+            "over_tree": spread(over_tree),
             "solved": [run.solved for run in of_side],
             "tokens_decoded": [run.tokens_decoded for run in of_side],
             "calls": [run.calls for run in of_side],
@@ -218,14 +214,6 @@ def compare(found: dict[str, Callable[[], AnyEngine]], case: Case, repeats: int)
         solved = "/".join(map(str, rows[name]["solved"]))
         print(f"{name:18} {seconds}   {ratio}   {solved:>10} of {case.problems}   {of_side[-1].calls:6}", flush=True)
     return rows
-
-
-def _spread(values: list[float]) -> dict[str, float]:
-    return {
-        "min": round(min(values), 4),
-        "median": round(statistics.median(values), 4),
-        "max": round(max(values), 4),
-    }
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -242,7 +230,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)  # `generate` draws from the global generator
     case = Case(args.length, args.problems, args.parallel_problems, args.temperature)
-    versions = {name: metadata.version(name) for name in ("torch", "transformers")}
+    versions = {name: version(name) for name in PACKAGES}
     print(f"# {args.problems} lists of {args.length} digits, {args.threads} threads, {SEARCH}; {versions}")
     print(f"{'side':18} {'min s':>7} {'median':>7} {'max':>7}   {'times the tree':>23}   {'solved':>16}   {'calls':>6}")
     rows = compare(sides(), case, args.repeats)
@@ -255,15 +243,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "temperature": args.temperature,
         "threads": args.threads,
         "repeats": args.repeats,
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "versions": versions,
         "rows": rows,
     }
-    if args.record:
-        RESULTS.mkdir(exist_ok=True)
-        with (RESULTS / "search.jsonl").open("a") as file:
-            file.write(json.dumps(result) + "\n")
-    print(json.dumps(result))
+    finish("search", result, packages=PACKAGES, record=args.record)
 
 
 if __name__ == "__main__":

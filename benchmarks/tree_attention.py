@@ -10,14 +10,11 @@ torch path and dense attention only, on the smaller shapes: a check of the plumb
 from __future__ import annotations
 
 import argparse
-import datetime
-import json
 import os
 import platform
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +24,7 @@ import torch
 from benchmarks.forests import Forest, levels, recorded_candidates, recorded_steps, several, speculative, star
 from benchmarks.others import OTHERS, row_slots
 from benchmarks.planning import microseconds
+from benchmarks.record import finish
 from treereason.kernels.plan import Plan, kv_pool
 from treereason.kernels.providers import TRITON, prepare
 from treereason.kernels.traffic import Shape, Traffic, floor_seconds, groups_traffic, work_traffic
@@ -40,7 +38,6 @@ DEVICES = {
     "MI300X": (5.3e12, 1307e12),
 }
 Tensors = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
-RESULTS = Path(__file__).parent / "results"
 
 
 @dataclass(frozen=True)
@@ -227,17 +224,8 @@ def main() -> None:
         repeats = args.repeats or (30 if device == "cuda" else 5)
         rows += compare(case, plan, shape, names, dtype, device, repeats, floor)
     print(f"# {skipped} shapes skipped: too large for a CPU, or out of time")
-    result = {
-        "gpu": gpu,
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "versions": {name: _version(name) for name in ("torch", "triton", "flashinfer-python")},
-        "rows": rows,
-    }
-    if args.record:
-        RESULTS.mkdir(exist_ok=True)
-        with (RESULTS / "tree_attention.jsonl").open("a") as file:
-            file.write(json.dumps(result) + "\n")
-    print(json.dumps(result))
+    packages = ("torch", "triton", "flashinfer-python")
+    finish("tree_attention", {"gpu": gpu, "rows": rows}, packages=packages, record=args.record, device=device)
 
 
 def _providers(device: str, heads: tuple[int, int]) -> list[str]:
@@ -283,13 +271,6 @@ def _line(row: dict[str, Any]) -> str:
     floor = f"{row['floor']:.0%}" if "floor" in row else "-"
     times = " ".join(f"{row[key]:9.1f}" for key in ("p20", "p50", "p80"))
     return begin + f"{times} {floor:>6} {row['plan']:8.0f} {kv:>7} {partials:>8}"
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import search
+from benchmarks import record, search
 from treereason.config import plugins
 from treereason.scoring.process import Scoring
 from treereason.tasks.sorting import Sorting
@@ -16,7 +16,7 @@ from treereason.tasks.sorting import Sorting
 def test_the_last_line_is_json_with_both_ratios(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(search, "RESULTS", tmp_path)
+    monkeypatch.setattr(record, "RESULTS", tmp_path)
     search.main(["--length", "6", "--problems", "3", "--threads", "1", "--repeats", "2", "--record"])
     result = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert result["tree_over_generate_per_call"] > 0

@@ -4,140 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from tests.fakes import InstantScoring, NumberTask, ScriptedEngine, ThoughtPath, value
+from tests.fakes import run_search as run
 from treereason import events
 from treereason.controller.budget import Budget
 from treereason.controller.runner import Runner
-from treereason.core import Cost, Decoded, Expansion, Problem, Prompt, Sampling, Score, Search, Status, Thought, Tree
+from treereason.core import Problem, Prompt, Sampling, Score, Status, Thought, Tree
 from treereason.search.best_of_n import BestOfN
 from treereason.search.self_consistency import SelfConsistency
 from treereason.search.single_sample import SingleSample
 from treereason.search.tree_of_thoughts import TreeOfThoughts
-
-ThoughtPath = tuple[int, ...]
-Script = Callable[[ThoughtPath], str | None]
-
-
-class ScriptedEngine:
-    """Decodes what the script says for a path, one child a step, last submitted first; None is an error."""
-
-    model = SimpleNamespace(style="plain")
-
-    def __init__(self, script: Script) -> None:
-        self.script = script
-        self.expansions: list[Expansion] = []
-        self.released: list[ThoughtPath] = []
-        self.ended: list[str] = []
-        self._queue: list[tuple[str, ThoughtPath, int]] = []
-
-    @property
-    def busy(self) -> bool:
-        return bool(self._queue)
-
-    def submit(self, expansion: Expansion) -> None:
-        self.expansions.append(expansion)
-        limit = expansion.prompt.max_tokens
-        self._queue += [(expansion.problem, path, limit) for path in expansion.children]
-
-    def step(self) -> tuple[list[Decoded], None]:
-        problem, path, limit = self._queue.pop()
-        text = self.script(path)
-        error = "out of pages" if text is None else None
-        return [Decoded(problem, path, text or "", -1.0, Cost(1, min(2, limit), 3), error)], None
-
-    def stop(self, problem: str, error: str) -> None:
-        self.stopped = [(problem, error)]
-
-    def release(self, problem: str, path: ThoughtPath) -> None:  # noqa: ARG002
-        self.released.append(path)
-
-    def end_problem(self, problem: str) -> int:
-        self.ended.append(problem)
-        return 42
-
-
-class InstantScoring:
-    def __init__(self, scorer: Callable[[Thought], Score | str]) -> None:
-        self.scorer = scorer
-        self._queue: list[Thought] = []
-
-    def submit(self, thought: Thought) -> None:
-        self._queue.append(thought)
-
-    def poll(self, wait_s: float) -> list[tuple[Thought, Score | str]]:  # noqa: ARG002
-        scored, self._queue = self._queue, []
-        return [(thought, self.scorer(thought)) for thought in scored]
-
-    def stop(self, problem: str, error: str) -> list[tuple[Thought, Score | str]]:
-        assert {thought.problem.id for thought in self._queue} <= {problem}
-        stopped, self._queue = self._queue, []
-        return [(thought, error) for thought in stopped]
-
-
-@dataclass
-class NumberTask:
-    """Thoughts are numbers; `steps` of them make an answer. The target is the problem's input."""
-
-    steps: int = 1
-    scorer: str = "value"
-
-    def problems(self, seed: int) -> Sequence[Problem]:
-        return [Problem(str(seed), 9)]
-
-    def prompt(self, thought: Thought, style: str) -> Prompt | None:  # noqa: ARG002
-        return None if thought.depth == self.steps else Prompt("", appended=self.steps > 1 and thought.depth > 0)
-
-    def parse(self, thought: Thought) -> int | None:
-        return int(thought.text) if thought.depth == self.steps else None
-
-    def solved(self, problem: Problem, answer: Any) -> bool:
-        return bool(answer == problem.input)
-
-
-def value(thought: Thought) -> Score | str:
-    return Score(float(thought.text), final=thought.text == "9")
-
-
-@dataclass
-class Outcome:
-    engine: ScriptedEngine
-    log: list[events.Event] = field(default_factory=list)
-
-    @property
-    def done(self) -> events.ProblemDone:
-        [done] = [event for event in self.log if isinstance(event, events.ProblemDone)]
-        return done
-
-    def of(self, kind: type[Any]) -> list[Any]:
-        return [event for event in self.log if isinstance(event, kind)]
-
-
-def run(
-    search: Search,
-    script: Script,
-    task: NumberTask | None = None,
-    scorer: Any = value,
-    budget: Callable[[], Budget] = Budget,
-) -> Outcome:
-    outcome = Outcome(ScriptedEngine(script))
-    Runner(
-        engine=outcome.engine,
-        scoring=InstantScoring(scorer),  # type: ignore[arg-type]
-        task=task or NumberTask(),
-        search=search,
-        sampling=Sampling(),
-        parallel_problems=2,
-        emit=outcome.log.append,
-        budget=budget,
-    ).run([Problem("p", 9)])
-    return outcome
 
 
 def digits(path: ThoughtPath) -> str:
