@@ -12,11 +12,11 @@ from collections.abc import Callable
 import torch
 
 from benchmarks.forests import several, star
+from treereason.kernels.cpu.torch_backend import TorchPath
+from treereason.kernels.gpu.tree_decode import TreeDecode
+from treereason.kernels.gpu.work import make_work
 from treereason.kernels.plan import Plan, make_plan
-from treereason.kernels.torch_path import TorchPath
-from treereason.kernels.traffic import Shape, floor_seconds
-from treereason.kernels.tree_decode import TreeDecode
-from treereason.kernels.work import make_work
+from treereason.kernels.tools.traffic import Shape, floor_seconds
 
 
 def microseconds(run: Callable[[], object], *, repeats: int = 15) -> float:

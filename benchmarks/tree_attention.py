@@ -29,7 +29,7 @@ from benchmarks.others import OTHERS, row_slots
 from benchmarks.planning import microseconds
 from treereason.kernels.plan import Plan, kv_pool
 from treereason.kernels.providers import TRITON, prepare
-from treereason.kernels.traffic import Shape, Traffic, floor_seconds, groups_traffic, work_traffic
+from treereason.kernels.tools.traffic import Shape, Traffic, floor_seconds, groups_traffic, work_traffic
 
 HEADS = ((32, 8), (32, 32), (64, 8), (16, 1))
 # Datasheet bytes a second and dense 16-bit operations a second.

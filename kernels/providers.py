@@ -8,9 +8,9 @@ from typing import Protocol
 
 import torch
 
+from treereason.kernels.cpu.torch_backend import TorchPath
 from treereason.kernels.plan import Plan
 from treereason.kernels.reference import reference_attention
-from treereason.kernels.torch_path import TorchPath
 
 
 class Attention(Protocol):
@@ -49,12 +49,12 @@ class _Reference:
 
 # Modules by name rather than imported: without Triton the torch providers still work.
 TRITON = {
-    "tree_decode": "TreeDecode",
-    "tree_extend": "TreeExtend",
-    "deft_node": "DeftNode",
-    "deft_node_chunk": "DeftNodeChunk",
-    "deft_flatten": "DeftFlatten",
-    "sequence": "Sequence",
+    "tree_decode": ("gpu.tree_decode", "TreeDecode"),
+    "tree_extend": ("gpu.tree_extend", "TreeExtend"),
+    "deft_node": ("baselines.deft_node", "DeftNode"),
+    "deft_node_chunk": ("baselines.deft_node_chunk", "DeftNodeChunk"),
+    "deft_flatten": ("baselines.deft_flatten", "DeftFlatten"),
+    "sequence": ("baselines.sequence", "Sequence"),
 }
 ON_TORCH: dict[str, Callable[[Plan], Attention]] = {"torch": TorchPath, "reference": _Reference}
 PROVIDERS = (*TRITON, *ON_TORCH)
@@ -66,7 +66,8 @@ def prepare(
     """The named provider, planned for tensors of these shapes; call it once a layer."""
     if name in ON_TORCH:
         return ON_TORCH[name](plan)
-    make: Callable[..., Attention] = getattr(import_module(f"treereason.kernels.{name}"), TRITON[name])
+    module, class_name = TRITON[name]
+    make: Callable[..., Attention] = getattr(import_module(f"treereason.kernels.{module}"), class_name)
     shape = {"num_heads": q.shape[1], "num_kv_heads": k.shape[1], "head_dim": q.shape[2]}
     if name.startswith("deft"):  # DeFT's plan knows no window; its kernel masks
         return make(plan, **shape, dtype=q.dtype, device=q.device)

@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks import tree_attention
 from benchmarks.forests import levels, recorded_candidates, recorded_steps, speculative
-from treereason.kernels.torch_path import TorchPath
+from treereason.kernels.cpu.torch_backend import TorchPath
 
 
 def test_the_last_line_is_json(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

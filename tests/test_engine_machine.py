@@ -37,8 +37,8 @@ from treereason.engine.forest import RUN
 from treereason.engine.model import Model
 from treereason.engine.sampler import branch_key, sample
 from treereason.engine.scheduler import PromptJob, Work
+from treereason.kernels.gpu.work import NoPageLeft, make_work
 from treereason.kernels.plan import Plan
-from treereason.kernels.work import NoPageLeft, make_work
 
 Uint64 = npt.NDArray[np.uint64]
 Path = tuple[int, ...]

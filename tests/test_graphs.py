@@ -29,7 +29,7 @@ from treereason.engine.graphs import BUCKETS, StepGraphs
 from treereason.engine.model import Model
 from treereason.engine.sampler import sample
 from treereason.events import StepDone
-from treereason.kernels import static_path
+from treereason.kernels.gpu import static_backend
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 DEVICE = "cpu" if INTERPRETED else "cuda"
@@ -242,7 +242,7 @@ def buffers_of(engine: Engine) -> list[int]:
 
 
 def test_a_plan_that_outgrows_its_buffers_gets_larger_ones_and_a_new_graph(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(static_path, "LEAST_ENTRIES", 2)
+    monkeypatch.setattr(static_backend, "LEAST_ENTRIES", 2)
     on_cpu, on_gpu = models("gemma2")
     runs = [Run(make_engine(model)) for model in (on_cpu, on_gpu)]
     for run in runs:

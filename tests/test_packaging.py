@@ -117,5 +117,7 @@ def test_the_wheel_holds_all_files_and_no_top_level_package_but_treereason(wheel
 def test_the_packages_of_pyproject_are_the_folders() -> None:
     listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
     folders = {path.parent.relative_to(ROOT) for path in (ROOT / "treereason").rglob("*.py")}
-    folders |= {Path("treereason") / name for name in ("kernels", "tasks", "conf")}
+    for name in ("kernels", "tasks", "conf"):
+        inner = {path.parent.relative_to(ROOT) for path in (ROOT / name).rglob("*.py")}
+        folders |= {Path("treereason") / folder for folder in inner}
     assert set(listed) == {".".join(folder.parts) for folder in folders}

@@ -12,10 +12,10 @@ from transformers import AttentionInterface
 
 from treereason.core import UserError
 from treereason.engine.forest import Forest, Node
-from treereason.kernels.invariant_path import InvariantPath
+from treereason.kernels.cpu.invariant_backend import InvariantPath
+from treereason.kernels.cpu.torch_backend import TorchPath
+from treereason.kernels.gpu.triton_backend import TritonPath
 from treereason.kernels.plan import Int32, Plan, kv_pool, make_plan
-from treereason.kernels.torch_path import TorchPath
-from treereason.kernels.triton_path import TritonPath
 from treereason.profile import Profile
 
 NAME = "treereason"
@@ -114,7 +114,7 @@ class StaticTree:
     """
 
     def __init__(self, cache: KVCache, plan: Plan, num_rows: int) -> None:
-        from treereason.kernels.static_path import StaticPath
+        from treereason.kernels.gpu.static_backend import StaticPath
 
         self.path = StaticPath(plan, num_rows)
         self._cache = cache

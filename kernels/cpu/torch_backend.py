@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from treereason.kernels.pieces import LARGE_PRODUCT, Int, Pieces, cut_pieces
+from treereason.kernels.cpu.regions import LARGE_PRODUCT, Int, Pieces, cut_pieces
 from treereason.kernels.plan import Int32, Plan
 
 ALONE_TOKENS = 512

@@ -8,11 +8,11 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from treereason.kernels.device_work import Capacity
+from treereason.kernels.gpu.device_work import Capacity
+from treereason.kernels.gpu.store_kv import store_kv
+from treereason.kernels.gpu.tree_decode import TreeDecode
+from treereason.kernels.gpu.work import NoPageLeft
 from treereason.kernels.plan import Plan
-from treereason.kernels.store_kv import store_kv
-from treereason.kernels.tree_decode import TreeDecode
-from treereason.kernels.work import NoPageLeft
 
 LEAST_ENTRIES = 64
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.forests import several, star
-from treereason.kernels.groups import CHUNK_TOKENS, Cut, flat_groups, make_groups, node_groups
+from treereason.kernels.baselines.groups import CHUNK_TOKENS, Cut, flat_groups, make_groups, node_groups
+from treereason.kernels.gpu.work import make_work
 from treereason.kernels.plan import Plan
-from treereason.kernels.traffic import Shape, Traffic, floor_seconds, flops, groups_traffic, work_traffic
-from treereason.kernels.work import make_work
+from treereason.kernels.tools.traffic import Shape, Traffic, floor_seconds, flops, groups_traffic, work_traffic
 
 SHAPE = Shape(num_heads=32, num_kv_heads=8, head_dim=128)
 PROCESSORS = 132

@@ -13,9 +13,8 @@ import torch
 import triton
 import triton.language as tl
 
-from treereason.kernels.groups import Cut, make_groups
-from treereason.kernels.plan import Plan
-from treereason.kernels.tile import (
+from treereason.kernels.baselines.groups import Cut, make_groups
+from treereason.kernels.gpu.tile import (
     Tile,
     arch_of,
     attend_tiles,
@@ -26,7 +25,8 @@ from treereason.kernels.tile import (
     store_partial,
     store_result,
 )
-from treereason.kernels.work import page_table, widest_tree
+from treereason.kernels.gpu.work import page_table, widest_tree
+from treereason.kernels.plan import Plan
 
 
 @triton.jit  # type: ignore[untyped-decorator]

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from treereason.kernels.groups import Groups
+from treereason.kernels.baselines.groups import Groups
+from treereason.kernels.gpu.work import Work, page_table, rank
 from treereason.kernels.plan import Int32, Plan
-from treereason.kernels.work import Work, page_table, rank
 
 Int64 = npt.NDArray[np.int64]
 

@@ -10,10 +10,10 @@ import torch
 import triton
 import triton.language as tl
 
-from treereason.kernels.device_work import PlannedWork
+from treereason.kernels.gpu.device_work import PlannedWork
+from treereason.kernels.gpu.tile import Tile, arch_of, attend_tiles, block_d, check_layout, choose_tile, store_result
+from treereason.kernels.gpu.work import Work, make_work, widest_tree
 from treereason.kernels.plan import Plan
-from treereason.kernels.tile import Tile, arch_of, attend_tiles, block_d, check_layout, choose_tile, store_result
-from treereason.kernels.work import Work, make_work, widest_tree
 
 
 @triton.jit  # type: ignore[untyped-decorator]

@@ -17,12 +17,12 @@ import torch
 pytest.importorskip("triton")
 
 from benchmarks.forests import Forest, random_forest, several, speculative, star
+from treereason.kernels.gpu.store_kv import store_kv
+from treereason.kernels.gpu.tile import Tile
+from treereason.kernels.gpu.tree_decode import TreeDecode
 from treereason.kernels.plan import Plan, kv_pool
 from treereason.kernels.providers import TRITON, attention, prepare
 from treereason.kernels.reference import reference_attention
-from treereason.kernels.store_kv import store_kv
-from treereason.kernels.tile import Tile
-from treereason.kernels.tree_decode import TreeDecode
 
 try:
     from hypothesis import given, settings

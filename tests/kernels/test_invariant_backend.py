@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from benchmarks.forests import Forest, random_forest, several, star
-from treereason.kernels.invariant_path import InvariantPath
+from treereason.kernels.cpu.invariant_backend import InvariantPath
+from treereason.kernels.cpu.torch_backend import TorchPath
 from treereason.kernels.plan import Plan, kv_pool
 from treereason.kernels.reference import reference_attention
-from treereason.kernels.torch_path import TorchPath
 
 
 def pools(plan: Plan, num_kv_heads: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from treereason.kernels.gpu.work import live_pages, page_table, rank
 from treereason.kernels.plan import Int32, Plan
-from treereason.kernels.work import live_pages, page_table, rank
 
 # Tokens of a chunk in Node-Chunk and Flatten, as in the published code.
 CHUNK_TOKENS = 128

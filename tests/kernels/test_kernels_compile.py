@@ -16,14 +16,14 @@ import torch
 
 pytest.importorskip("triton")
 
-from treereason.kernels.compile_report import SHARED_LIMIT, TARGETS, Report, compile_report
-from treereason.kernels.deft import deft_kernel, reduce_kernel
-from treereason.kernels.merge import MERGE_M, merge_kernel
-from treereason.kernels.sequence import sequence_kernel
-from treereason.kernels.store_kv import store_kv_kernel
-from treereason.kernels.tile import BLOCK_MS, Tile, block_d, choose_tile
-from treereason.kernels.tree_decode import tree_decode_kernel
-from treereason.kernels.tree_extend import tree_extend_kernel
+from treereason.kernels.baselines.deft import deft_kernel, reduce_kernel
+from treereason.kernels.baselines.sequence import sequence_kernel
+from treereason.kernels.gpu.merge import MERGE_M, merge_kernel
+from treereason.kernels.gpu.store_kv import store_kv_kernel
+from treereason.kernels.gpu.tile import BLOCK_MS, Tile, block_d, choose_tile
+from treereason.kernels.gpu.tree_decode import tree_decode_kernel
+from treereason.kernels.gpu.tree_extend import tree_extend_kernel
+from treereason.kernels.tools.compile_report import SHARED_LIMIT, TARGETS, Report, compile_report
 
 pytestmark = pytest.mark.skipif(os.environ.get("TRITON_INTERPRET") == "1", reason="nothing compiles when interpreted")
 

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.forests import Forest, levels, random_forest, several, star
-from treereason.kernels.device_work import Capacity, DeviceWork
+from treereason.kernels.gpu.device_work import Capacity, DeviceWork
+from treereason.kernels.gpu.work import PIECE_COST, Work, make_work, row_blocks, shared_tokens
 from treereason.kernels.plan import Plan
-from treereason.kernels.work import PIECE_COST, Work, make_work, row_blocks, shared_tokens
 
 
 def seen_by_definition(plan: Plan, window: int | None) -> np.ndarray:

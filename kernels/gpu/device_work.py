@@ -7,8 +7,8 @@ from dataclasses import dataclass, fields
 
 import torch
 
+from treereason.kernels.gpu.work import Work
 from treereason.kernels.plan import Int32, Plan
-from treereason.kernels.work import Work
 
 # What an advance changes comes first, so that it is one short copy.
 _MOVING = ("row_position", "row_slot", "row_page", "page", "page_tokens")

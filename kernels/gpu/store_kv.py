@@ -6,7 +6,7 @@ import torch
 import triton
 import triton.language as tl
 
-from treereason.kernels.tile import block_d, check_layout
+from treereason.kernels.gpu.tile import block_d, check_layout
 
 
 @triton.jit  # type: ignore[untyped-decorator]

@@ -10,10 +10,9 @@ import torch
 import triton
 import triton.language as tl
 
-from treereason.kernels.device_work import PlannedWork
-from treereason.kernels.merge import MERGE_M, merge_kernel
-from treereason.kernels.plan import Plan
-from treereason.kernels.tile import (
+from treereason.kernels.gpu.device_work import PlannedWork
+from treereason.kernels.gpu.merge import MERGE_M, merge_kernel
+from treereason.kernels.gpu.tile import (
     Tile,
     arch_of,
     attend_tiles,
@@ -24,7 +23,8 @@ from treereason.kernels.tile import (
     store_partial,
     store_result,
 )
-from treereason.kernels.work import Work, make_work
+from treereason.kernels.gpu.work import Work, make_work
+from treereason.kernels.plan import Plan
 
 
 @triton.jit  # type: ignore[untyped-decorator]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from treereason.kernels.deft import Deft
-from treereason.kernels.groups import CHUNK_TOKENS, Cut, node_groups
+from treereason.kernels.baselines.deft import Deft
+from treereason.kernels.baselines.groups import CHUNK_TOKENS, Cut, node_groups
 from treereason.kernels.plan import Plan
 
 

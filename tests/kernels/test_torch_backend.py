@@ -8,10 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from treereason.kernels import torch_path
+from treereason.kernels.cpu import torch_backend
+from treereason.kernels.cpu.torch_backend import TorchPath
 from treereason.kernels.plan import Plan, kv_pool, make_plan
 from treereason.kernels.reference import reference_attention
-from treereason.kernels.torch_path import TorchPath
 
 PAGE = 16
 TOLERANCE = {torch.float32: 1e-5, torch.float16: 5e-3, torch.bfloat16: 4e-2}
@@ -96,7 +96,7 @@ def test_torch_path_equals_reference(
     want, want_lse = reference_attention(q.float(), k.float(), v.float(), plan, **options)  # type: ignore[arg-type]
     with pytest.MonkeyPatch.context() as patch:
         for limit in ("GATHERED_BYTES", "SCORE_BYTES"):
-            patch.setattr(torch_path, limit, bytes_at_once)
+            patch.setattr(torch_backend, limit, bytes_at_once)
         got, got_lse = TorchPath(plan)(q, k, v, **options)  # type: ignore[arg-type]
     assert got.dtype == dtype
     error = TOLERANCE[dtype]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from treereason.kernels.tile import fold, store_result
+from treereason.kernels.gpu.tile import fold, store_result
 
 MERGE_M = 16
 
