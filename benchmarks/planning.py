@@ -12,7 +12,7 @@ from collections.abc import Callable
 import torch
 
 from benchmarks.forests import several, star
-from treereason.kernels.cpu.torch_backend import TorchPath
+from treereason.kernels.cpu.torch_backend import TorchBackend
 from treereason.kernels.gpu.tree_decode import TreeDecode
 from treereason.kernels.gpu.work import make_work
 from treereason.kernels.plan import Plan, make_plan
@@ -49,7 +49,7 @@ def costs(trees: int, branches: int, device: str, *, prompt: int = 1_200, own: i
         "advance": microseconds(work.advance, repeats=8),
         "advance_and_copy": microseconds(planned.work.advance, repeats=8),
         "floor": floor_seconds(plan, Shape(**shape), bandwidth=3.35e12, rate=989e12) * 1e6,
-        "torch_path": microseconds(lambda: TorchPath(plan), repeats=3) if trees * branches <= 4096 else float("nan"),
+        "torch": microseconds(lambda: TorchBackend(plan), repeats=3) if trees * branches <= 4096 else float("nan"),
     }
 
 
@@ -57,7 +57,7 @@ def main() -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     print(f"microseconds, median; copies go to {device}; blocks of 32 rows, KV tiles of 64 tokens, 16 spans")
     print("floor: one layer's attention of the step it serves (32/8 heads, D 128, 16 bit) at 3.35 TB/s, 989 Tflop/s")
-    columns = ("trees", "branches", "rebuild", "+ copy", "advance", "+ copy", "floor", "torch path")
+    columns = ("trees", "branches", "rebuild", "+ copy", "advance", "+ copy", "floor", "torch")
     print(" ".join(f"{column:>10}" for column in columns))
     for trees in (1, 64):
         for branches in (10, 64, 512):

@@ -4,7 +4,7 @@
 
 One line a (shape, heads, provider): p20 / p50 / p80 microseconds of a call, the share of the floor
 (max of bytes over bandwidth and arithmetic over rate), bytes, and planning. The last line is JSON. On a CPU it runs the
-torch path and dense attention only, on the smaller shapes: a check of the plumbing, not of a kernel.
+torch backend and dense attention only, on the smaller shapes: a check of the plumbing, not of a kernel.
 """
 
 from __future__ import annotations
@@ -205,7 +205,7 @@ def main() -> None:
     threads = "" if device == "cuda" else f", {torch.get_num_threads()} threads"
     print(f"# {gpu}, torch {torch.__version__}, {dtype}, head size 128{threads}")
     if device == "cpu":
-        print("# no GPU: torch path and dense attention on the CPU; no Triton kernel runs, nothing here is its speed")
+        print("# no GPU: torch backend and dense attention on the CPU; no Triton kernel runs, nothing is its speed")
     if None in floor:
         print("# floor unknown for this device: give --bandwidth and --rate")
     columns = f"{'p20':>9} {'p50':>9} {'p80':>9} {'floor':>6} {'plan':>8} {'KV MB':>7} {'part MB':>8}"

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import torch
 
-from treereason.kernels.cpu.torch_backend import TorchPath
+from treereason.kernels.cpu.torch_backend import TorchBackend
 from treereason.kernels.plan import Plan
 from treereason.kernels.reference import reference_attention
 
@@ -56,7 +56,7 @@ TRITON = {
     "deft_flatten": ("baselines.deft_flatten", "DeftFlatten"),
     "sequence": ("baselines.sequence", "Sequence"),
 }
-ON_TORCH: dict[str, Callable[[Plan], Attention]] = {"torch": TorchPath, "reference": _Reference}
+ON_TORCH: dict[str, Callable[[Plan], Attention]] = {"torch": TorchBackend, "reference": _Reference}
 PROVIDERS = (*TRITON, *ON_TORCH)
 
 

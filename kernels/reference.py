@@ -27,7 +27,7 @@ def reference_attention(
     sinks: [Hq] a logit per head that joins the softmax and has no value.
     Returns out [N, Hq, D] in q's dtype and lse [N, Hq] float32 (natural log, sinks included).
     """
-    num_groups = q.shape[1] // k.shape[1]
+    group_size = q.shape[1] // k.shape[1]
     nodes = [node for node in range(plan.num_nodes) if plan.node_tokens[node]]
     counts = plan.node_tokens[nodes]
     slots = torch.from_numpy(np.concatenate([plan.slots(node) for node in nodes])).long()
@@ -40,8 +40,8 @@ def reference_attention(
         visible &= row_position - position < window
 
     slots, visible = slots.to(q.device), visible.to(q.device)
-    keys = k[slots].float().repeat_interleave(num_groups, dim=1)  # [T, Hq, D]
-    values = v[slots].float().repeat_interleave(num_groups, dim=1)
+    keys = k[slots].float().repeat_interleave(group_size, dim=1)  # [T, Hq, D]
+    values = v[slots].float().repeat_interleave(group_size, dim=1)
     scores = torch.einsum("nhd,thd->nht", q.float(), keys) * scale  # [N, Hq, T]
     if softcap is not None:
         scores = softcap * torch.tanh(scores / softcap)

@@ -129,8 +129,8 @@ class HashModel:
         return LETTERS[token]
 
 
-class HashPath:
-    """Stands in for the static path on a GPU: the page table of a plan that is loaded and advanced in place."""
+class HashBackend:
+    """Stands in for the static backend on a GPU: the page table of a plan that is loaded and advanced in place."""
 
     def __init__(self, plan: Plan) -> None:
         self._cut(plan)
@@ -156,7 +156,7 @@ class HashTree:
     """As engine.attention.StaticTree."""
 
     def __init__(self, cache: KVCache, plan: Plan, num_rows: int) -> None:  # noqa: ARG002
-        self.path = HashPath(plan)
+        self.backend = HashBackend(plan)
         self.num_rows = num_rows
 
 
@@ -174,9 +174,9 @@ class GraphModel(HashModel):
 
     def forward_all(self, token_ids: torch.Tensor, positions: torch.Tensor, tree: HashTree) -> torch.Tensor:
         assert len(token_ids) == len(positions) == tree.num_rows
-        assert self.capturing or tree.path.captured, "a replay over buffers that were given up"
-        tree.path.captured = True
-        work = tree.path.work
+        assert self.capturing or tree.backend.captured, "a replay over buffers that were given up"
+        tree.backend.captured = True
+        work = tree.backend.work
         num_rows = len(work.row_slot)
         assert positions.tolist() == [*work.row_position.tolist(), *[0] * (tree.num_rows - num_rows)]
         assert len(set(work.row_slot.tolist())) == num_rows, "two rows store into one slot"

@@ -1,4 +1,4 @@
-"""Decode steps from captured graphs equal eager steps on the torch path, and capture nothing that a graph cannot hold.
+"""Decode steps from captured graphs equal eager steps on the torch backend, and capture only what a graph can hold.
 
 Run directly, this file needs a GPU and captures for real. tests/test_graphs_interpreted.py runs it under Triton's
 interpreter, where a replay is the captured step run again.
@@ -83,7 +83,7 @@ def _empty_is_poisoned(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def models(kind: str) -> tuple[Model, Model]:
-    """The same random weights on the torch path of a CPU, and where graphs are made."""
+    """The same random weights on the torch backend of a CPU, and where graphs are made."""
     torch.manual_seed(0)
     auto: Any = AutoModelForCausalLM
     network: PreTrainedModel = auto.from_config(CONFIGS[kind](), dtype=torch.float32)
@@ -198,7 +198,7 @@ def check_equal(got: Run, want: Run) -> None:
 
 
 @pytest.mark.parametrize(("kind", "kv_tokens"), [("llama", 512), ("gemma2", 512), ("llama", 96)])
-def test_answers_and_logits_are_those_of_the_torch_path(kind: str, kv_tokens: int) -> None:
+def test_answers_and_logits_are_those_of_the_torch_backend(kind: str, kv_tokens: int) -> None:
     on_cpu, on_gpu = models(kind)
     want, got = (Run(make_engine(model, kv_tokens=kv_tokens)) for model in (on_cpu, on_gpu))
     for run in (want, got):
@@ -234,7 +234,7 @@ def buffers_of(engine: Engine) -> list[int]:
     graphs = graphs_of(engine)
     tensors = [graphs._buffers._in, graphs._buffers._out]
     tensors += [
-        work._buffer for planned in graphs._trees[4].path._planned.values() for work in planned.work.device.values()
+        work._buffer for planned in graphs._trees[4].backend._planned.values() for work in planned.work.device.values()
     ]
     tensors += [pool for pools in engine._cache._layers.values() for pool in pools]
     assert len(tensors) == 2 + 1 + 2

@@ -93,14 +93,14 @@ class Deft(ABC):
         device: torch.device | str,
         tile: Tile | None = None,
     ) -> None:
-        self._heads = num_heads // num_kv_heads
+        self._group_size = num_heads // num_kv_heads
         self._num_kv_heads = num_kv_heads
         self._page_size = plan.page_size
-        self.tile = tile or choose_tile(widest_tree(plan) * self._heads, head_dim, dtype, arch_of(device))
+        self.tile = tile or choose_tile(widest_tree(plan) * self._group_size, head_dim, dtype, arch_of(device))
         self.groups = make_groups(
             self.cut(plan),
             plan.num_rows,
-            block_rows=self.tile.rows(self._heads),
+            block_rows=self.tile.rows(self._group_size),
             tile_pages=self.tile.block_n // plan.page_size,
         )
         arrays = {"row_position": plan.row_position, **page_table(plan), **vars(self.groups)}
@@ -137,7 +137,7 @@ class Deft(ABC):
             *(self._arrays[name] for name in (*table, *groups)),
             *(q.stride(0), q.stride(1), k.stride(0), k.stride(1), v.stride(0), v.stride(1)),
             *(scale, window or 0, softcap or 0.0),
-            G=self._heads,
+            G=self._group_size,
             D=head_dim,
             PAGE=self._page_size,
             BLOCK_M=tile.block_m,
@@ -150,7 +150,7 @@ class Deft(ABC):
         reduce_kernel[(q.shape[0], self._num_kv_heads)](
             *(self._partial_out, self._partial_lse, out, lse, lse if sinks is None else sinks.float()),
             *(self._arrays[name] for name in ("pair_start", "pair_group", "pair_rank")),
-            G=self._heads,
+            G=self._group_size,
             D=head_dim,
             BLOCK_M=tile.block_m,
             REDUCE_M=16,

@@ -31,7 +31,7 @@ from treereason.kernels.plan import Plan
 def sequence_kernel(  # type: ignore[no-untyped-def]
     q, k, v, out, lse, partial_out, partial_lse, sinks,
     row_position, page, page_tokens, page_start, page_lo, page_hi, block_lo, tile_first, tile_last,
-    piece_block, piece_first, piece_mixed, piece_last, piece_slot,
+    piece_block, piece_first, piece_mixed, piece_last, piece_partial,
     stride_q, stride_qh, stride_k, stride_kh, stride_v, stride_vh, scale, window, softcap,
     G: tl.constexpr, D: tl.constexpr, PAGE: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
     BLOCK_D: tl.constexpr, WINDOW: tl.constexpr, SOFTCAP: tl.constexpr, SINKS: tl.constexpr,
@@ -50,11 +50,11 @@ def sequence_kernel(  # type: ignore[no-untyped-def]
             stride_vh, scale, window, softcap, G, D, PAGE, BLOCK_M, BLOCK_N, BLOCK_D, WINDOW, SOFTCAP,
         )  # fmt: skip
         i = tl.arange(0, BLOCK_M)
-        slot = tl.load(piece_slot + piece)
-        if slot < 0:
+        partial = tl.load(piece_partial + piece)
+        if partial < 0:
             store_result(out, lse, sinks, acc, top, total, i, row, row + 1, head, num_kv_heads, G, D, BLOCK_D, SINKS)
         else:
-            first_partial = (slot * num_kv_heads + head).to(tl.int64) * BLOCK_M
+            first_partial = (partial * num_kv_heads + head).to(tl.int64) * BLOCK_M
             store_partial(partial_out, partial_lse, acc, top, total, first_partial, i < G, D, BLOCK_M, BLOCK_D)
 
 
@@ -74,16 +74,16 @@ class Sequence:
         piece_tiles: int | None = None,
         tile: Tile | None = None,
     ) -> None:
-        self._groups = num_heads // num_kv_heads
+        self._group_size = num_heads // num_kv_heads
         self._num_kv_heads = num_kv_heads
         self._page_size = plan.page_size
-        self.tile = tile or choose_tile(self._groups, head_dim, dtype, arch_of(device))
+        self.tile = tile or choose_tile(self._group_size, head_dim, dtype, arch_of(device))
         tile_tokens = self.tile.block_n
         tiles = int((plan.row_position + 1).sum()) // tile_tokens + plan.num_rows
         # Four programs a processor keep it busy; a split shorter than 256 tokens costs more to merge than it saves.
         self._piece_tiles = piece_tiles or max(256 // tile_tokens, tiles * num_kv_heads // (4 * programs(device)))
         self.work = PlannedWork(plan, self._cut, windows, device)
-        rows = max(work.capacity.slots for work in self.work.device.values()) * num_kv_heads * self.tile.block_m
+        rows = max(work.capacity.partials for work in self.work.device.values()) * num_kv_heads * self.tile.block_m
         self._partial_out = torch.empty(rows, head_dim, dtype=torch.float32, device=device)
         self._partial_lse = torch.empty(rows, dtype=torch.float32, device=device)
 
@@ -109,10 +109,10 @@ class Sequence:
             *(q, k, v, out, lse, *partials, sink_logits),
             *work.arrays("row_position", "page", "page_tokens", "page_start", "page_lo", "page_hi"),
             *work.arrays("block_lo", "tile_first", "tile_last"),
-            *work.arrays("piece_block", "piece_first", "piece_mixed", "piece_last", "piece_slot"),
+            *work.arrays("piece_block", "piece_first", "piece_mixed", "piece_last", "piece_partial"),
             *(q.stride(0), q.stride(1), k.stride(0), k.stride(1), v.stride(0), v.stride(1)),
             *(scale, window or 0, softcap or 0.0),
-            G=self._groups,
+            G=self._group_size,
             D=head_dim,
             PAGE=self._page_size,
             BLOCK_M=tile.block_m,
@@ -125,8 +125,8 @@ class Sequence:
         )
         merge_kernel[(work.capacity.merges, tile.block_m // MERGE_M, self._num_kv_heads)](
             *(*partials, out, lse, sink_logits),
-            *work.arrays("block_lo", "block_hi", "merge_block", "merge_slot"),
-            G=self._groups,
+            *work.arrays("block_lo", "block_hi", "merge_block", "merge_partial"),
+            G=self._group_size,
             D=head_dim,
             BLOCK_M=tile.block_m,
             MERGE_M=MERGE_M,

@@ -15,7 +15,7 @@ from treereason.kernels.plan import Plan
 SPLIT = 64
 
 
-class InvariantPath:
+class InvariantBackend:
     """A plan made ready for torch; built once a step, called once a layer."""
 
     def __init__(self, plan: Plan) -> None:
@@ -47,11 +47,11 @@ class InvariantPath:
         """Shapes and meaning as in `reference_attention`."""
         num_rows, num_heads, head_dim = q.shape
         num_kv_heads = k.shape[1]
-        num_groups = num_heads // num_kv_heads
-        queries = (q * scale).view(num_rows * num_kv_heads, num_groups, head_dim)
-        out = torch.zeros(num_rows * num_kv_heads, num_groups, head_dim)
-        largest = torch.full((num_rows * num_kv_heads, num_groups), torch.finfo(torch.float32).min)
-        total = torch.zeros(num_rows * num_kv_heads, num_groups)
+        group_size = num_heads // num_kv_heads
+        queries = (q * scale).view(num_rows * num_kv_heads, group_size, head_dim)
+        out = torch.zeros(num_rows * num_kv_heads, group_size, head_dim)
+        largest = torch.full((num_rows * num_kv_heads, group_size), torch.finfo(torch.float32).min)
+        total = torch.zeros(num_rows * num_kv_heads, group_size)
         for first in range(0, self._slots.shape[1], SPLIT):
             slots, age = self._slots[:, first : first + SPLIT], self._age[:, first : first + SPLIT]
             keys, values = (

@@ -44,7 +44,7 @@ class Capacity:
         return Capacity(rows, pages, blocks, tiles, pieces, 0, blocks)
 
     @property
-    def slots(self) -> int:
+    def partials(self) -> int:
         """Partial results at most: two a span (its first and its last piece), or one a piece."""
         return 2 * self.spans or self.pieces
 
@@ -64,10 +64,10 @@ class Capacity:
         pages = dict.fromkeys(("page", "page_tokens", "page_start", "page_lo", "page_hi"), self.pages)
         blocks = dict.fromkeys(("block_lo", "block_hi"), self.blocks)
         tiles = dict.fromkeys(("tile_first", "tile_last"), self.tiles)
-        names = ("piece_block", "piece_first", "piece_mixed", "piece_last", "piece_slot")
+        names = ("piece_block", "piece_first", "piece_mixed", "piece_last", "piece_partial")
         pieces = dict.fromkeys(names, self.pieces)
         spans = {"span_piece": self.spans + 1}
-        merges = {"merge_block": self.merges, "merge_slot": self.merges + 1}
+        merges = {"merge_block": self.merges, "merge_partial": self.merges + 1}
         lengths = rows | pages | blocks | tiles | pieces | spans | merges
         return {name: lengths[name] for name in (*_MOVING, *(n for n in lengths if n not in _MOVING))}
 
@@ -106,7 +106,7 @@ class DeviceWork:
             if field.name in self._views:
                 array = getattr(work, field.name)
                 self._views[field.name][: len(array)] = array
-        for name in ("span_piece", "merge_slot"):
+        for name in ("span_piece", "merge_partial"):
             self._views[name][len(getattr(work, name)) :] = getattr(work, name)[-1]
         for name in ("piece_first", "piece_last"):
             self._views[name][len(work.piece_first) :] = 0

@@ -1,4 +1,4 @@
-"""Folds the partial results of row blocks that several programs worked on, in slot order, so that bits do not vary."""
+"""Folds the partial results of row blocks that several programs worked on, in order, so that bits do not vary."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ MERGE_M = 16
 
 @triton.jit  # type: ignore[untyped-decorator]
 def merge_kernel(  # type: ignore[no-untyped-def]
-    partial_out, partial_lse, out, lse, sinks, block_lo, block_hi, merge_block, merge_slot,
+    partial_out, partial_lse, out, lse, sinks, block_lo, block_hi, merge_block, merge_partial,
     G: tl.constexpr, D: tl.constexpr, BLOCK_M: tl.constexpr, MERGE_M: tl.constexpr, BLOCK_D: tl.constexpr,
     SINKS: tl.constexpr,
 ):  # fmt: skip
     """Grid (merges, BLOCK_M // MERGE_M, Hkv): MERGE_M tile rows of one split block; programs without rows stop."""
-    first = tl.load(merge_slot + tl.program_id(0))
-    last = tl.load(merge_slot + tl.program_id(0) + 1)
+    first = tl.load(merge_partial + tl.program_id(0))
+    last = tl.load(merge_partial + tl.program_id(0) + 1)
     if first < last:
         head = tl.program_id(2)
         num_kv_heads = tl.num_programs(2)
@@ -31,8 +31,8 @@ def merge_kernel(  # type: ignore[no-untyped-def]
         top = tl.full([MERGE_M], float("-inf"), tl.float32)
         total = tl.zeros([MERGE_M], tl.float32)
         acc = tl.zeros([MERGE_M, BLOCK_D], tl.float32)
-        for slot in range(first, last):
-            part = (slot * num_kv_heads + head.to(tl.int64)) * BLOCK_M + i
+        for partial in range(first, last):
+            part = (partial * num_kv_heads + head.to(tl.int64)) * BLOCK_M + i
             part_out = tl.load(
                 partial_out + part[:, None] * D + d[None, :], mask=real[:, None] & (d < D)[None, :], other=0.0
             )

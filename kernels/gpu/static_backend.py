@@ -17,7 +17,7 @@ from treereason.kernels.plan import Plan
 LEAST_ENTRIES = 64
 
 
-class StaticPath:
+class StaticBackend:
     """Stores KV and attends for steps of one row a branch and at most `num_rows` rows; rows past a plan's are padding.
 
     Layers of one shape and window share planned work, made when the first of them is called: that call is no part of

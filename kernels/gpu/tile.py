@@ -33,11 +33,11 @@ class Tile:
     stages: int
     registers: int | None = None
 
-    def rows(self, groups: int) -> int:
-        """Query rows a tile holds when each brings `groups` heads of one KV head."""
-        if groups > self.block_m:
-            raise ValueError(f"{groups} query heads a KV head do not fit a tile of {self.block_m} rows")
-        return self.block_m // groups
+    def rows(self, group_size: int) -> int:
+        """Query rows a tile holds when each has `group_size` heads of one KV head."""
+        if group_size > self.block_m:
+            raise ValueError(f"{group_size} query heads per KV head do not fit a tile of {self.block_m} rows")
+        return self.block_m // group_size
 
     def options(self) -> dict[str, int]:
         """Launch options."""

@@ -31,12 +31,12 @@ from treereason.kernels.plan import Plan
 def tree_decode_kernel(  # type: ignore[no-untyped-def]
     q, k, v, out, lse, partial_out, partial_lse, sinks,
     row_position, page, page_tokens, page_start, page_lo, page_hi, block_lo, block_hi, tile_first, tile_last,
-    piece_block, piece_first, piece_mixed, piece_last, piece_slot, span_piece,
+    piece_block, piece_first, piece_mixed, piece_last, piece_partial, span_piece,
     stride_q, stride_qh, stride_k, stride_kh, stride_v, stride_vh, scale, window, softcap,
     G: tl.constexpr, D: tl.constexpr, PAGE: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
     BLOCK_D: tl.constexpr, WINDOW: tl.constexpr, SOFTCAP: tl.constexpr, SINKS: tl.constexpr,
 ):  # fmt: skip
-    """Grid (spans, Hkv). partial_out [slots, Hkv, BLOCK_M, D], partial_lse [slots, Hkv, BLOCK_M], float32, base 2."""
+    """Grid (spans, Hkv). partial_out [partials, Hkv, BLOCK_M, D] and partial_lse [partials, Hkv, BLOCK_M], base 2."""
     head = tl.program_id(1)
     num_kv_heads = tl.num_programs(1)
     i = tl.arange(0, BLOCK_M)
@@ -50,11 +50,11 @@ def tree_decode_kernel(  # type: ignore[no-untyped-def]
             tile_last, stride_q, stride_qh, stride_k, stride_kh, stride_v, stride_vh, scale, window, softcap, G, D,
             PAGE, BLOCK_M, BLOCK_N, BLOCK_D, WINDOW, SOFTCAP,
         )  # fmt: skip
-        slot = tl.load(piece_slot + piece)
-        if slot < 0:
+        partial = tl.load(piece_partial + piece)
+        if partial < 0:
             store_result(out, lse, sinks, acc, top, total, i, row_lo, row_hi, head, num_kv_heads, G, D, BLOCK_D, SINKS)
         else:
-            first_partial = (slot * num_kv_heads + head) * BLOCK_M
+            first_partial = (partial * num_kv_heads + head) * BLOCK_M
             real = row_lo + i // G < row_hi
             store_partial(partial_out, partial_lse, acc, top, total, first_partial, real, D, BLOCK_M, BLOCK_D)
 
@@ -81,7 +81,7 @@ class TreeDecode:
         tile: Tile | None = None,
         least: Capacity | None = None,
     ) -> None:
-        self._groups = num_heads // num_kv_heads
+        self._group_size = num_heads // num_kv_heads
         self._num_kv_heads = num_kv_heads
         self._head_dim = head_dim
         self._dtype = dtype
@@ -89,7 +89,7 @@ class TreeDecode:
         # All heads together fill the device once.
         self._spans = spans or max(1, programs(device) // num_kv_heads)
         self._page_size = plan.page_size
-        self.tile = tile or choose_tile(widest_tree(plan) * self._groups, head_dim, dtype, self._arch)
+        self.tile = tile or choose_tile(widest_tree(plan) * self._group_size, head_dim, dtype, self._arch)
         self.work = PlannedWork(plan, self._cut, windows, device, least)
 
     def __call__(
@@ -108,7 +108,7 @@ class TreeDecode:
         work, tile, head_dim = self.work.device[window], self.tile, q.shape[2]
         out = torch.empty(q.shape, dtype=q.dtype, device=q.device)
         lse = torch.empty(q.shape[:2], dtype=torch.float32, device=q.device)
-        num_partials = work.capacity.slots * self._num_kv_heads * tile.block_m
+        num_partials = work.capacity.partials * self._num_kv_heads * tile.block_m
         partials = (
             torch.empty(num_partials, head_dim, dtype=torch.float32, device=q.device),
             torch.empty(num_partials, dtype=torch.float32, device=q.device),
@@ -118,10 +118,10 @@ class TreeDecode:
             *(q, k, v, out, lse, *partials, sink_logits),
             *work.arrays("row_position", "page", "page_tokens", "page_start", "page_lo", "page_hi"),
             *work.arrays("block_lo", "block_hi", "tile_first", "tile_last"),
-            *work.arrays("piece_block", "piece_first", "piece_mixed", "piece_last", "piece_slot", "span_piece"),
+            *work.arrays("piece_block", "piece_first", "piece_mixed", "piece_last", "piece_partial", "span_piece"),
             *(q.stride(0), q.stride(1), k.stride(0), k.stride(1), v.stride(0), v.stride(1)),
             *(scale, window or 0, softcap or 0.0),
-            G=self._groups,
+            G=self._group_size,
             D=head_dim,
             PAGE=self._page_size,
             BLOCK_M=tile.block_m,
@@ -134,8 +134,8 @@ class TreeDecode:
         )
         merge_kernel[(work.capacity.merges, tile.block_m // MERGE_M, self._num_kv_heads)](
             *(*partials, out, lse, sink_logits),
-            *work.arrays("block_lo", "block_hi", "merge_block", "merge_slot"),
-            G=self._groups,
+            *work.arrays("block_lo", "block_hi", "merge_block", "merge_partial"),
+            G=self._group_size,
             D=head_dim,
             BLOCK_M=tile.block_m,
             MERGE_M=MERGE_M,
@@ -147,13 +147,13 @@ class TreeDecode:
 
     def suits(self, plan: Plan) -> bool:
         """Whether the query tile is as wide as the plan's widest tree asks for."""
-        wanted = choose_tile(widest_tree(plan) * self._groups, self._head_dim, self._dtype, self._arch)
+        wanted = choose_tile(widest_tree(plan) * self._group_size, self._head_dim, self._dtype, self._arch)
         return wanted.block_m <= self.tile.block_m
 
     def _cut(self, plan: Plan, window: int | None) -> Work:
         return make_work(
             plan,
-            block_rows=self.tile.rows(self._groups),
+            block_rows=self.tile.rows(self._group_size),
             tile_pages=self.tile.block_n // plan.page_size,
             spans=self._spans,
             window=window,

@@ -60,10 +60,10 @@ class TreeExtend:
         windows: tuple[int | None, ...] = (None,),
         tile: Tile | None = None,
     ) -> None:
-        self._groups = num_heads // num_kv_heads
+        self._group_size = num_heads // num_kv_heads
         self._num_kv_heads = num_kv_heads
         self._page_size = plan.page_size
-        self.tile = tile or choose_tile(widest_tree(plan) * self._groups, head_dim, dtype, arch_of(device))
+        self.tile = tile or choose_tile(widest_tree(plan) * self._group_size, head_dim, dtype, arch_of(device))
         self.work = PlannedWork(plan, self._cut, windows, device)
 
     def __call__(
@@ -89,7 +89,7 @@ class TreeExtend:
             *work.arrays("piece_block", "piece_first", "piece_mixed", "piece_last"),
             *(q.stride(0), q.stride(1), k.stride(0), k.stride(1), v.stride(0), v.stride(1)),
             *(scale, window or 0, softcap or 0.0),
-            G=self._groups,
+            G=self._group_size,
             D=head_dim,
             PAGE=self._page_size,
             BLOCK_M=tile.block_m,
@@ -105,7 +105,7 @@ class TreeExtend:
     def _cut(self, plan: Plan, window: int | None) -> Work:
         return make_work(
             plan,
-            block_rows=self.tile.rows(self._groups),
+            block_rows=self.tile.rows(self._group_size),
             tile_pages=self.tile.block_n // plan.page_size,
             window=window,
         )

@@ -10,7 +10,7 @@ from treereason.kernels.providers import Attention, prepare
 MANY_ROWS = 512
 
 
-class TritonPath:
+class TritonBackend:
     """Built once a step, called once a layer; layers of one shape and window share their planned work."""
 
     def __init__(self, plan: Plan) -> None:

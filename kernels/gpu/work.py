@@ -39,9 +39,9 @@ class Work:
     block_lo, block_hi: [B] rows of the block.
     tile_first, tile_last: [T] page-table range of the tile; tiles of a block adjoin, those that need no mask first.
     piece_block: [E]. piece_first, piece_mixed, piece_last: [E] tiles [first, mixed) need no mask, [mixed, last) do.
-    piece_slot: [E] where its partial result goes, -1 when the piece is its whole block.
+    piece_partial: [E] where its partial result goes, -1 when the piece is its whole block.
     span_piece: [S + 1] pieces of a span; S is 0 where every piece has a program of its own.
-    merge_block: [M], merge_slot: [M + 1] blocks in several pieces, and the slots to fold, in order.
+    merge_block: [M], merge_partial: [M + 1] blocks in several pieces, and the partial results to fold, in order.
     """
 
     row_position: Int32
@@ -61,10 +61,10 @@ class Work:
     piece_first: Int32
     piece_mixed: Int32
     piece_last: Int32
-    piece_slot: Int32
+    piece_partial: Int32
     span_piece: Int32
     merge_block: Int32
-    merge_slot: Int32
+    merge_partial: Int32
     page_size: int
 
     @property
@@ -72,9 +72,9 @@ class Work:
         return len(self.span_piece) - 1
 
     @property
-    def num_slots(self) -> int:
+    def num_partials(self) -> int:
         """Partial results written, each of a whole query tile."""
-        return int(self.merge_slot[-1])
+        return int(self.merge_partial[-1])
 
     def advance(self, row_pages: Int32 | None = None) -> None:
         """One more token for every row, for steps of one row a branch, in the page-table entries the plan reserved.
@@ -134,7 +134,7 @@ def make_work(
     pieces_of_block = np.bincount(piece_block, minlength=num_blocks)
     split = pieces_of_block > 1
     is_split = split[piece_block]
-    piece_slot = np.where(is_split, np.cumsum(is_split) - 1, -1).astype(np.int32)
+    piece_partial = np.where(is_split, np.cumsum(is_split) - 1, -1).astype(np.int32)
     if spans is None:
         span_piece = np.zeros(1, dtype=np.int32)
         order = np.argsort(piece_first - piece_last, kind="stable")
@@ -157,10 +157,10 @@ def make_work(
         piece_first=piece_first[order],
         piece_mixed=piece_mixed[order],
         piece_last=piece_last[order],
-        piece_slot=piece_slot[order],
+        piece_partial=piece_partial[order],
         span_piece=span_piece,
         merge_block=np.flatnonzero(split).astype(np.int32),
-        merge_slot=_i32([0], np.cumsum(pieces_of_block[split])),
+        merge_partial=_i32([0], np.cumsum(pieces_of_block[split])),
         page_size=plan.page_size,
     )
 

@@ -97,7 +97,7 @@ def work_traffic(work: Work, shape: Shape, *, programs: int, cache_bytes: int = 
         kv_loaded=loaded,
         queries=int(rows.sum()) * shape.row,
         out=_out(len(work.row_position), shape),
-        partials=int(rows[work.piece_slot >= 0].sum()) * shape.partial_row,
+        partials=int(rows[work.piece_partial >= 0].sum()) * shape.partial_row,
         plan=sum(array.nbytes for array in arrays),
     )
 
@@ -123,9 +123,9 @@ def _out(rows: int, shape: Shape) -> int:
     return rows * (shape.row + shape.num_heads * 4)
 
 
-def _starts(length: Int32, slots: int) -> Int64:
-    """When each piece starts, in tiles, if pieces are handed out in order to `slots` programs."""
-    free = [0] * max(1, slots)
+def _starts(length: Int32, num_programs: int) -> Int64:
+    """When each piece starts, in tiles, if pieces are handed out in order to `num_programs` programs."""
+    free = [0] * max(1, num_programs)
     start = np.empty(len(length), dtype=np.int64)
     for piece, tiles in enumerate(length.tolist()):
         start[piece] = free[0]

@@ -1,4 +1,4 @@
-"""The repeatable path: equal to the definition, and a branch alone has the bits it has in any company."""
+"""The repeatable backend: equal to the definition, and a branch alone has the bits it has in any company."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from benchmarks.forests import Forest, random_forest, several, star
-from treereason.kernels.cpu.invariant_backend import InvariantPath
-from treereason.kernels.cpu.torch_backend import TorchPath
+from treereason.kernels.cpu.invariant_backend import InvariantBackend
+from treereason.kernels.cpu.torch_backend import TorchBackend
 from treereason.kernels.plan import Plan, kv_pool
 from treereason.kernels.reference import reference_attention
 
@@ -34,14 +34,14 @@ def test_it_equals_the_definition(seed: int, options: dict[str, Any]) -> None:
     k, v = pools(plan, 2)
     q = torch.randn(plan.num_rows, 4, 32, generator=torch.Generator().manual_seed(seed))
     for got, want in zip(
-        InvariantPath(plan)(q, k, v, scale=0.3, **options),
+        InvariantBackend(plan)(q, k, v, scale=0.3, **options),
         reference_attention(q, k, v, plan, scale=0.3, **options),
         strict=True,
     ):
         torch.testing.assert_close(got, want, atol=1e-5, rtol=1e-5)
 
 
-def first_tree_in_company(path: type[InvariantPath] | type[TorchPath], others: list[Forest]) -> torch.Tensor:
+def first_tree_in_company(backend: type[InvariantBackend] | type[TorchBackend], others: list[Forest]) -> torch.Tensor:
     """Attention of the same two branches, with other trees beside them."""
     plan = several([star(2, 100, 9), *others]).plan()
     k, v = (kv_pool(4096, 2, 32, dtype=torch.float32) for _ in range(2))
@@ -51,11 +51,11 @@ def first_tree_in_company(path: type[InvariantPath] | type[TorchPath], others: l
         pool[torch.from_numpy(own).long()] = torch.randn(118, 2, 32, generator=torch.Generator().manual_seed(seed))
     q = torch.randn(plan.num_rows, 4, 32, generator=torch.Generator().manual_seed(3))
     q[:2] = torch.randn(2, 4, 32, generator=torch.Generator().manual_seed(4))
-    out, _ = path(plan)(q, k, v, scale=0.3)
+    out, _ = backend(plan)(q, k, v, scale=0.3)
     return out[:2]
 
 
 def test_a_branch_has_the_same_bits_in_any_company() -> None:
     companies = [[star(n, m, 5)] for n in (1, 7, 30) for m in (3, 64, 300)]
-    alone = first_tree_in_company(InvariantPath, [])
-    assert all(torch.equal(first_tree_in_company(InvariantPath, others), alone) for others in companies)
+    alone = first_tree_in_company(InvariantBackend, [])
+    assert all(torch.equal(first_tree_in_company(InvariantBackend, others), alone) for others in companies)

@@ -77,12 +77,12 @@ def test_every_row_sees_what_the_rule_says_once(
     assert (work.block_hi - work.block_lo).max() <= block_rows
     assert (work.tile_last - work.tile_first).max() <= tile_pages
     for merge, block in enumerate(work.merge_block):
-        slots = np.arange(work.merge_slot[merge], work.merge_slot[merge + 1])
+        partials = np.arange(work.merge_partial[merge], work.merge_partial[merge + 1])
         own = np.flatnonzero(work.piece_block == block)
-        assert sorted(work.piece_slot[own]) == slots.tolist()
+        assert sorted(work.piece_partial[own]) == partials.tolist()
     if spans:
         assert work.num_spans == spans
-        assert work.num_slots <= 2 * spans
+        assert work.num_partials <= 2 * spans
         assert len(work.merge_block) <= spans
 
 
@@ -115,7 +115,7 @@ def test_two_small_integers_do_for_any_number_of_branches() -> None:
     work = make_work(plan, block_rows=32, tile_pages=4, spans=16)
     assert len(work.block_lo) == 16  # 32 branches each, as they hang below the third level
     assert (np.diff(work.span_piece) == 1).all()
-    assert work.num_slots == 0
+    assert work.num_partials == 0
 
 
 @settings(deadline=None, max_examples=40)
@@ -187,7 +187,7 @@ def test_a_smaller_plan_leaves_nothing_of_a_larger_one_behind() -> None:
     device_work.load(large)
     device_work.load(small)
     assert (device_work["span_piece"][len(small.span_piece) :] == small.span_piece[-1]).all()
-    assert (device_work["merge_slot"][len(small.merge_slot) :] == small.merge_slot[-1]).all()
+    assert (device_work["merge_partial"][len(small.merge_partial) :] == small.merge_partial[-1]).all()
     assert (device_work["piece_last"][len(small.piece_last) :] == 0).all()
     with pytest.raises(ValueError, match="exceeds"):
         device_work.load(make_work(star(400, 500, 3).plan(), block_rows=4, tile_pages=2, spans=8))

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from treereason.kernels.cpu import torch_backend
-from treereason.kernels.cpu.torch_backend import TorchPath
+from treereason.kernels.cpu.torch_backend import TorchBackend
 from treereason.kernels.plan import Plan, kv_pool, make_plan
 from treereason.kernels.reference import reference_attention
 
@@ -70,7 +70,7 @@ def random_plan(rng: np.random.Generator, num_nodes: int, max_tokens: int, exten
     dtype=st.sampled_from([torch.float32, torch.bfloat16, torch.float16]),
     bytes_at_once=st.sampled_from([1, 1 << 21]),
 )
-def test_torch_path_equals_reference(
+def test_torch_backend_equals_reference(
     seed: int,
     num_nodes: int,
     max_tokens: int,
@@ -97,7 +97,7 @@ def test_torch_path_equals_reference(
     with pytest.MonkeyPatch.context() as patch:
         for limit in ("GATHERED_BYTES", "SCORE_BYTES"):
             patch.setattr(torch_backend, limit, bytes_at_once)
-        got, got_lse = TorchPath(plan)(q, k, v, **options)  # type: ignore[arg-type]
+        got, got_lse = TorchBackend(plan)(q, k, v, **options)  # type: ignore[arg-type]
     assert got.dtype == dtype
     error = TOLERANCE[dtype]
     torch.testing.assert_close(got.float(), want, atol=error, rtol=error)
@@ -113,6 +113,6 @@ def test_each_feature_changes_the_result(removed: str) -> None:
         pool.normal_(generator=torch.Generator().manual_seed(1))
     q = torch.randn(plan.num_rows, 4, 32, generator=torch.Generator().manual_seed(2))
     options = {"scale": 0.3, "window": 5, "softcap": 0.5, "sinks": torch.ones(4)}
-    full, _ = TorchPath(plan)(q, k, v, **options)  # type: ignore[arg-type]
-    without, _ = TorchPath(plan)(q, k, v, **{**options, removed: None})  # type: ignore[arg-type]
+    full, _ = TorchBackend(plan)(q, k, v, **options)  # type: ignore[arg-type]
+    without, _ = TorchBackend(plan)(q, k, v, **{**options, removed: None})  # type: ignore[arg-type]
     assert (full - without).abs().max() > 1e-2

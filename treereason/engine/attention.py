@@ -12,9 +12,9 @@ from transformers import AttentionInterface
 
 from treereason.core import UserError
 from treereason.engine.forest import Forest, Node
-from treereason.kernels.cpu.invariant_backend import InvariantPath
-from treereason.kernels.cpu.torch_backend import TorchPath
-from treereason.kernels.gpu.triton_backend import TritonPath
+from treereason.kernels.cpu.invariant_backend import InvariantBackend
+from treereason.kernels.cpu.torch_backend import TorchBackend
+from treereason.kernels.gpu.triton_backend import TritonBackend
 from treereason.kernels.plan import Int32, Plan, kv_pool, make_plan
 from treereason.profile import Profile
 
@@ -25,12 +25,12 @@ Attention = Literal["tree", "triton", "sequence", "invariant"]
 invariant: bits of a row do not depend on its company."""
 
 
-Path = TorchPath | TritonPath | InvariantPath
-PATHS: dict[Attention, Callable[[Plan], Path]] = {
-    "tree": TorchPath,
-    "triton": TritonPath,
-    "sequence": TorchPath,
-    "invariant": InvariantPath,
+Backend = TorchBackend | TritonBackend | InvariantBackend
+BACKENDS: dict[Attention, Callable[[Plan], Backend]] = {
+    "tree": TorchBackend,
+    "triton": TritonBackend,
+    "sequence": TorchBackend,
+    "invariant": InvariantBackend,
 }
 
 
@@ -88,7 +88,7 @@ class TreeStep:
     """
 
     plan: Plan
-    path: Path
+    backend: Backend
     profile: Profile
     cache: KVCache
     token_ids: torch.Tensor
@@ -103,7 +103,7 @@ class TreeStep:
         with self.profile.measure("attention"):
             query, key, value = (x[: len(self.slots)] for x in (query, key, value))
             keys, values = self.cache.store(layer, self.slots, key, value)
-            out, _lse = self.path(query.contiguous(), keys, values, **options)
+            out, _lse = self.backend(query.contiguous(), keys, values, **options)
             return torch.nn.functional.pad(out, (0, 0, 0, 0, 0, self.num_padding)) if self.num_padding else out
 
 
@@ -114,15 +114,15 @@ class StaticTree:
     """
 
     def __init__(self, cache: KVCache, plan: Plan, num_rows: int) -> None:
-        from treereason.kernels.gpu.static_backend import StaticPath
+        from treereason.kernels.gpu.static_backend import StaticBackend
 
-        self.path = StaticPath(plan, num_rows)
+        self.backend = StaticBackend(plan, num_rows)
         self._cache = cache
 
     def attend(
         self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, **options: Any
     ) -> torch.Tensor:
-        return self.path(query.contiguous(), key, value, *self._cache.pools(layer), **options)
+        return self.backend(query.contiguous(), key, value, *self._cache.pools(layer), **options)
 
 
 def plan_step(
@@ -146,7 +146,7 @@ def plan_step(
     num_padding = max(0, num_rows - plan.num_rows)
     return TreeStep(
         plan=plan,
-        path=PATHS[attention](each_alone(plan, new) if attention == "sequence" else plan),
+        backend=BACKENDS[attention](each_alone(plan, new) if attention == "sequence" else plan),
         profile=profile or Profile(),
         cache=cache,
         token_ids=torch.tensor(token_ids + [0] * num_padding, device=device),
