@@ -27,6 +27,7 @@ import torch
 from benchmarks.forests import Forest, levels, recorded_candidates, recorded_steps, several, speculative, star
 from benchmarks.others import OTHERS, row_slots
 from benchmarks.planning import microseconds
+from treereason.kernels.options import AttentionOptions
 from treereason.kernels.plan import Plan, kv_pool
 from treereason.kernels.providers import TRITON, prepare
 from treereason.kernels.tools.traffic import Shape, Traffic, floor_seconds, groups_traffic, work_traffic
@@ -152,11 +153,12 @@ def measure(
 ) -> dict[str, Any]:
     q, k, v = data
     scale = shape.head_dim**-0.5
+    options = AttentionOptions(scale)
     begin = time.perf_counter()
     planned: Any = OTHERS[name](plan, q, k, v, scale) if name in OTHERS else prepare(name, plan, q, k)
 
     def run() -> torch.Tensor:
-        out: torch.Tensor = planned() if name in OTHERS else planned(q, k, v, scale=scale)[0]
+        out: torch.Tensor = planned() if name in OTHERS else planned(q, k, v, options)[0]
         return out
 
     prepared = (time.perf_counter() - begin) * 1e6

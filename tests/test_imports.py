@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+PLANNED = {"treereason.kernels.plan", "treereason.kernels.options"}
 BASE = {"treereason", "treereason.core", "treereason.events", "treereason.jsonable", "treereason.profile"}
 
 # Part of the program -> packages outside the standard library, and other parts, that it may import.
@@ -20,7 +21,12 @@ ALLOWED: dict[str, set[str]] = {
     "treereason.events": set(),
     "treereason.jsonable": set(),
     "treereason.profile": set(),
-    "treereason.kernels": {"torch", "triton", "numpy"},
+    "treereason.kernels": {"torch", "numpy"},
+    "treereason.kernels.cpu": {*PLANNED, "torch", "numpy"},
+    "treereason.kernels.gpu": {*PLANNED, "torch", "triton", "numpy"},
+    "treereason.kernels.baselines": {*PLANNED, "treereason.kernels.gpu", "torch", "triton", "numpy"},
+    "treereason.kernels.tools": {"treereason.kernels", "torch", "triton", "numpy"},
+    "treereason.kernels.providers": {"treereason.kernels", "torch"},
     "treereason.search": {"treereason.core", "treereason.events", "pydantic"},
     "treereason.tasks": {"treereason.core", "pydantic"},
     "treereason.record": BASE,
@@ -121,6 +127,10 @@ def test_every_module_has_a_rule_of_its_own_part() -> None:
     [
         ("treereason.kernels.plan", "import transformers"),
         ("treereason.kernels.plan", "from treereason.core import Task"),
+        ("treereason.kernels.plan", "from treereason.kernels.cpu.regions import Regions"),
+        ("treereason.kernels.cpu.regions", "from treereason.kernels.gpu.work import Work"),
+        ("treereason.kernels.cpu.torch_backend", "import triton"),
+        ("treereason.kernels.gpu.work", "from treereason.kernels.baselines import sequence"),
         ("treereason.core", "from treereason import events"),
         ("treereason.core", "import pydantic"),
         ("treereason.search.best_of_n", "import torch"),

@@ -26,6 +26,7 @@ from treereason.kernels.gpu.tile import (
     store_result,
 )
 from treereason.kernels.gpu.work import page_table, widest_tree
+from treereason.kernels.options import AttentionOptions
 from treereason.kernels.plan import Plan
 
 
@@ -115,17 +116,9 @@ class Deft(ABC):
         """The variant: how a plan is cut into groups."""
 
     def __call__(
-        self,
-        q: torch.Tensor,
-        k: torch.Tensor,
-        v: torch.Tensor,
-        *,
-        scale: float,
-        window: int | None = None,
-        softcap: float | None = None,
-        sinks: torch.Tensor | None = None,
+        self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, options: AttentionOptions
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Shapes and meaning as in `reference_attention`; k and v may have any slot and head strides."""
+        """Shapes and meaning as in `PlannedAttention`; k and v may have any slot and head strides."""
         check_layout(q, k, v)
         tile, head_dim = self.tile, q.shape[2]
         out = torch.empty(q.shape, dtype=q.dtype, device=q.device)
@@ -136,26 +129,26 @@ class Deft(ABC):
             *(q, k, v, self._partial_out, self._partial_lse),
             *(self._arrays[name] for name in (*table, *groups)),
             *(q.stride(0), q.stride(1), k.stride(0), k.stride(1), v.stride(0), v.stride(1)),
-            *(scale, window or 0, softcap or 0.0),
+            *(options.scale, options.window or 0, options.softcap or 0.0),
             G=self._group_size,
             D=head_dim,
             PAGE=self._page_size,
             BLOCK_M=tile.block_m,
             BLOCK_N=tile.block_n,
             BLOCK_D=block_d(head_dim),
-            WINDOW=window is not None,
-            SOFTCAP=softcap is not None,
+            WINDOW=options.window is not None,
+            SOFTCAP=options.softcap is not None,
             **tile.options(),
         )
         reduce_kernel[(q.shape[0], self._num_kv_heads)](
-            *(self._partial_out, self._partial_lse, out, lse, lse if sinks is None else sinks.float()),
+            *(self._partial_out, self._partial_lse, out, lse, lse if options.sinks is None else options.sinks.float()),
             *(self._arrays[name] for name in ("pair_start", "pair_group", "pair_rank")),
             G=self._group_size,
             D=head_dim,
             BLOCK_M=tile.block_m,
             REDUCE_M=16,
             BLOCK_D=block_d(head_dim),
-            SINKS=sinks is not None,
+            SINKS=options.sinks is not None,
             num_warps=4,
         )
         return out, lse

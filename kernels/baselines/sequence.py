@@ -24,6 +24,7 @@ from treereason.kernels.gpu.tile import (
     store_result,
 )
 from treereason.kernels.gpu.work import Work, make_work
+from treereason.kernels.options import AttentionOptions
 from treereason.kernels.plan import Plan
 
 
@@ -88,39 +89,31 @@ class Sequence:
         self._partial_lse = torch.empty(rows, dtype=torch.float32, device=device)
 
     def __call__(
-        self,
-        q: torch.Tensor,
-        k: torch.Tensor,
-        v: torch.Tensor,
-        *,
-        scale: float,
-        window: int | None = None,
-        softcap: float | None = None,
-        sinks: torch.Tensor | None = None,
+        self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, options: AttentionOptions
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Shapes and meaning as in `reference_attention`; k and v may have any slot and head strides."""
+        """Shapes and meaning as in `PlannedAttention`; k and v may have any slot and head strides."""
         check_layout(q, k, v)
-        work, tile, head_dim = self.work.device[window], self.tile, q.shape[2]
+        work, tile, head_dim = self.work.device[options.window], self.tile, q.shape[2]
         out = torch.empty(q.shape, dtype=q.dtype, device=q.device)
         lse = torch.empty(q.shape[:2], dtype=torch.float32, device=q.device)
         partials = (self._partial_out, self._partial_lse)
-        sink_logits = lse if sinks is None else sinks.float()
+        sink_logits = lse if options.sinks is None else options.sinks.float()
         sequence_kernel[(work.capacity.pieces, self._num_kv_heads)](
             *(q, k, v, out, lse, *partials, sink_logits),
             *work.arrays("row_position", "page", "page_tokens", "page_start", "page_lo", "page_hi"),
             *work.arrays("block_lo", "tile_first", "tile_last"),
             *work.arrays("piece_block", "piece_first", "piece_mixed", "piece_last", "piece_partial"),
             *(q.stride(0), q.stride(1), k.stride(0), k.stride(1), v.stride(0), v.stride(1)),
-            *(scale, window or 0, softcap or 0.0),
+            *(options.scale, options.window or 0, options.softcap or 0.0),
             G=self._group_size,
             D=head_dim,
             PAGE=self._page_size,
             BLOCK_M=tile.block_m,
             BLOCK_N=tile.block_n,
             BLOCK_D=block_d(head_dim),
-            WINDOW=window is not None,
-            SOFTCAP=softcap is not None,
-            SINKS=sinks is not None,
+            WINDOW=options.window is not None,
+            SOFTCAP=options.softcap is not None,
+            SINKS=options.sinks is not None,
             **tile.options(),
         )
         merge_kernel[(work.capacity.merges, tile.block_m // MERGE_M, self._num_kv_heads)](
@@ -131,7 +124,7 @@ class Sequence:
             BLOCK_M=tile.block_m,
             MERGE_M=MERGE_M,
             BLOCK_D=block_d(head_dim),
-            SINKS=sinks is not None,
+            SINKS=options.sinks is not None,
             num_warps=4,
         )
         return out, lse

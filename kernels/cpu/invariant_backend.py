@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from treereason.kernels.options import AttentionOptions
 from treereason.kernels.plan import Plan
 
 SPLIT = 64
@@ -34,21 +35,13 @@ class InvariantBackend:
         self._age = torch.from_numpy(np.where(seen, age, -1))
 
     def __call__(
-        self,
-        q: torch.Tensor,
-        k: torch.Tensor,
-        v: torch.Tensor,
-        *,
-        scale: float,
-        window: int | None = None,
-        softcap: float | None = None,
-        sinks: torch.Tensor | None = None,
+        self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, options: AttentionOptions
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Shapes and meaning as in `reference_attention`."""
+        """Shapes and meaning as in `PlannedAttention`."""
         num_rows, num_heads, head_dim = q.shape
         num_kv_heads = k.shape[1]
         group_size = num_heads // num_kv_heads
-        queries = (q * scale).view(num_rows * num_kv_heads, group_size, head_dim)
+        queries = (q * options.scale).view(num_rows * num_kv_heads, group_size, head_dim)
         out = torch.zeros(num_rows * num_kv_heads, group_size, head_dim)
         largest = torch.full((num_rows * num_kv_heads, group_size), torch.finfo(torch.float32).min)
         total = torch.zeros(num_rows * num_kv_heads, group_size)
@@ -58,9 +51,9 @@ class InvariantBackend:
                 pool[slots].transpose(1, 2).reshape(num_rows * num_kv_heads, SPLIT, head_dim) for pool in (k, v)
             )
             scores = torch.bmm(queries, keys.transpose(1, 2)).float()  # [N * Hkv, G, SPLIT]
-            if softcap is not None:
-                scores = softcap * torch.tanh(scores / softcap)
-            hidden = age < 0 if window is None else (age < 0) | (age >= window)
+            if options.softcap is not None:
+                scores = options.softcap * torch.tanh(scores / options.softcap)
+            hidden = age < 0 if options.window is None else (age < 0) | (age >= options.window)
             scores.masked_fill_(hidden.repeat_interleave(num_kv_heads, dim=0)[:, None], float("-inf"))
             top = torch.maximum(largest, scores.amax(dim=-1))
             weights = torch.exp(scores - top[..., None])
@@ -70,8 +63,8 @@ class InvariantBackend:
             largest = top
         lse = (largest + total.log()).view(num_rows, num_heads)
         out = (out / total[..., None]).view(num_rows, num_heads, head_dim)
-        if sinks is not None:
-            with_sink = torch.logaddexp(lse, sinks.float())
+        if options.sinks is not None:
+            with_sink = torch.logaddexp(lse, options.sinks.float())
             out = out * torch.exp(lse - with_sink)[..., None]
             lse = with_sink
         return out.to(q.dtype), lse

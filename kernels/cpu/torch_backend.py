@@ -8,12 +8,14 @@ in place by torch's blocked attention, so the number of torch calls does not gro
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
 import torch
 
 from treereason.kernels.cpu.regions import LARGE_PRODUCT, Int, Regions, cut_regions
+from treereason.kernels.options import AttentionOptions
 from treereason.kernels.plan import Int32, Plan
 
 ALONE_TOKENS = 512
@@ -157,36 +159,29 @@ class TorchBackend:
         return _CutPlan(self._plan, cut_regions(self._plan, masks=True))
 
     def __call__(
-        self,
-        q: torch.Tensor,
-        k: torch.Tensor,
-        v: torch.Tensor,
-        *,
-        scale: float,
-        window: int | None = None,
-        softcap: float | None = None,
-        sinks: torch.Tensor | None = None,
+        self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, options: AttentionOptions
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Shapes and meaning as in `reference_attention`."""
+        """Shapes and meaning as in `PlannedAttention`."""
         num_rows, num_heads, head_dim = q.shape
         num_kv_heads = k.shape[1]
-        if window is not None and window > self._max_age:
-            window = None
-        read = self._whole if window is None and softcap is None else self._masked
+        if options.window is not None and options.window > self._max_age:
+            options = replace(options, window=None)
+        read = self._whole if options.window is None and options.softcap is None else self._masked
         outs: list[torch.Tensor] = []
         lses: list[torch.Tensor] = []
         q_heads = q.view(num_rows, num_kv_heads, num_heads // num_kv_heads, head_dim)
         for batch in read.batches:
             blocked = read is self._whole and isinstance(batch.slots, slice) and batch.hidden is None
             if batch.causal or (blocked and _blocked_wins(batch, q)):
-                out, lse = _blocked(batch, q_heads, k, v, scale)
+                out, lse = _blocked(batch, q_heads, k, v, options.scale)
             else:
-                out, lse = _partial(batch, q_heads, k, v, scale, window, softcap)
+                out, lse = _partial(batch, q_heads, k, v, options)
             outs.append(out)
             lses.append(lse)
-        if read.stacked and len(outs) == 1 and sinks is None:
+        if read.stacked and len(outs) == 1 and options.sinks is None:
             return outs[0].reshape(q.shape).to(q.dtype), lses[0].reshape(num_rows, num_heads)
-        out, lse = read.merge(outs, lses, None if sinks is None else sinks.float().view(num_kv_heads, -1))
+        sinks = None if options.sinks is None else options.sinks.float().view(num_kv_heads, -1)
+        out, lse = read.merge(outs, lses, sinks)
         return out.view(q.shape).to(q.dtype), lse.view(num_rows, num_heads)
 
 
@@ -248,9 +243,7 @@ def _partial(
     q: torch.Tensor,
     k: torch.Tensor,
     v: torch.Tensor,
-    scale: float,
-    window: int | None,
-    softcap: float | None,
+    options: AttentionOptions,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Attention of a batch's rows over its regions alone. q: [N, Hkv, G, D].
 
@@ -258,6 +251,7 @@ def _partial(
     """
     num_regions, num_rows, num_tokens = batch.shape
     num_kv_heads, group_size, head_dim = q.shape[1:]
+    window, softcap = options.window, options.softcap
     hidden = batch.hidden
     if window is not None and batch.max_age >= window:
         hidden = (batch.age < 0) | (batch.age >= window)
@@ -274,7 +268,7 @@ def _partial(
             block = queries[regions, heads, rows]
             # The query heads of one KV head lie in one tile, so KV is read once for all of them.
             tile = block.reshape(len(keys), -1, head_dim)  # [M' * Hkv', R' * G, D]
-            scores = torch.baddbmm(unread, tile, keys, beta=0, alpha=scale).float()
+            scores = torch.baddbmm(unread, tile, keys, beta=0, alpha=options.scale).float()
             if softcap is not None:
                 scores = softcap * torch.tanh(scores / softcap)
             if hidden is not None:

@@ -12,6 +12,7 @@ from treereason.kernels.gpu.device_work import Capacity
 from treereason.kernels.gpu.store_kv import store_kv
 from treereason.kernels.gpu.tree_decode import TreeDecode
 from treereason.kernels.gpu.work import NoPageLeft
+from treereason.kernels.options import AttentionOptions
 from treereason.kernels.plan import Plan
 
 LEAST_ENTRIES = 64
@@ -65,17 +66,13 @@ class StaticBackend:
         v: torch.Tensor,
         k_pool: torch.Tensor,
         v_pool: torch.Tensor,
-        *,
-        scale: float,
-        window: int | None = None,
-        softcap: float | None = None,
-        sinks: torch.Tensor | None = None,
+        options: AttentionOptions,
     ) -> torch.Tensor:
         """q [num_rows, Hq, D] and its own k, v [num_rows, Hkv, D], which go into the pools first -> out as q.
 
         Rows of padding store nothing, and their part of out is undefined.
         """
-        key = (q.shape[1], k.shape[1], q.shape[2], q.dtype, window)
+        key = (q.shape[1], k.shape[1], q.shape[2], q.dtype, options.window)
         if key not in self._planned:
             self._planned[key] = TreeDecode(
                 self._plan,
@@ -84,10 +81,10 @@ class StaticBackend:
                 head_dim=q.shape[2],
                 dtype=q.dtype,
                 device=q.device,
-                windows=(window,),
+                windows=(options.window,),
                 least=self._least,
             )
         planned = self._planned[key]
-        store_kv(k, v, k_pool, v_pool, planned.work.device[window]["row_slot"])
-        out, _lse = planned(q, k_pool, v_pool, scale=scale, window=window, softcap=softcap, sinks=sinks)
+        store_kv(k, v, k_pool, v_pool, planned.work.device[options.window]["row_slot"])
+        out, _lse = planned(q, k_pool, v_pool, options)
         return out

@@ -13,6 +13,7 @@ import triton.language as tl
 from treereason.kernels.gpu.device_work import PlannedWork
 from treereason.kernels.gpu.tile import Tile, arch_of, attend_tiles, block_d, check_layout, choose_tile, store_result
 from treereason.kernels.gpu.work import Work, make_work, widest_tree
+from treereason.kernels.options import AttentionOptions
 from treereason.kernels.plan import Plan
 
 
@@ -67,37 +68,29 @@ class TreeExtend:
         self.work = PlannedWork(plan, self._cut, windows, device)
 
     def __call__(
-        self,
-        q: torch.Tensor,
-        k: torch.Tensor,
-        v: torch.Tensor,
-        *,
-        scale: float,
-        window: int | None = None,
-        softcap: float | None = None,
-        sinks: torch.Tensor | None = None,
+        self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, options: AttentionOptions
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Shapes and meaning as in `reference_attention`; k and v may have any slot and head strides."""
+        """Shapes and meaning as in `PlannedAttention`; k and v may have any slot and head strides."""
         check_layout(q, k, v)
-        work, tile, head_dim = self.work.device[window], self.tile, q.shape[2]
+        work, tile, head_dim = self.work.device[options.window], self.tile, q.shape[2]
         out = torch.empty(q.shape, dtype=q.dtype, device=q.device)
         lse = torch.empty(q.shape[:2], dtype=torch.float32, device=q.device)
         tree_extend_kernel[(self._num_kv_heads, work.capacity.pieces)](
-            *(q, k, v, out, lse, lse if sinks is None else sinks.float()),
+            *(q, k, v, out, lse, lse if options.sinks is None else options.sinks.float()),
             *work.arrays("row_position", "page", "page_tokens", "page_start", "page_lo", "page_hi"),
             *work.arrays("block_lo", "block_hi", "tile_first", "tile_last"),
             *work.arrays("piece_block", "piece_first", "piece_mixed", "piece_last"),
             *(q.stride(0), q.stride(1), k.stride(0), k.stride(1), v.stride(0), v.stride(1)),
-            *(scale, window or 0, softcap or 0.0),
+            *(options.scale, options.window or 0, options.softcap or 0.0),
             G=self._group_size,
             D=head_dim,
             PAGE=self._page_size,
             BLOCK_M=tile.block_m,
             BLOCK_N=tile.block_n,
             BLOCK_D=block_d(head_dim),
-            WINDOW=window is not None,
-            SOFTCAP=softcap is not None,
-            SINKS=sinks is not None,
+            WINDOW=options.window is not None,
+            SOFTCAP=options.softcap is not None,
+            SINKS=options.sinks is not None,
             **tile.options(),
         )
         return out, lse

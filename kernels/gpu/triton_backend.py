@@ -4,34 +4,41 @@ from __future__ import annotations
 
 import torch
 
+from treereason.kernels.options import AttentionOptions, PlannedAttention
 from treereason.kernels.plan import Plan
-from treereason.kernels.providers import Attention, prepare
 
 MANY_ROWS = 512
 
 
 class TritonBackend:
-    """Built once a step, called once a layer; layers of one shape and window share their planned work."""
+    """Built once per step, called once per layer; layers of one shape and window share their planned work."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        # Few rows leave processors idle unless long prompts are split among them; many rows need no split.
-        self._provider = "tree_extend" if plan.num_rows >= MANY_ROWS else "tree_decode"
-        self._planned: dict[tuple[int, int, int, torch.dtype, int | None], Attention] = {}
+        self._planned: dict[tuple[int, int, int, torch.dtype, int | None], PlannedAttention] = {}
 
     def __call__(
-        self,
-        q: torch.Tensor,
-        k: torch.Tensor,
-        v: torch.Tensor,
-        *,
-        scale: float,
-        window: int | None = None,
-        softcap: float | None = None,
-        sinks: torch.Tensor | None = None,
+        self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, options: AttentionOptions
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Shapes and meaning as in `reference_attention`."""
-        key = (q.shape[1], k.shape[1], q.shape[2], q.dtype, window)
+        """Shapes and meaning as in `PlannedAttention`."""
+        key = (q.shape[1], k.shape[1], q.shape[2], q.dtype, options.window)
         if key not in self._planned:
-            self._planned[key] = prepare(self._provider, self._plan, q, k, windows=(window,))
-        return self._planned[key](q, k, v, scale=scale, window=window, softcap=softcap, sinks=sinks)
+            self._planned[key] = self._prepare(q, k, options.window)
+        return self._planned[key](q, k, v, options)
+
+    def _prepare(self, q: torch.Tensor, k: torch.Tensor, window: int | None) -> PlannedAttention:
+        # Imported here: an engine without Triton imports this module too.
+        from treereason.kernels.gpu.tree_decode import TreeDecode
+        from treereason.kernels.gpu.tree_extend import TreeExtend
+
+        # Few rows leave processors idle unless long prompts are split among them; many rows need no split.
+        kernel = TreeExtend if self._plan.num_rows >= MANY_ROWS else TreeDecode
+        return kernel(
+            self._plan,
+            num_heads=q.shape[1],
+            num_kv_heads=k.shape[1],
+            head_dim=q.shape[2],
+            dtype=q.dtype,
+            device=q.device,
+            windows=(window,),
+        )

@@ -11,6 +11,7 @@ import torch
 from benchmarks.forests import Forest, random_forest, several, star
 from treereason.kernels.cpu.invariant_backend import InvariantBackend
 from treereason.kernels.cpu.torch_backend import TorchBackend
+from treereason.kernels.options import AttentionOptions
 from treereason.kernels.plan import Plan, kv_pool
 from treereason.kernels.reference import reference_attention
 
@@ -33,9 +34,10 @@ def test_it_equals_the_definition(seed: int, options: dict[str, Any]) -> None:
     plan = random_forest(np.random.default_rng(seed), 25, 90, extend=seed % 2 == 1).plan()
     k, v = pools(plan, 2)
     q = torch.randn(plan.num_rows, 4, 32, generator=torch.Generator().manual_seed(seed))
+    asked = AttentionOptions(scale=0.3, **options)
     for got, want in zip(
-        InvariantBackend(plan)(q, k, v, scale=0.3, **options),
-        reference_attention(q, k, v, plan, scale=0.3, **options),
+        InvariantBackend(plan)(q, k, v, asked),
+        reference_attention(plan, q, k, v, asked),
         strict=True,
     ):
         torch.testing.assert_close(got, want, atol=1e-5, rtol=1e-5)
@@ -51,7 +53,7 @@ def first_tree_in_company(backend: type[InvariantBackend] | type[TorchBackend], 
         pool[torch.from_numpy(own).long()] = torch.randn(118, 2, 32, generator=torch.Generator().manual_seed(seed))
     q = torch.randn(plan.num_rows, 4, 32, generator=torch.Generator().manual_seed(3))
     q[:2] = torch.randn(2, 4, 32, generator=torch.Generator().manual_seed(4))
-    out, _ = backend(plan)(q, k, v, scale=0.3)
+    out, _ = backend(plan)(q, k, v, AttentionOptions(scale=0.3))
     return out[:2]
 
 

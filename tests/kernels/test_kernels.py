@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from benchmarks.forests import Forest, random_forest, several, speculative, star
 from treereason.kernels.gpu.store_kv import store_kv
 from treereason.kernels.gpu.tile import Tile
 from treereason.kernels.gpu.tree_decode import TreeDecode
+from treereason.kernels.options import AttentionOptions
 from treereason.kernels.plan import Plan, kv_pool
 from treereason.kernels.providers import TRITON, attention, prepare
 from treereason.kernels.reference import reference_attention
@@ -49,6 +51,7 @@ else:
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 2e-2, torch.float16: 5e-3}
 # DeFT's variants share one kernel and differ in their groups.
 KERNELS = tuple(name for name in TRITON if name not in {"deft_node", "deft_node_chunk"})
+PLAIN = AttentionOptions(scale=0.3)
 Tensors = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 
@@ -81,9 +84,9 @@ def tensors(plan: Plan, heads: tuple[int, int], head_dim: int, dtype: torch.dtyp
 
 
 def check(name: str, plan: Plan, data: Tensors, **options: Any) -> None:
-    options = {"scale": 0.3, **options}
-    want, want_lse = reference_attention(*data, plan, **options)
-    got, got_lse = attention(*data, plan, provider=name, **options)
+    asked = AttentionOptions(**{"scale": 0.3, **options})
+    want, want_lse = reference_attention(plan, *data, asked)
+    got, got_lse = attention(plan, *data, asked, provider=name)
     close(got, want, data[0].dtype)
     torch.testing.assert_close(got_lse, want_lse, atol=2e-5, rtol=2e-5)
 
@@ -150,9 +153,10 @@ def test_softcap_and_sinks(name: str) -> None:
 def test_each_feature_changes_the_result(name: str, removed: str) -> None:
     plan = star(3, 50, 9).plan()
     data = tensors(plan, (4, 2), 32, torch.float32)
-    options: dict[str, Any] = {"scale": 0.3, "window": 5, "softcap": 0.5, "sinks": torch.ones(4, device=DEVICE)}
-    full, _ = attention(*data, plan, provider=name, **options)
-    without, _ = attention(*data, plan, provider=name, **{**options, removed: None})
+    options = AttentionOptions(0.3, window=5, softcap=0.5, sinks=torch.ones(4, device=DEVICE))
+    off: dict[str, Any] = {removed: None}
+    full, _ = attention(plan, *data, options, provider=name)
+    without, _ = attention(plan, *data, replace(options, **off), provider=name)
     assert (full - without).abs().max() > 1e-2
 
 
@@ -174,7 +178,7 @@ def test_spans_and_tiles_leave_the_result(spans: int, tile: Tile) -> None:
     planned = TreeDecode(
         plan, num_heads=4, num_kv_heads=2, head_dim=32, dtype=torch.float32, device=DEVICE, spans=spans, tile=tile
     )
-    close(planned(*data, scale=0.3)[0], reference_attention(*data, plan, scale=0.3)[0], torch.float32)
+    close(planned(*data, PLAIN)[0], reference_attention(plan, *data, PLAIN)[0], torch.float32)
 
 
 @pytest.mark.parametrize("name", ["tree_decode", "tree_extend"])
@@ -189,7 +193,7 @@ def test_two_hundred_branches_and_a_long_root(name: str) -> None:
 def test_two_runs_give_the_same_bits(name: str) -> None:
     plan = random_forest(np.random.default_rng(5), 12, 60).plan(rng=np.random.default_rng(5))
     data = tensors(plan, (4, 2), 64, torch.bfloat16)
-    first, second = (attention(*data, plan, scale=0.3, provider=name) for _ in range(2))
+    first, second = (attention(plan, *data, PLAIN, provider=name) for _ in range(2))
     assert torch.equal(first[0], second[0])
     assert torch.equal(first[1], second[1])
 
@@ -203,7 +207,7 @@ def test_pools_of_any_strides(name: str) -> None:
     assert heads_inside.stride() != k.stride() != both.stride()
     check(name, plan, (q, heads_inside, both))
     with pytest.raises(ValueError, match="contiguous"):
-        attention(q, k.transpose(0, 2).contiguous().transpose(0, 2), v, plan, scale=0.3, provider=name)
+        attention(plan, q, k.transpose(0, 2).contiguous().transpose(0, 2), v, PLAIN, provider=name)
 
 
 def test_advance_equals_a_new_plan() -> None:
@@ -217,10 +221,10 @@ def test_advance_equals_a_new_plan() -> None:
     planned = TreeDecode(plans[0], **shape)  # type: ignore[arg-type]
     for _ in range(5):
         planned.work.advance()
-    want, _ = reference_attention(*data, plans[1], scale=0.3)
-    close(planned(*data, scale=0.3)[0], want, torch.float32)
+    want, _ = reference_attention(plans[1], *data, PLAIN)
+    close(planned(*data, PLAIN)[0], want, torch.float32)
     planned.work.load(plans[1])
-    close(planned(*data, scale=0.3)[0], want, torch.float32)
+    close(planned(*data, PLAIN)[0], want, torch.float32)
     for _ in range(3):  # 13 tokens to the end of their only page
         planned.work.advance()
     with pytest.raises(RuntimeError, match="plan again"):
@@ -265,15 +269,15 @@ def test_a_captured_graph_follows_advance() -> None:
     plan = star(20, 500, 17).plan(room=3)
     planned = TreeDecode(plan, **shape)  # type: ignore[arg-type]
     q, k, v = (t.nan_to_num(0.5) for t in tensors(plan, (8, 2), 64, torch.bfloat16))
-    planned(q, k, v, scale=0.1)
+    planned(q, k, v, PLAIN)
     torch.cuda.synchronize()
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
-        out, _ = planned(q, k, v, scale=0.1)
+        out, _ = planned(q, k, v, PLAIN)
     for grown in range(1, 4):
         planned.work.advance()
         graph.replay()
-        want, _ = reference_attention(q, k, v, star(20, 500, 17 + grown).plan(room=3 - grown), scale=0.1)
+        want, _ = reference_attention(star(20, 500, 17 + grown).plan(room=3 - grown), q, k, v, PLAIN)
         close(out, want, torch.bfloat16)
 
 

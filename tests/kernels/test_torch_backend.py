@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +13,7 @@ from hypothesis import strategies as st
 
 from treereason.kernels.cpu import torch_backend
 from treereason.kernels.cpu.torch_backend import TorchBackend
+from treereason.kernels.options import AttentionOptions
 from treereason.kernels.plan import Plan, kv_pool, make_plan
 from treereason.kernels.reference import reference_attention
 
@@ -92,12 +96,12 @@ def test_torch_backend_equals_reference(
         pool[used] = torch.randn(len(used), heads[1], 32, generator=generator).to(dtype)
     q = torch.randn(plan.num_rows, heads[0], 32, generator=generator).to(dtype)
     sink_logits = torch.randn(heads[0], generator=generator) if sinks else None
-    options = {"scale": 0.3, "window": window, "softcap": softcap, "sinks": sink_logits}
-    want, want_lse = reference_attention(q.float(), k.float(), v.float(), plan, **options)  # type: ignore[arg-type]
+    options = AttentionOptions(0.3, window, softcap, sink_logits)
+    want, want_lse = reference_attention(plan, q.float(), k.float(), v.float(), options)
     with pytest.MonkeyPatch.context() as patch:
         for limit in ("GATHERED_BYTES", "SCORE_BYTES"):
             patch.setattr(torch_backend, limit, bytes_at_once)
-        got, got_lse = TorchBackend(plan)(q, k, v, **options)  # type: ignore[arg-type]
+        got, got_lse = TorchBackend(plan)(q, k, v, options)
     assert got.dtype == dtype
     error = TOLERANCE[dtype]
     torch.testing.assert_close(got.float(), want, atol=error, rtol=error)
@@ -112,7 +116,8 @@ def test_each_feature_changes_the_result(removed: str) -> None:
     for pool in (k, v):
         pool.normal_(generator=torch.Generator().manual_seed(1))
     q = torch.randn(plan.num_rows, 4, 32, generator=torch.Generator().manual_seed(2))
-    options = {"scale": 0.3, "window": 5, "softcap": 0.5, "sinks": torch.ones(4)}
-    full, _ = TorchBackend(plan)(q, k, v, **options)  # type: ignore[arg-type]
-    without, _ = TorchBackend(plan)(q, k, v, **{**options, removed: None})  # type: ignore[arg-type]
+    options = AttentionOptions(0.3, window=5, softcap=0.5, sinks=torch.ones(4))
+    off: dict[str, Any] = {removed: None}
+    full, _ = TorchBackend(plan)(q, k, v, options)
+    without, _ = TorchBackend(plan)(q, k, v, replace(options, **off))
     assert (full - without).abs().max() > 1e-2

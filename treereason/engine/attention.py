@@ -15,6 +15,7 @@ from treereason.engine.forest import Forest, Node
 from treereason.kernels.cpu.invariant_backend import InvariantBackend
 from treereason.kernels.cpu.torch_backend import TorchBackend
 from treereason.kernels.gpu.triton_backend import TritonBackend
+from treereason.kernels.options import AttentionOptions
 from treereason.kernels.plan import Int32, Plan, kv_pool, make_plan
 from treereason.profile import Profile
 
@@ -72,7 +73,7 @@ class Tree(Protocol):
     """What a model's forward carries to its attention layers."""
 
     def attend(
-        self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, **options: Any
+        self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, options: AttentionOptions
     ) -> torch.Tensor:
         """Store key and value [N, Hkv, D], and attend: query [N, Hq, D] -> [N, Hq, D]."""
         ...
@@ -98,12 +99,12 @@ class TreeStep:
     num_padding: int = 0
 
     def attend(
-        self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, **options: Any
+        self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, options: AttentionOptions
     ) -> torch.Tensor:
         with self.profile.measure("attention"):
             query, key, value = (x[: len(self.slots)] for x in (query, key, value))
             keys, values = self.cache.store(layer, self.slots, key, value)
-            out, _lse = self.backend(query.contiguous(), keys, values, **options)
+            out, _lse = self.backend(query.contiguous(), keys, values, options)
             return torch.nn.functional.pad(out, (0, 0, 0, 0, 0, self.num_padding)) if self.num_padding else out
 
 
@@ -120,9 +121,9 @@ class StaticTree:
         self._cache = cache
 
     def attend(
-        self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, **options: Any
+        self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, options: AttentionOptions
     ) -> torch.Tensor:
-        return self.backend(query.contiguous(), key, value, *self._cache.pools(layer), **options)
+        return self.backend(query.contiguous(), key, value, *self._cache.pools(layer), options)
 
 
 def plan_step(
@@ -241,8 +242,9 @@ def tree_attention(
     assert attention_mask is None
     layer = module.layer_idx
     assert isinstance(layer, int)
-    rows = [x[0].transpose(0, 1) for x in (query, key, value)]  # [N, H, D]
-    out = tree.attend(layer, *rows, scale=scaling, window=sliding_window, softcap=softcap, sinks=s_aux)
+    q, k, v = (x[0].transpose(0, 1) for x in (query, key, value))  # [N, H, D]
+    options = AttentionOptions(scale=scaling, window=sliding_window, softcap=softcap, sinks=s_aux)
+    out = tree.attend(layer, q, k, v, options)
     return out[None], None
 
 
