@@ -15,8 +15,9 @@ from benchmarks.forests import several, star
 from treereason.kernels.cpu.torch_backend import TorchBackend
 from treereason.kernels.gpu.tree_decode import TreeDecode
 from treereason.kernels.gpu.work import make_work
+from treereason.kernels.layer import LayerShape
 from treereason.kernels.plan import Plan, make_plan
-from treereason.kernels.tools.traffic import Shape, floor_seconds
+from treereason.kernels.tools.traffic import floor_seconds
 
 
 def microseconds(run: Callable[[], object], *, repeats: int = 15) -> float:
@@ -34,8 +35,8 @@ def costs(trees: int, branches: int, device: str, *, prompt: int = 1_200, own: i
     """Rebuild, copy to the device, and advance, for `trees` prompts of `branches` branches each (32/8 heads, D 128)."""
     arrays = several([star(branches, prompt, own)] * trees).arrays(room=64)
     plan = make_plan(**arrays)
-    shape = {"num_heads": 32, "num_kv_heads": 8, "head_dim": 128}
-    planned = TreeDecode(plan, **shape, dtype=torch.bfloat16, device=device, spans=16)  # type: ignore[arg-type]
+    shape = LayerShape(num_heads=32, num_kv_heads=8, head_dim=128, dtype=torch.bfloat16)
+    planned = TreeDecode(plan, shape, device, num_spans=16)
     work = planned.work.host[None]
 
     def rebuild() -> Plan:
@@ -48,7 +49,7 @@ def costs(trees: int, branches: int, device: str, *, prompt: int = 1_200, own: i
         "rebuild_and_copy": microseconds(lambda: planned.work.load(make_plan(**arrays))),
         "advance": microseconds(work.advance, repeats=8),
         "advance_and_copy": microseconds(planned.work.advance, repeats=8),
-        "floor": floor_seconds(plan, Shape(**shape), bandwidth=3.35e12, rate=989e12) * 1e6,
+        "floor": floor_seconds(plan, shape, bandwidth=3.35e12, rate=989e12) * 1e6,
         "torch": microseconds(lambda: TorchBackend(plan), repeats=3) if trees * branches <= 4096 else float("nan"),
     }
 

@@ -27,10 +27,11 @@ import torch
 from benchmarks.forests import Forest, levels, recorded_candidates, recorded_steps, several, speculative, star
 from benchmarks.others import OTHERS, row_slots
 from benchmarks.planning import microseconds
+from treereason.kernels.layer import LayerShape
 from treereason.kernels.options import AttentionOptions
 from treereason.kernels.plan import Plan, kv_pool
 from treereason.kernels.providers import TRITON, prepare
-from treereason.kernels.tools.traffic import Shape, Traffic, floor_seconds, groups_traffic, work_traffic
+from treereason.kernels.tools.traffic import Traffic, floor_seconds, groups_traffic, work_traffic
 
 HEADS = ((32, 8), (32, 32), (64, 8), (16, 1))
 # Datasheet bytes a second and dense 16-bit operations a second.
@@ -73,7 +74,7 @@ def cases(data: Path | None) -> Iterator[Case]:
             yield Case(f"{path.stem} {len(at_once)} searches at step 803", several(at_once))
 
 
-def tensors(plan: Plan, shape: Shape, dtype: torch.dtype, device: str) -> Tensors:
+def tensors(plan: Plan, shape: LayerShape, dtype: torch.dtype, device: str) -> Tensors:
     generator = torch.Generator(device).manual_seed(0)
     slots = (int(plan.pages.max()) + 1) * plan.page_size
     k, v = (kv_pool(slots, shape.num_kv_heads, shape.head_dim, dtype=dtype, device=device) for _ in range(2))
@@ -132,7 +133,7 @@ def _captured(run: Callable[[], object]) -> Callable[[], object]:
     return graph.replay
 
 
-def traffic_of(planned: Any, plan: Plan, shape: Shape, programs: int) -> Traffic | None:
+def traffic_of(planned: Any, plan: Plan, shape: LayerShape, programs: int) -> Traffic | None:
     if hasattr(planned, "groups"):
         return groups_traffic(plan, planned.groups, shape, programs=programs)
     if hasattr(planned, "work"):
@@ -144,7 +145,7 @@ def measure(
     name: str,
     case: Case,
     plan: Plan,
-    shape: Shape,
+    shape: LayerShape,
     data: Tensors,
     rows: list[int],
     want: torch.Tensor,
@@ -225,7 +226,7 @@ def main() -> None:
             skipped += 1
             continue
         names = args.providers.split(",") if args.providers else _providers(device, heads)
-        shape = Shape(*heads, head_dim=128, itemsize=dtype.itemsize)
+        shape = LayerShape(*heads, head_dim=128, dtype=dtype)
         repeats = args.repeats or (30 if device == "cuda" else 5)
         rows += compare(case, plan, shape, names, dtype, device, repeats, floor)
     print(f"# {skipped} shapes skipped: too large for a CPU, or out of time")
@@ -252,7 +253,7 @@ def _providers(device: str, heads: tuple[int, int]) -> list[str]:
 def compare(
     case: Case,
     plan: Plan,
-    shape: Shape,
+    shape: LayerShape,
     names: list[str],
     dtype: torch.dtype,
     device: str,

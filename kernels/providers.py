@@ -4,30 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from importlib import import_module
 
 import torch
 
+from treereason.kernels.baselines.groups import CUTS
 from treereason.kernels.cpu.torch_backend import TorchBackend
+from treereason.kernels.layer import LayerShape
 from treereason.kernels.options import AttentionOptions, PlannedAttention
 from treereason.kernels.plan import Plan
 from treereason.kernels.reference import reference_attention
 
-
-def _reference(plan: Plan) -> PlannedAttention:
-    return partial(reference_attention, plan)
-
-
-# Modules by name rather than imported: without Triton the torch providers still work.
-TRITON = {
-    "tree_decode": ("gpu.tree_decode", "TreeDecode"),
-    "tree_extend": ("gpu.tree_extend", "TreeExtend"),
-    "deft_node": ("baselines.deft_node", "DeftNode"),
-    "deft_node_chunk": ("baselines.deft_node_chunk", "DeftNodeChunk"),
-    "deft_flatten": ("baselines.deft_flatten", "DeftFlatten"),
-    "sequence": ("baselines.sequence", "Sequence"),
+ON_TORCH: dict[str, Callable[[Plan], PlannedAttention]] = {
+    "torch": TorchBackend,
+    "reference": lambda plan: partial(reference_attention, plan),
 }
-ON_TORCH: dict[str, Callable[[Plan], PlannedAttention]] = {"torch": TorchBackend, "reference": _reference}
+TRITON = ("tree_decode", "tree_extend", "sequence", *CUTS)
 PROVIDERS = (*TRITON, *ON_TORCH)
 
 
@@ -38,17 +29,28 @@ def prepare(
 
     name: one of PROVIDERS. q: [N, Hq, D]. k: [num_slots, Hkv, D].
     windows: every `AttentionOptions.window` that will be asked for.
-    Raises KeyError for a name that is none of PROVIDERS, ModuleNotFoundError where a kernel needs Triton and there is
-    none, and ValueError where the Hq / Hkv query heads of a KV head do not fit a query tile.
+    Raises ValueError for another name and where the query heads of a KV head do not fit a query tile, and
+    ModuleNotFoundError where a kernel needs Triton and there is none.
     """
+    if name not in PROVIDERS:
+        raise ValueError(f"no attention provider named {name!r}; there are {', '.join(PROVIDERS)}")
     if name in ON_TORCH:
         return ON_TORCH[name](plan)
-    module, class_name = TRITON[name]
-    make: Callable[..., PlannedAttention] = getattr(import_module(f"treereason.kernels.{module}"), class_name)
-    shape = {"num_heads": q.shape[1], "num_kv_heads": k.shape[1], "head_dim": q.shape[2]}
-    if name.startswith("deft"):  # DeFT's plan knows no window; its kernel masks
-        return make(plan, **shape, dtype=q.dtype, device=q.device)
-    return make(plan, **shape, dtype=q.dtype, device=q.device, windows=windows)
+    # Imported here: without Triton the torch providers still work.
+    from treereason.kernels.baselines.deft import Deft
+    from treereason.kernels.baselines.sequence import Sequence
+    from treereason.kernels.gpu.tree_decode import TreeDecode
+    from treereason.kernels.gpu.tree_extend import TreeExtend
+
+    shape = LayerShape.of(q, k)
+    if name in CUTS:
+        return Deft(plan, shape, q.device, cut=CUTS[name])
+    kernels: dict[str, Callable[..., PlannedAttention]] = {
+        "tree_decode": TreeDecode,
+        "tree_extend": TreeExtend,
+        "sequence": Sequence,
+    }
+    return kernels[name](plan, shape, q.device, windows=windows)
 
 
 def attention(

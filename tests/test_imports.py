@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PLANNED = {"treereason.kernels.plan", "treereason.kernels.options"}
+PLANNED = {"treereason.kernels.plan", "treereason.kernels.options", "treereason.kernels.layer"}
 BASE = {"treereason", "treereason.core", "treereason.events", "treereason.jsonable", "treereason.profile"}
 
 # Part of the program -> packages outside the standard library, and other parts, that it may import.

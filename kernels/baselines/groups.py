@@ -5,7 +5,9 @@ A group leaves one partial result a row, and each row folds the groups on its pa
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,24 +23,38 @@ CHUNK_TOKENS = 128
 class Groups:
     """Host int32 arrays. U groups, each cut to the rows of a query tile; T KV tiles; C (row, group) pairs.
 
-    row_lo, row_hi: [U] rows. tile_start: [U + 1] tiles of the group. mixed: [U] whether some row misses some token.
+    group_lo, group_hi: [U] rows. group_tile: [U + 1] tiles of the group. group_mixed: [U] whether some row misses some
+        token.
     tile_first, tile_last: [T] page-table ranges.
     pair_start: [N + 1] a row's pairs; pair_group, pair_rank: [C] the group, and the row's place in it.
     """
 
-    row_lo: Int32
-    row_hi: Int32
-    tile_start: Int32
-    mixed: Int32
+    group_lo: Int32
+    group_hi: Int32
+    group_tile: Int32
+    group_mixed: Int32
     tile_first: Int32
     tile_last: Int32
     pair_start: Int32
     pair_group: Int32
     pair_rank: Int32
 
+    @property
+    def num_groups(self) -> int:
+        return len(self.group_lo)
 
-# (row_lo, row_hi, first page, last page, mixed) of a plan's groups.
-Cut = tuple[Int32, Int32, Int32, Int32, npt.NDArray[np.bool_]]
+
+class Cut(NamedTuple):
+    """Groups before they are cut to query tiles: rows [lo, hi) over page-table entries [first, last), [groups] each.
+
+    mixed: [groups] bool, whether some row misses some token.
+    """
+
+    lo: Int32
+    hi: Int32
+    first: Int32
+    last: Int32
+    mixed: npt.NDArray[np.bool_]
 
 
 def node_groups(plan: Plan, chunk_pages: int | None) -> Cut:
@@ -52,7 +68,7 @@ def node_groups(plan: Plan, chunk_pages: int | None) -> Cut:
     last = np.minimum(first + size, plan.node_page[node] + np.repeat(pages, chunks))
     last_token = plan.node_start[node] + plan.node_tokens[node] - 1
     mixed = plan.row_position[plan.node_lo[node]] < last_token  # the node has new tokens, so its rows differ
-    return plan.node_lo[node], plan.node_hi[node], first.astype(np.int32), last.astype(np.int32), mixed
+    return Cut(plan.node_lo[node], plan.node_hi[node], first.astype(np.int32), last.astype(np.int32), mixed)
 
 
 def flat_groups(plan: Plan, chunk_pages: int) -> Cut:
@@ -67,7 +83,18 @@ def flat_groups(plan: Plan, chunk_pages: int) -> Cut:
     lo = np.minimum.reduceat(padded["page_lo"], edges)[::2]
     hi = np.maximum.reduceat(padded["page_hi"], edges)[::2]
     mixed = np.ones(len(first), dtype=bool)
-    return lo, hi, first.astype(np.int32), last.astype(np.int32), mixed
+    return Cut(lo, hi, first.astype(np.int32), last.astype(np.int32), mixed)
+
+
+CUTS: dict[str, Callable[[Plan], Cut]] = {
+    # One group per node, however long: one program walks a 20k-token root alone.
+    "deft_node": lambda plan: node_groups(plan, chunk_pages=None),
+    # Nodes longer than a chunk are cut, so that they spread; short ones stay small groups.
+    "deft_node_chunk": lambda plan: node_groups(plan, chunk_pages=CHUNK_TOKENS // plan.page_size),
+    # Equal chunks over the flattened KV of all nodes, masked where a chunk spans several.
+    "deft_flatten": lambda plan: flat_groups(plan, chunk_pages=CHUNK_TOKENS // plan.page_size),
+}
+"""DeFT-Node, DeFT-Node-Chunk and DeFT-Flatten (arXiv 2404.00242, section 3): how each cuts a plan into groups."""
 
 
 def make_groups(cut: Cut, num_rows: int, *, block_rows: int, tile_pages: int) -> Groups:
@@ -85,10 +112,10 @@ def make_groups(cut: Cut, num_rows: int, *, block_rows: int, tile_pages: int) ->
     pair_row = row_lo[pair_group] + rank(rows)
     order = np.argsort(pair_row, kind="stable")
     return Groups(
-        row_lo=row_lo,
-        row_hi=row_hi,
-        tile_start=np.concatenate([[0], np.cumsum(tiles)]).astype(np.int32),
-        mixed=mixed[group].astype(np.int32),
+        group_lo=row_lo,
+        group_hi=row_hi,
+        group_tile=np.concatenate([[0], np.cumsum(tiles)]).astype(np.int32),
+        group_mixed=mixed[group].astype(np.int32),
         tile_first=tile_first,
         tile_last=np.minimum(tile_first + tile_pages, last[of_tile]).astype(np.int32),
         pair_start=np.searchsorted(pair_row[order], np.arange(num_rows + 1)).astype(np.int32),

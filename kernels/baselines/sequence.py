@@ -11,19 +11,11 @@ import triton
 import triton.language as tl
 
 from treereason.kernels.gpu.device_work import PlannedWork
-from treereason.kernels.gpu.merge import MERGE_M, merge_kernel
-from treereason.kernels.gpu.tile import (
-    Tile,
-    arch_of,
-    attend_tiles,
-    block_d,
-    check_layout,
-    choose_tile,
-    programs,
-    store_partial,
-    store_result,
-)
+from treereason.kernels.gpu.launch import Launcher
+from treereason.kernels.gpu.merge import merge_partials
+from treereason.kernels.gpu.tile import Tile, arch_of, attend_tiles, choose_tile, programs, store_partial, store_result
 from treereason.kernels.gpu.work import Work, make_work
+from treereason.kernels.layer import LayerShape
 from treereason.kernels.options import AttentionOptions
 from treereason.kernels.plan import Plan
 
@@ -65,69 +57,31 @@ class Sequence:
     def __init__(
         self,
         plan: Plan,
-        *,
-        num_heads: int,
-        num_kv_heads: int,
-        head_dim: int,
-        dtype: torch.dtype,
+        shape: LayerShape,
         device: torch.device | str,
+        *,
         windows: tuple[int | None, ...] = (None,),
         piece_tiles: int | None = None,
         tile: Tile | None = None,
     ) -> None:
-        self._group_size = num_heads // num_kv_heads
-        self._num_kv_heads = num_kv_heads
-        self._page_size = plan.page_size
-        self.tile = tile or choose_tile(self._group_size, head_dim, dtype, arch_of(device))
+        self.tile = tile or choose_tile(shape.group_size, shape.head_dim, shape.dtype, arch_of(device))
         tile_tokens = self.tile.block_n
         tiles = int((plan.row_position + 1).sum()) // tile_tokens + plan.num_rows
-        # Four programs a processor keep it busy; a split shorter than 256 tokens costs more to merge than it saves.
-        self._piece_tiles = piece_tiles or max(256 // tile_tokens, tiles * num_kv_heads // (4 * programs(device)))
+        # Four programs per processor keep it busy; a split shorter than 256 tokens costs more to merge than it saves.
+        self._piece_tiles = piece_tiles or max(256 // tile_tokens, tiles * shape.num_kv_heads // (4 * programs(device)))
+        self._launcher = Launcher(shape, plan.page_size, self.tile)
         self.work = PlannedWork(plan, self._cut, windows, device)
-        rows = max(work.capacity.partials for work in self.work.device.values()) * num_kv_heads * self.tile.block_m
-        self._partial_out = torch.empty(rows, head_dim, dtype=torch.float32, device=device)
-        self._partial_lse = torch.empty(rows, dtype=torch.float32, device=device)
 
     def __call__(
         self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, options: AttentionOptions
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Shapes and meaning as in `PlannedAttention`; k and v may have any slot and head strides."""
-        check_layout(q, k, v)
-        work, tile, head_dim = self.work.device[options.window], self.tile, q.shape[2]
-        out = torch.empty(q.shape, dtype=q.dtype, device=q.device)
-        lse = torch.empty(q.shape[:2], dtype=torch.float32, device=q.device)
-        partials = (self._partial_out, self._partial_lse)
-        sink_logits = lse if options.sinks is None else options.sinks.float()
-        sequence_kernel[(work.capacity.pieces, self._num_kv_heads)](
-            *(q, k, v, out, lse, *partials, sink_logits),
-            *work.arrays("row_position", "page", "page_tokens", "page_start", "page_lo", "page_hi"),
-            *work.arrays("block_lo", "tile_first", "tile_last"),
-            *work.arrays("piece_block", "piece_first", "piece_mixed", "piece_last", "piece_partial"),
-            *(q.stride(0), q.stride(1), k.stride(0), k.stride(1), v.stride(0), v.stride(1)),
-            *(options.scale, options.window or 0, options.softcap or 0.0),
-            G=self._group_size,
-            D=head_dim,
-            PAGE=self._page_size,
-            BLOCK_M=tile.block_m,
-            BLOCK_N=tile.block_n,
-            BLOCK_D=block_d(head_dim),
-            WINDOW=options.window is not None,
-            SOFTCAP=options.softcap is not None,
-            SINKS=options.sinks is not None,
-            **tile.options(),
-        )
-        merge_kernel[(work.capacity.merges, tile.block_m // MERGE_M, self._num_kv_heads)](
-            *(*partials, out, lse, sink_logits),
-            *work.arrays("block_lo", "block_hi", "merge_block", "merge_partial"),
-            G=self._group_size,
-            D=head_dim,
-            BLOCK_M=tile.block_m,
-            MERGE_M=MERGE_M,
-            BLOCK_D=block_d(head_dim),
-            SINKS=options.sinks is not None,
-            num_warps=4,
-        )
-        return out, lse
+        work = self.work.device[options.window]
+        call = self._launcher.bind(q, k, v, options, work.tensors, num_partials=work.capacity.partials)
+        grid = (work.capacity.pieces, self._launcher.shape.num_kv_heads)
+        call.launch(sequence_kernel, grid, **self.tile.options())
+        merge_partials(call, work.capacity.merges)
+        return call.out, call.lse
 
     def _cut(self, plan: Plan, window: int | None) -> Work:
         return make_work(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 
 import torch
@@ -90,8 +90,10 @@ class DeviceWork:
     def __getitem__(self, name: str) -> torch.Tensor:
         return self._tensors[name]
 
-    def arrays(self, *names: str) -> list[torch.Tensor]:
-        return [self._tensors[name] for name in names]
+    @property
+    def tensors(self) -> Mapping[str, torch.Tensor]:
+        """All of them by name."""
+        return self._tensors
 
     @property
     def nbytes(self) -> int:

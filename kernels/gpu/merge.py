@@ -5,6 +5,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
+from treereason.kernels.gpu.launch import Call
 from treereason.kernels.gpu.tile import fold, store_result
 
 MERGE_M = 16
@@ -39,3 +40,10 @@ def merge_kernel(  # type: ignore[no-untyped-def]
             part_lse = tl.load(partial_lse + part, mask=real, other=float("-inf"))
             acc, top, total = fold(acc, top, total, part_out, part_lse)
         store_result(out, lse, sinks, acc, top, total, i, row_lo, row_hi, head, num_kv_heads, G, D, BLOCK_D, SINKS)
+
+
+def merge_partials(call: Call, num_merges: int) -> None:
+    """Finishes the `num_merges` row blocks that left several partial results; needs Work's arrays in the call."""
+    launcher = call.launcher
+    grid = (num_merges, launcher.tile.block_m // MERGE_M, launcher.shape.num_kv_heads)
+    call.launch(merge_kernel, grid, MERGE_M=MERGE_M, num_warps=4)

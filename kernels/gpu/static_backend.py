@@ -12,6 +12,7 @@ from treereason.kernels.gpu.device_work import Capacity
 from treereason.kernels.gpu.store_kv import store_kv
 from treereason.kernels.gpu.tree_decode import TreeDecode
 from treereason.kernels.gpu.work import NoPageLeft
+from treereason.kernels.layer import LayerShape
 from treereason.kernels.options import AttentionOptions
 from treereason.kernels.plan import Plan
 
@@ -28,7 +29,7 @@ class StaticBackend:
     def __init__(self, plan: Plan, num_rows: int) -> None:
         self._plan = plan
         self._least = Capacity(num_rows, LEAST_ENTRIES, num_rows, LEAST_ENTRIES, pieces=0, spans=0, merges=0)
-        self._planned: dict[tuple[int, int, int, torch.dtype, int | None], TreeDecode] = {}
+        self._planned: dict[tuple[LayerShape, int | None], TreeDecode] = {}
 
     def load(self, plan: Plan) -> bool:
         """Go on with another plan.
@@ -72,18 +73,9 @@ class StaticBackend:
 
         Rows of padding store nothing, and their part of out is undefined.
         """
-        key = (q.shape[1], k.shape[1], q.shape[2], q.dtype, options.window)
+        key = LayerShape.of(q, k), options.window
         if key not in self._planned:
-            self._planned[key] = TreeDecode(
-                self._plan,
-                num_heads=q.shape[1],
-                num_kv_heads=k.shape[1],
-                head_dim=q.shape[2],
-                dtype=q.dtype,
-                device=q.device,
-                windows=(options.window,),
-                least=self._least,
-            )
+            self._planned[key] = TreeDecode(self._plan, key[0], q.device, windows=(options.window,), least=self._least)
         planned = self._planned[key]
         store_kv(k, v, k_pool, v_pool, planned.work.device[options.window]["row_slot"])
         out, _lse = planned(q, k_pool, v_pool, options)

@@ -11,19 +11,11 @@ import triton
 import triton.language as tl
 
 from treereason.kernels.gpu.device_work import Capacity, PlannedWork
-from treereason.kernels.gpu.merge import MERGE_M, merge_kernel
-from treereason.kernels.gpu.tile import (
-    Tile,
-    arch_of,
-    attend_tiles,
-    block_d,
-    check_layout,
-    choose_tile,
-    programs,
-    store_partial,
-    store_result,
-)
+from treereason.kernels.gpu.launch import Launcher
+from treereason.kernels.gpu.merge import merge_partials
+from treereason.kernels.gpu.tile import Tile, arch_of, attend_tiles, choose_tile, programs, store_partial, store_result
 from treereason.kernels.gpu.work import Work, make_work, widest_tree
+from treereason.kernels.layer import LayerShape
 from treereason.kernels.options import AttentionOptions
 from treereason.kernels.plan import Plan
 
@@ -71,83 +63,49 @@ class TreeDecode:
     def __init__(
         self,
         plan: Plan,
-        *,
-        num_heads: int,
-        num_kv_heads: int,
-        head_dim: int,
-        dtype: torch.dtype,
+        shape: LayerShape,
         device: torch.device | str,
+        *,
         windows: tuple[int | None, ...] = (None,),
-        spans: int | None = None,
+        num_spans: int | None = None,
         tile: Tile | None = None,
         least: Capacity | None = None,
     ) -> None:
-        self._group_size = num_heads // num_kv_heads
-        self._num_kv_heads = num_kv_heads
-        self._head_dim = head_dim
-        self._dtype = dtype
+        """windows: every window that options will ask for. num_spans: programs per KV head; None for one program per
+        processor over all heads. tile: None for the smallest that holds the widest tree.
+
+        Raises ValueError where the query heads of a KV head do not fit the tile.
+        """
+        self._shape = shape
         self._arch = arch_of(device)
-        # All heads together fill the device once.
-        self._spans = spans or max(1, programs(device) // num_kv_heads)
-        self._page_size = plan.page_size
-        self.tile = tile or choose_tile(widest_tree(plan) * self._group_size, head_dim, dtype, self._arch)
+        self._num_spans = num_spans or max(1, programs(device) // shape.num_kv_heads)
+        self.tile = tile or self._choose(plan)
+        self._launcher = Launcher(shape, plan.page_size, self.tile)
         self.work = PlannedWork(plan, self._cut, windows, device, least)
 
     def __call__(
         self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, options: AttentionOptions
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Shapes and meaning as in `PlannedAttention`; k and v may have any slot and head strides."""
-        check_layout(q, k, v)
-        work, tile, head_dim = self.work.device[options.window], self.tile, q.shape[2]
-        out = torch.empty(q.shape, dtype=q.dtype, device=q.device)
-        lse = torch.empty(q.shape[:2], dtype=torch.float32, device=q.device)
-        num_partials = work.capacity.partials * self._num_kv_heads * tile.block_m
-        partials = (
-            torch.empty(num_partials, head_dim, dtype=torch.float32, device=q.device),
-            torch.empty(num_partials, dtype=torch.float32, device=q.device),
-        )
-        sink_logits = lse if options.sinks is None else options.sinks.float()
-        tree_decode_kernel[(work.capacity.spans, self._num_kv_heads)](
-            *(q, k, v, out, lse, *partials, sink_logits),
-            *work.arrays("row_position", "page", "page_tokens", "page_start", "page_lo", "page_hi"),
-            *work.arrays("block_lo", "block_hi", "tile_first", "tile_last"),
-            *work.arrays("piece_block", "piece_first", "piece_mixed", "piece_last", "piece_partial", "span_piece"),
-            *(q.stride(0), q.stride(1), k.stride(0), k.stride(1), v.stride(0), v.stride(1)),
-            *(options.scale, options.window or 0, options.softcap or 0.0),
-            G=self._group_size,
-            D=head_dim,
-            PAGE=self._page_size,
-            BLOCK_M=tile.block_m,
-            BLOCK_N=tile.block_n,
-            BLOCK_D=block_d(head_dim),
-            WINDOW=options.window is not None,
-            SOFTCAP=options.softcap is not None,
-            SINKS=options.sinks is not None,
-            **tile.options(),
-        )
-        merge_kernel[(work.capacity.merges, tile.block_m // MERGE_M, self._num_kv_heads)](
-            *(*partials, out, lse, sink_logits),
-            *work.arrays("block_lo", "block_hi", "merge_block", "merge_partial"),
-            G=self._group_size,
-            D=head_dim,
-            BLOCK_M=tile.block_m,
-            MERGE_M=MERGE_M,
-            BLOCK_D=block_d(head_dim),
-            SINKS=options.sinks is not None,
-            num_warps=4,
-        )
-        return out, lse
+        work = self.work.device[options.window]
+        call = self._launcher.bind(q, k, v, options, work.tensors, num_partials=work.capacity.partials)
+        call.launch(tree_decode_kernel, (work.capacity.spans, self._shape.num_kv_heads), **self.tile.options())
+        merge_partials(call, work.capacity.merges)
+        return call.out, call.lse
 
     def suits(self, plan: Plan) -> bool:
         """Whether the query tile is as wide as the plan's widest tree asks for."""
-        wanted = choose_tile(widest_tree(plan) * self._group_size, self._head_dim, self._dtype, self._arch)
-        return wanted.block_m <= self.tile.block_m
+        return self._choose(plan).block_m <= self.tile.block_m
+
+    def _choose(self, plan: Plan) -> Tile:
+        num_query_rows = widest_tree(plan) * self._shape.group_size
+        return choose_tile(num_query_rows, self._shape.head_dim, self._shape.dtype, self._arch)
 
     def _cut(self, plan: Plan, window: int | None) -> Work:
         return make_work(
             plan,
-            block_rows=self.tile.rows(self._group_size),
+            block_rows=self.tile.rows(self._shape.group_size),
             tile_pages=self.tile.block_n // plan.page_size,
-            spans=self._spans,
+            spans=self._num_spans,
             window=window,
         )

@@ -11,8 +11,10 @@ import triton
 import triton.language as tl
 
 from treereason.kernels.gpu.device_work import PlannedWork
-from treereason.kernels.gpu.tile import Tile, arch_of, attend_tiles, block_d, check_layout, choose_tile, store_result
+from treereason.kernels.gpu.launch import Launcher
+from treereason.kernels.gpu.tile import Tile, arch_of, attend_tiles, choose_tile, store_result
 from treereason.kernels.gpu.work import Work, make_work, widest_tree
+from treereason.kernels.layer import LayerShape
 from treereason.kernels.options import AttentionOptions
 from treereason.kernels.plan import Plan
 
@@ -52,53 +54,31 @@ class TreeExtend:
     def __init__(
         self,
         plan: Plan,
-        *,
-        num_heads: int,
-        num_kv_heads: int,
-        head_dim: int,
-        dtype: torch.dtype,
+        shape: LayerShape,
         device: torch.device | str,
+        *,
         windows: tuple[int | None, ...] = (None,),
         tile: Tile | None = None,
     ) -> None:
-        self._group_size = num_heads // num_kv_heads
-        self._num_kv_heads = num_kv_heads
-        self._page_size = plan.page_size
-        self.tile = tile or choose_tile(widest_tree(plan) * self._group_size, head_dim, dtype, arch_of(device))
+        num_query_rows = widest_tree(plan) * shape.group_size
+        self.tile = tile or choose_tile(num_query_rows, shape.head_dim, shape.dtype, arch_of(device))
+        self._launcher = Launcher(shape, plan.page_size, self.tile)
         self.work = PlannedWork(plan, self._cut, windows, device)
 
     def __call__(
         self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, options: AttentionOptions
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Shapes and meaning as in `PlannedAttention`; k and v may have any slot and head strides."""
-        check_layout(q, k, v)
-        work, tile, head_dim = self.work.device[options.window], self.tile, q.shape[2]
-        out = torch.empty(q.shape, dtype=q.dtype, device=q.device)
-        lse = torch.empty(q.shape[:2], dtype=torch.float32, device=q.device)
-        tree_extend_kernel[(self._num_kv_heads, work.capacity.pieces)](
-            *(q, k, v, out, lse, lse if options.sinks is None else options.sinks.float()),
-            *work.arrays("row_position", "page", "page_tokens", "page_start", "page_lo", "page_hi"),
-            *work.arrays("block_lo", "block_hi", "tile_first", "tile_last"),
-            *work.arrays("piece_block", "piece_first", "piece_mixed", "piece_last"),
-            *(q.stride(0), q.stride(1), k.stride(0), k.stride(1), v.stride(0), v.stride(1)),
-            *(options.scale, options.window or 0, options.softcap or 0.0),
-            G=self._group_size,
-            D=head_dim,
-            PAGE=self._page_size,
-            BLOCK_M=tile.block_m,
-            BLOCK_N=tile.block_n,
-            BLOCK_D=block_d(head_dim),
-            WINDOW=options.window is not None,
-            SOFTCAP=options.softcap is not None,
-            SINKS=options.sinks is not None,
-            **tile.options(),
-        )
-        return out, lse
+        work = self.work.device[options.window]
+        call = self._launcher.bind(q, k, v, options, work.tensors)
+        grid = (self._launcher.shape.num_kv_heads, work.capacity.pieces)
+        call.launch(tree_extend_kernel, grid, **self.tile.options())
+        return call.out, call.lse
 
     def _cut(self, plan: Plan, window: int | None) -> Work:
         return make_work(
             plan,
-            block_rows=self.tile.rows(self._group_size),
+            block_rows=self.tile.rows(self._launcher.shape.group_size),
             tile_pages=self.tile.block_n // plan.page_size,
             window=window,
         )

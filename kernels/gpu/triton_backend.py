@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from treereason.kernels.layer import LayerShape
 from treereason.kernels.options import AttentionOptions, PlannedAttention
 from treereason.kernels.plan import Plan
 
@@ -15,30 +16,22 @@ class TritonBackend:
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self._planned: dict[tuple[int, int, int, torch.dtype, int | None], PlannedAttention] = {}
+        self._planned: dict[tuple[LayerShape, int | None], PlannedAttention] = {}
 
     def __call__(
         self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, options: AttentionOptions
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Shapes and meaning as in `PlannedAttention`."""
-        key = (q.shape[1], k.shape[1], q.shape[2], q.dtype, options.window)
+        key = LayerShape.of(q, k), options.window
         if key not in self._planned:
-            self._planned[key] = self._prepare(q, k, options.window)
+            self._planned[key] = self._prepare(key[0], q.device, options.window)
         return self._planned[key](q, k, v, options)
 
-    def _prepare(self, q: torch.Tensor, k: torch.Tensor, window: int | None) -> PlannedAttention:
+    def _prepare(self, shape: LayerShape, device: torch.device, window: int | None) -> PlannedAttention:
         # Imported here: an engine without Triton imports this module too.
         from treereason.kernels.gpu.tree_decode import TreeDecode
         from treereason.kernels.gpu.tree_extend import TreeExtend
 
         # Few rows leave processors idle unless long prompts are split among them; many rows need no split.
         kernel = TreeExtend if self._plan.num_rows >= MANY_ROWS else TreeDecode
-        return kernel(
-            self._plan,
-            num_heads=q.shape[1],
-            num_kv_heads=k.shape[1],
-            head_dim=q.shape[2],
-            dtype=q.dtype,
-            device=q.device,
-            windows=(window,),
-        )
+        return kernel(self._plan, shape, device, windows=(window,))

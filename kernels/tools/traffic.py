@@ -15,34 +15,10 @@ import numpy.typing as npt
 
 from treereason.kernels.baselines.groups import Groups
 from treereason.kernels.gpu.work import Work, page_table, rank
+from treereason.kernels.layer import LayerShape
 from treereason.kernels.plan import Int32, Plan
 
 Int64 = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Shape:
-    """One layer's attention; `itemsize` bytes an element of q, k, v and out."""
-
-    num_heads: int
-    num_kv_heads: int
-    head_dim: int
-    itemsize: int = 2
-
-    @property
-    def kv_token(self) -> int:
-        """Bytes of one token's keys and values."""
-        return 2 * self.num_kv_heads * self.head_dim * self.itemsize
-
-    @property
-    def row(self) -> int:
-        """Bytes of one row's queries, or outputs."""
-        return self.num_heads * self.head_dim * self.itemsize
-
-    @property
-    def partial_row(self) -> int:
-        """Bytes of one row's partial result: float32, with its log-sum-exp."""
-        return self.num_heads * (self.head_dim + 1) * 4
 
 
 @dataclass(frozen=True)
@@ -65,21 +41,21 @@ class Traffic:
         return self.kv + self.queries + self.out + 2 * self.partials + self.plan
 
 
-def floor_seconds(plan: Plan, shape: Shape, *, bandwidth: float, rate: float) -> float:
+def floor_seconds(plan: Plan, shape: LayerShape, *, bandwidth: float, rate: float) -> float:
     """The least time: every visible token read once and every row's queries and outputs, or the arithmetic.
 
     bandwidth in bytes a second; rate in floating-point operations a second.
     """
-    data = plan.kv_tokens_read_tree * shape.kv_token + 2 * plan.num_rows * shape.row
+    data = plan.kv_tokens_read_tree * shape.kv_token_bytes + 2 * plan.num_rows * shape.row_bytes
     return max(data / bandwidth, flops(plan, shape) / rate)
 
 
-def flops(plan: Plan, shape: Shape) -> int:
+def flops(plan: Plan, shape: LayerShape) -> int:
     """Multiplications and additions of both products, for every pair of a row and a token it sees."""
     return 4 * shape.num_heads * shape.head_dim * int((plan.row_position.astype(np.int64) + 1).sum())
 
 
-def work_traffic(work: Work, shape: Shape, *, programs: int, cache_bytes: int = 32 << 20) -> Traffic:
+def work_traffic(work: Work, shape: LayerShape, *, programs: int, cache_bytes: int = 32 << 20) -> Traffic:
     """Of tree_decode, tree_extend and sequence. programs: how many run at once, over all heads."""
     rows = (work.block_hi - work.block_lo)[work.piece_block]
     length = work.piece_last - work.piece_first
@@ -95,32 +71,34 @@ def work_traffic(work: Work, shape: Shape, *, programs: int, cache_bytes: int = 
     return Traffic(
         kv=kv,
         kv_loaded=loaded,
-        queries=int(rows.sum()) * shape.row,
+        queries=int(rows.sum()) * shape.row_bytes,
         out=_out(len(work.row_position), shape),
-        partials=int(rows[work.piece_partial >= 0].sum()) * shape.partial_row,
+        partials=int(rows[work.piece_partial >= 0].sum()) * shape.partial_row_bytes,
         plan=sum(array.nbytes for array in arrays),
     )
 
 
-def groups_traffic(plan: Plan, groups: Groups, shape: Shape, *, programs: int, cache_bytes: int = 32 << 20) -> Traffic:
+def groups_traffic(
+    plan: Plan, groups: Groups, shape: LayerShape, *, programs: int, cache_bytes: int = 32 << 20
+) -> Traffic:
     """Of the DeFT variants."""
     table = page_table(plan)
-    rows = int((groups.row_hi - groups.row_lo).sum())
-    length = np.diff(groups.tile_start)
+    rows = int((groups.group_hi - groups.group_lo).sum())
+    length = np.diff(groups.group_tile)
     moment = np.repeat(_starts(length, programs // shape.num_kv_heads), length) + rank(length)
     kv, loaded = _kv(groups.tile_first, groups.tile_last, moment, table["page_tokens"], shape, cache_bytes)
     return Traffic(
         kv=kv,
         kv_loaded=loaded,
-        queries=rows * shape.row,
+        queries=rows * shape.row_bytes,
         out=_out(plan.num_rows, shape),
-        partials=rows * shape.partial_row,
+        partials=rows * shape.partial_row_bytes,
         plan=sum(a.nbytes for a in (*vars(groups).values(), *table.values(), plan.row_position)),
     )
 
 
-def _out(rows: int, shape: Shape) -> int:
-    return rows * (shape.row + shape.num_heads * 4)
+def _out(rows: int, shape: LayerShape) -> int:
+    return rows * (shape.row_bytes + shape.num_heads * 4)
 
 
 def _starts(length: Int32, num_programs: int) -> Int64:
@@ -134,17 +112,17 @@ def _starts(length: Int32, num_programs: int) -> Int64:
 
 
 def _kv(
-    first: Int32, last: Int32, moment: npt.NDArray[np.integer], page_tokens: Int32, shape: Shape, cache_bytes: int
+    first: Int32, last: Int32, moment: npt.NDArray[np.integer], page_tokens: Int32, shape: LayerShape, cache_bytes: int
 ) -> tuple[int, int]:
     """(bytes from memory, bytes loaded) of tiles read at the given moments."""
     pages = last - first
     page = np.repeat(first, pages) + rank(pages)
     when = np.repeat(moment, pages)
     tokens = page_tokens[page].astype(np.int64)
-    loaded = int(tokens.sum()) * shape.kv_token
+    loaded = int(tokens.sum()) * shape.kv_token_bytes
     order = np.lexsort((when, page))
     gap = np.diff(when[order], prepend=0)
     again = np.concatenate([[False], np.diff(page[order]) == 0])
     a_moment = loaded / (int(moment.max()) + 1)  # bytes that all programs together load meanwhile
     cached = again & (gap * a_moment <= cache_bytes)
-    return int(tokens[order][~cached].sum()) * shape.kv_token, loaded
+    return int(tokens[order][~cached].sum()) * shape.kv_token_bytes, loaded

@@ -21,6 +21,7 @@ from benchmarks.forests import Forest, random_forest, several, speculative, star
 from treereason.kernels.gpu.store_kv import store_kv
 from treereason.kernels.gpu.tile import Tile
 from treereason.kernels.gpu.tree_decode import TreeDecode
+from treereason.kernels.layer import LayerShape
 from treereason.kernels.options import AttentionOptions
 from treereason.kernels.plan import Plan, kv_pool
 from treereason.kernels.providers import TRITON, attention, prepare
@@ -175,9 +176,7 @@ def test_several_new_tokens_a_node(name: str) -> None:
 def test_spans_and_tiles_leave_the_result(spans: int, tile: Tile) -> None:
     plan = several([star(9, 130, 5), star(2, 17, 40)]).plan(rng=np.random.default_rng(2))
     data = tensors(plan, (4, 2), 32, torch.float32)
-    planned = TreeDecode(
-        plan, num_heads=4, num_kv_heads=2, head_dim=32, dtype=torch.float32, device=DEVICE, spans=spans, tile=tile
-    )
+    planned = TreeDecode(plan, LayerShape(4, 2, 32, torch.float32), DEVICE, num_spans=spans, tile=tile)
     close(planned(*data, PLAIN)[0], reference_attention(plan, *data, PLAIN)[0], torch.float32)
 
 
@@ -211,14 +210,12 @@ def test_pools_of_any_strides(name: str) -> None:
 
 
 def test_advance_equals_a_new_plan() -> None:
-    shape = {"num_heads": 4, "num_kv_heads": 2, "head_dim": 32, "dtype": torch.float32, "device": DEVICE}
-
     def forest(grown: int) -> Forest:
         return several([Forest([-1, 0, 0], [33, 14 + grown, 1 + grown], [0, 1, 1]), star(2, 5, 8 + grown)])
 
     plans = [forest(0).plan(room=5), forest(5).plan()]
     data = tensors(plans[1], (4, 2), 32, torch.float32)
-    planned = TreeDecode(plans[0], **shape)  # type: ignore[arg-type]
+    planned = TreeDecode(plans[0], LayerShape(4, 2, 32, torch.float32), DEVICE)
     for _ in range(5):
         planned.work.advance()
     want, _ = reference_attention(plans[1], *data, PLAIN)
@@ -265,9 +262,8 @@ def test_addresses_beyond_32_bits() -> None:
 
 @pytest.mark.skipif(INTERPRETED, reason="graphs need a GPU")
 def test_a_captured_graph_follows_advance() -> None:
-    shape = {"num_heads": 8, "num_kv_heads": 2, "head_dim": 64, "dtype": torch.bfloat16, "device": DEVICE}
     plan = star(20, 500, 17).plan(room=3)
-    planned = TreeDecode(plan, **shape)  # type: ignore[arg-type]
+    planned = TreeDecode(plan, LayerShape(8, 2, 64, torch.bfloat16), DEVICE)
     q, k, v = (t.nan_to_num(0.5) for t in tensors(plan, (8, 2), 64, torch.bfloat16))
     planned(q, k, v, PLAIN)
     torch.cuda.synchronize()
@@ -318,17 +314,12 @@ if given:  # type: ignore[truthy-function]
         check_random(name, seed, nodes, longest, False, heads, window)
 
 
-def test_prepare_refuses_heads_that_do_not_fit() -> None:
+def test_heads_that_do_not_fit_and_unknown_names_are_refused() -> None:
     plan = star(2, 4, 1).plan()
     q, k, _ = tensors(plan, (4, 2), 32, torch.float32)
     with pytest.raises(ValueError, match="do not fit"):
-        TreeDecode(
-            plan,
-            num_heads=32,
-            num_kv_heads=1,
-            head_dim=32,
-            dtype=torch.float32,
-            device=DEVICE,
-            tile=Tile(16, 16, 4, 2),
-        )
-    assert callable(prepare("torch", plan, q, k))
+        TreeDecode(plan, LayerShape(32, 1, 32, torch.float32), DEVICE, tile=Tile(16, 16, 4, 2))
+    with pytest.raises(ValueError, match="evenly"):
+        prepare("tree_decode", plan, q[:, :3], k)
+    with pytest.raises(ValueError, match="tree_decode, "):
+        prepare("tree_decod", plan, q, k)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from benchmarks.forests import several, star
 from treereason.kernels.baselines.groups import CHUNK_TOKENS, Cut, flat_groups, make_groups, node_groups
 from treereason.kernels.gpu.work import make_work
+from treereason.kernels.layer import LayerShape
 from treereason.kernels.plan import Plan
-from treereason.kernels.tools.traffic import Shape, Traffic, floor_seconds, flops, groups_traffic, work_traffic
+from treereason.kernels.tools.traffic import Traffic, floor_seconds, flops, groups_traffic, work_traffic
 
-SHAPE = Shape(num_heads=32, num_kv_heads=8, head_dim=128)
+SHAPE = LayerShape(num_heads=32, num_kv_heads=8, head_dim=128, dtype=torch.bfloat16)
 PROCESSORS = 132
 
 
-def tree(plan: Plan, shape: Shape = SHAPE) -> Traffic:
+def tree(plan: Plan, shape: LayerShape = SHAPE) -> Traffic:
     work = make_work(
         plan,
         block_rows=128 // (shape.num_heads // shape.num_kv_heads),
@@ -34,22 +36,22 @@ def deft(cut: Cut, plan: Plan) -> Traffic:
 def test_fifty_branches_on_a_long_prompt(prompt: int, own: int) -> None:
     plan = star(50, prompt, own).plan(room=16)
     moved = tree(plan)
-    unique = plan.kv_tokens_read_tree * SHAPE.kv_token
+    unique = plan.kv_tokens_read_tree * SHAPE.kv_token_bytes
     assert unique <= moved.kv <= unique * 1.02
     assert moved.partials <= 10_000_000
 
 
 @pytest.mark.parametrize("heads", [(32, 32), (32, 8), (64, 8), (16, 1)])
 def test_partial_results_are_bounded_by_the_grid(heads: tuple[int, int]) -> None:
-    shape = Shape(*heads, head_dim=128)
+    shape = LayerShape(*heads, head_dim=128, dtype=torch.bfloat16)
     rows = 128 // (heads[0] // heads[1])
     for forest in (star(50, 20_000, 200), star(512, 4_000, 17), several([star(10, 1_200, 100)] * 64)):
-        assert tree(forest.plan(), shape).partials <= 2 * PROCESSORS // heads[1] * rows * shape.partial_row
+        assert tree(forest.plan(), shape).partials <= 2 * PROCESSORS // heads[1] * rows * shape.partial_row_bytes
 
 
 def test_each_way_of_cutting_pays_where_it_is_known_to() -> None:
     plan = star(50, 20_000, 200).plan()
-    unique = plan.kv_tokens_read_tree * SHAPE.kv_token
+    unique = plan.kv_tokens_read_tree * SHAPE.kv_token_bytes
     chunk = CHUNK_TOKENS // plan.page_size
     assert deft(node_groups(plan, chunk), plan).partials > 10 * tree(plan).partials
     assert deft(flat_groups(plan, chunk), plan).partials > 10 * tree(plan).partials
