@@ -13,8 +13,8 @@ import torch
 
 from benchmarks.forests import several, star
 from treereason.kernels.cpu.torch_backend import TorchBackend
+from treereason.kernels.gpu.make_work import make_work
 from treereason.kernels.gpu.tree_decode import TreeDecode
-from treereason.kernels.gpu.work import make_work
 from treereason.kernels.layer import LayerShape
 from treereason.kernels.plan import Plan, make_plan
 from treereason.kernels.tools.traffic import floor_seconds
@@ -41,7 +41,7 @@ def costs(trees: int, branches: int, device: str, *, prompt: int = 1_200, own: i
 
     def rebuild() -> Plan:
         new = make_plan(**arrays)
-        make_work(new, block_rows=planned.tile.rows(4), tile_pages=planned.tile.block_n // 16, spans=16)
+        make_work(new, block_rows=planned.tile.rows(4), tile_pages=planned.tile.block_n // 16, num_spans=16)
         return new
 
     return {

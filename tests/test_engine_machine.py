@@ -37,7 +37,8 @@ from treereason.engine.forest import RUN
 from treereason.engine.model import Model
 from treereason.engine.sampler import branch_key, sample
 from treereason.engine.scheduler import PromptJob, Work
-from treereason.kernels.gpu.work import NoPageLeft, make_work
+from treereason.kernels.gpu.make_work import make_work
+from treereason.kernels.gpu.work import NoPageLeft
 from treereason.kernels.plan import Plan
 
 Uint64 = npt.NDArray[np.uint64]
@@ -149,7 +150,7 @@ class HashBackend:
         return True
 
     def _cut(self, plan: Plan) -> None:
-        self.work = make_work(plan, block_rows=4, tile_pages=2, spans=3)
+        self.work = make_work(plan, block_rows=4, tile_pages=2, num_spans=3)
 
 
 class HashTree:

@@ -15,8 +15,9 @@ import triton.language as tl
 
 from treereason.kernels.baselines.groups import Cut, make_groups
 from treereason.kernels.gpu.launch import Launcher
+from treereason.kernels.gpu.page_table import page_table
+from treereason.kernels.gpu.row_blocks import widest_tree
 from treereason.kernels.gpu.tile import Tile, arch_of, attend_tiles, choose_tile, fold, store_partial, store_result
-from treereason.kernels.gpu.work import page_table, widest_tree
 from treereason.kernels.layer import LayerShape
 from treereason.kernels.options import AttentionOptions
 from treereason.kernels.plan import Plan
@@ -95,7 +96,7 @@ class Deft:
             block_rows=self.tile.rows(shape.group_size),
             tile_pages=self.tile.block_n // plan.page_size,
         )
-        arrays = {"row_position": plan.row_position, **page_table(plan), **vars(self.groups)}
+        arrays = {"row_position": plan.row_position, **vars(page_table(plan)), **vars(self.groups)}
         self._arrays = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
         self._launcher = Launcher(shape, plan.page_size, self.tile)
 

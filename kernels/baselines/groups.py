@@ -12,7 +12,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from treereason.kernels.gpu.work import live_pages, page_table, rank
+from treereason.kernels.gpu.page_table import live_pages, page_table
+from treereason.kernels.gpu.ragged import rank
 from treereason.kernels.plan import Int32, Plan
 
 # Tokens of a chunk in Node-Chunk and Flatten, as in the published code.
@@ -79,9 +80,8 @@ def flat_groups(plan: Plan, chunk_pages: int) -> Cut:
     first = np.repeat(runs[:, 0], chunks) + rank(chunks) * chunk_pages
     last = np.minimum(first + chunk_pages, np.repeat(runs[:, 1], chunks))
     edges = np.stack([first, last], axis=1).reshape(-1)
-    padded = {name: np.append(table[name], 0) for name in ("page_lo", "page_hi")}
-    lo = np.minimum.reduceat(padded["page_lo"], edges)[::2]
-    hi = np.maximum.reduceat(padded["page_hi"], edges)[::2]
+    lo = np.minimum.reduceat(np.append(table.page_lo, 0), edges)[::2]
+    hi = np.maximum.reduceat(np.append(table.page_hi, 0), edges)[::2]
     mixed = np.ones(len(first), dtype=bool)
     return Cut(lo, hi, first.astype(np.int32), last.astype(np.int32), mixed)
 

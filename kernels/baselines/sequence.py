@@ -12,9 +12,10 @@ import triton.language as tl
 
 from treereason.kernels.gpu.device_work import PlannedWork
 from treereason.kernels.gpu.launch import Launcher
+from treereason.kernels.gpu.make_work import make_work
 from treereason.kernels.gpu.merge import merge_partials
 from treereason.kernels.gpu.tile import Tile, arch_of, attend_tiles, choose_tile, programs, store_partial, store_result
-from treereason.kernels.gpu.work import Work, make_work
+from treereason.kernels.gpu.work import Work
 from treereason.kernels.layer import LayerShape
 from treereason.kernels.options import AttentionOptions
 from treereason.kernels.plan import Plan

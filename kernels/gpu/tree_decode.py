@@ -12,9 +12,11 @@ import triton.language as tl
 
 from treereason.kernels.gpu.device_work import Capacity, PlannedWork
 from treereason.kernels.gpu.launch import Launcher
+from treereason.kernels.gpu.make_work import make_work
 from treereason.kernels.gpu.merge import merge_partials
+from treereason.kernels.gpu.row_blocks import widest_tree
 from treereason.kernels.gpu.tile import Tile, arch_of, attend_tiles, choose_tile, programs, store_partial, store_result
-from treereason.kernels.gpu.work import Work, make_work, widest_tree
+from treereason.kernels.gpu.work import Work
 from treereason.kernels.layer import LayerShape
 from treereason.kernels.options import AttentionOptions
 from treereason.kernels.plan import Plan
@@ -106,6 +108,6 @@ class TreeDecode:
             plan,
             block_rows=self.tile.rows(self._shape.group_size),
             tile_pages=self.tile.block_n // plan.page_size,
-            spans=self._num_spans,
+            num_spans=self._num_spans,
             window=window,
         )

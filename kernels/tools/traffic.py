@@ -14,7 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from treereason.kernels.baselines.groups import Groups
-from treereason.kernels.gpu.work import Work, page_table, rank
+from treereason.kernels.gpu.page_table import page_table
+from treereason.kernels.gpu.ragged import rank
+from treereason.kernels.gpu.work import Work
 from treereason.kernels.layer import LayerShape
 from treereason.kernels.plan import Int32, Plan
 
@@ -86,14 +88,14 @@ def groups_traffic(
     rows = int((groups.group_hi - groups.group_lo).sum())
     length = np.diff(groups.group_tile)
     moment = np.repeat(_starts(length, programs // shape.num_kv_heads), length) + rank(length)
-    kv, loaded = _kv(groups.tile_first, groups.tile_last, moment, table["page_tokens"], shape, cache_bytes)
+    kv, loaded = _kv(groups.tile_first, groups.tile_last, moment, table.page_tokens, shape, cache_bytes)
     return Traffic(
         kv=kv,
         kv_loaded=loaded,
         queries=rows * shape.row_bytes,
         out=_out(plan.num_rows, shape),
         partials=rows * shape.partial_row_bytes,
-        plan=sum(a.nbytes for a in (*vars(groups).values(), *table.values(), plan.row_position)),
+        plan=sum(a.nbytes for a in (*vars(groups).values(), *vars(table).values(), plan.row_position)),
     )
 
 

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from benchmarks.forests import Forest, levels, random_forest, several, star
 from treereason.kernels.gpu.device_work import Capacity, DeviceWork
-from treereason.kernels.gpu.work import PIECE_COST, Work, make_work, row_blocks, shared_tokens
+from treereason.kernels.gpu.make_work import PIECE_COST, make_work
+from treereason.kernels.gpu.row_blocks import row_blocks, shared_tokens
+from treereason.kernels.gpu.work import Work
 from treereason.kernels.plan import Plan
 
 
@@ -71,7 +73,7 @@ def test_every_row_sees_what_the_rule_says_once(
     rng = np.random.default_rng(seed)
     plan = random_forest(rng, nodes, longest, extend=extend).plan(rng=rng, room=int(rng.integers(20)))
     work = make_work(
-        plan, block_rows=block_rows, tile_pages=tile_pages, spans=spans, piece_tiles=piece_tiles, window=window
+        plan, block_rows=block_rows, tile_pages=tile_pages, num_spans=spans, piece_tiles=piece_tiles, window=window
     )
     assert (seen_by_work(work, window) == seen_by_definition(plan, window)).all()
     assert (work.block_hi - work.block_lo).max() <= block_rows
@@ -90,7 +92,7 @@ def test_every_row_sees_what_the_rule_says_once(
 def test_spans_cost_the_same(spans: int) -> None:
     """One token nodes and a long root, several trees: no span does more than its share."""
     plan = several([star(50, 20_000, 1), star(10, 1_200, 300), *[star(3, 100, 2)] * 20]).plan()
-    work = make_work(plan, block_rows=32, tile_pages=4, spans=spans)
+    work = make_work(plan, block_rows=32, tile_pages=4, num_spans=spans)
     pieces = np.diff(work.span_piece)
     tiles = np.add.reduceat(work.piece_last - work.piece_first, work.span_piece[:-1].clip(0, len(work.piece_block) - 1))
     tiles[pieces == 0] = 0
@@ -112,7 +114,7 @@ def test_blocks_never_join_trees_and_prefer_forks() -> None:
 def test_two_small_integers_do_for_any_number_of_branches() -> None:
     plan = levels((1, 4, 16, 512), (1024, 256, 128, 32)).plan()
     assert plan.num_rows == 512
-    work = make_work(plan, block_rows=32, tile_pages=4, spans=16)
+    work = make_work(plan, block_rows=32, tile_pages=4, num_spans=16)
     assert len(work.block_lo) == 16  # 32 branches each, as they hang below the third level
     assert (np.diff(work.span_piece) == 1).all()
     assert work.num_partials == 0
@@ -126,7 +128,7 @@ def test_advance_equals_a_new_plan(seed: int, nodes: int, steps: int) -> None:
     grown = Forest(
         forest.parent, [t + steps * n for t, n in zip(forest.tokens, forest.new_tokens, strict=True)], forest.new_tokens
     )
-    work = make_work(forest.plan(room=steps), block_rows=4, tile_pages=2, spans=5)
+    work = make_work(forest.plan(room=steps), block_rows=4, tile_pages=2, num_spans=5)
     for _ in range(steps):
         work.advance()
     plan = grown.plan()
@@ -146,7 +148,7 @@ def test_pages_that_were_not_known_to_the_plan_can_be_given_when_they_are_reache
     hidden = known.pages.copy()
     for node in range(known.num_nodes):
         hidden[known.node_page[node] + stored[node] : known.node_page[node + 1]] = 0
-    works = [make_work(plan, block_rows=4, tile_pages=2, spans=5) for plan in (known, replace(known, pages=hidden))]
+    works = [make_work(plan, block_rows=4, tile_pages=2, num_spans=5) for plan in (known, replace(known, pages=hidden))]
     for _ in range(steps):
         works[0].advance()
         works[1].advance(works[0].row_slot // known.page_size)
@@ -157,7 +159,7 @@ def test_pages_that_were_not_known_to_the_plan_can_be_given_when_they_are_reache
 
 
 def test_a_buffer_is_never_smaller_than_asked_and_no_plan_has_more_pieces_than_it_holds() -> None:
-    work = make_work(star(40, 500, 3).plan(), block_rows=4, tile_pages=2, spans=8)
+    work = make_work(star(40, 500, 3).plan(), block_rows=4, tile_pages=2, num_spans=8)
     own = Capacity.of(work)
     least = Capacity(rows=7, pages=4 * own.pages, blocks=2 * own.blocks, tiles=1, pieces=0, spans=0, merges=0)
     large = Capacity.of(work, least)
@@ -165,12 +167,12 @@ def test_a_buffer_is_never_smaller_than_asked_and_no_plan_has_more_pieces_than_i
     assert (large.blocks, large.pieces) == (2 * own.blocks, 2 * own.blocks + 8)
     for branches in range(1, 40, 3):
         for spans in (1, 3, 8):
-            work = make_work(star(branches, 500, 3).plan(), block_rows=4, tile_pages=2, spans=spans)
+            work = make_work(star(branches, 500, 3).plan(), block_rows=4, tile_pages=2, num_spans=spans)
             assert len(work.piece_block) <= len(work.block_lo) + spans
 
 
 def test_advance_stops_where_reserved_pages_end() -> None:
-    work = make_work(star(2, 10, 14).plan(), block_rows=4, tile_pages=2, spans=2)
+    work = make_work(star(2, 10, 14).plan(), block_rows=4, tile_pages=2, num_spans=2)
     work.advance()
     work.advance()
     before = work.row_slot.copy()
@@ -181,7 +183,7 @@ def test_advance_stops_where_reserved_pages_end() -> None:
 
 def test_a_smaller_plan_leaves_nothing_of_a_larger_one_behind() -> None:
     large, small = (
-        make_work(star(n, 500, 3).plan(), block_rows=4, tile_pages=2, spans=spans) for n, spans in ((40, 8), (2, 8))
+        make_work(star(n, 500, 3).plan(), block_rows=4, tile_pages=2, num_spans=spans) for n, spans in ((40, 8), (2, 8))
     )
     device_work = DeviceWork(Capacity.of(large), "cpu")
     device_work.load(large)
@@ -190,10 +192,10 @@ def test_a_smaller_plan_leaves_nothing_of_a_larger_one_behind() -> None:
     assert (device_work["merge_partial"][len(small.merge_partial) :] == small.merge_partial[-1]).all()
     assert (device_work["piece_last"][len(small.piece_last) :] == 0).all()
     with pytest.raises(ValueError, match="exceeds"):
-        device_work.load(make_work(star(400, 500, 3).plan(), block_rows=4, tile_pages=2, spans=8))
+        device_work.load(make_work(star(400, 500, 3).plan(), block_rows=4, tile_pages=2, num_spans=8))
 
 
 def test_a_forest_of_many_trees_is_planned_without_walking_it() -> None:
     plan = several([star(64, 1_200, 100)] * 64).plan(room=16)
-    work = make_work(plan, block_rows=32, tile_pages=4, spans=16)
+    work = make_work(plan, block_rows=32, tile_pages=4, num_spans=16)
     assert len(work.block_lo) == 128

@@ -7,7 +7,7 @@ import torch
 
 from benchmarks.forests import several, star
 from treereason.kernels.baselines.groups import CHUNK_TOKENS, Cut, flat_groups, make_groups, node_groups
-from treereason.kernels.gpu.work import make_work
+from treereason.kernels.gpu.make_work import make_work
 from treereason.kernels.layer import LayerShape
 from treereason.kernels.plan import Plan
 from treereason.kernels.tools.traffic import Traffic, floor_seconds, flops, groups_traffic, work_traffic
@@ -21,7 +21,7 @@ def tree(plan: Plan, shape: LayerShape = SHAPE) -> Traffic:
         plan,
         block_rows=128 // (shape.num_heads // shape.num_kv_heads),
         tile_pages=4,
-        spans=PROCESSORS // shape.num_kv_heads,
+        num_spans=PROCESSORS // shape.num_kv_heads,
     )
     return work_traffic(work, shape, programs=PROCESSORS)
 
