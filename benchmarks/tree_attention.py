@@ -4,7 +4,7 @@
 
 One line a (shape, heads, provider): p20 / p50 / p80 microseconds of a call, the share of the floor
 (max of bytes over bandwidth and arithmetic over rate), bytes, and planning. The last line is JSON. On a CPU it runs the
-torch path and dense attention only, on the smaller shapes: a check of the plumbing, not of a kernel.
+torch backend and dense attention only, on the smaller shapes: a check of the plumbing, not of a kernel.
 """
 
 from __future__ import annotations
@@ -25,9 +25,11 @@ from benchmarks.forests import Forest, levels, recorded_candidates, recorded_ste
 from benchmarks.others import OTHERS, row_slots
 from benchmarks.planning import microseconds
 from benchmarks.record import finish
+from treereason.kernels.layer import LayerShape
+from treereason.kernels.options import AttentionOptions
 from treereason.kernels.plan import Plan, kv_pool
 from treereason.kernels.providers import TRITON, prepare
-from treereason.kernels.traffic import Shape, Traffic, floor_seconds, groups_traffic, work_traffic
+from treereason.kernels.tools.traffic import Traffic, floor_seconds, groups_traffic, work_traffic
 
 HEADS = ((32, 8), (32, 32), (64, 8), (16, 1))
 # Datasheet bytes a second and dense 16-bit operations a second.
@@ -69,7 +71,7 @@ def cases(data: Path | None) -> Iterator[Case]:
             yield Case(f"{path.stem} {len(at_once)} searches at step 803", several(at_once))
 
 
-def tensors(plan: Plan, shape: Shape, dtype: torch.dtype, device: str) -> Tensors:
+def tensors(plan: Plan, shape: LayerShape, dtype: torch.dtype, device: str) -> Tensors:
     generator = torch.Generator(device).manual_seed(0)
     slots = (int(plan.pages.max()) + 1) * plan.page_size
     k, v = (kv_pool(slots, shape.num_kv_heads, shape.head_dim, dtype=dtype, device=device) for _ in range(2))
@@ -128,7 +130,7 @@ def _captured(run: Callable[[], object]) -> Callable[[], object]:
     return graph.replay
 
 
-def traffic_of(planned: Any, plan: Plan, shape: Shape, programs: int) -> Traffic | None:
+def traffic_of(planned: Any, plan: Plan, shape: LayerShape, programs: int) -> Traffic | None:
     if hasattr(planned, "groups"):
         return groups_traffic(plan, planned.groups, shape, programs=programs)
     if hasattr(planned, "work"):
@@ -140,7 +142,7 @@ def measure(
     name: str,
     case: Case,
     plan: Plan,
-    shape: Shape,
+    shape: LayerShape,
     data: Tensors,
     rows: list[int],
     want: torch.Tensor,
@@ -149,11 +151,12 @@ def measure(
 ) -> dict[str, Any]:
     q, k, v = data
     scale = shape.head_dim**-0.5
+    options = AttentionOptions(scale)
     begin = time.perf_counter()
     planned: Any = OTHERS[name](plan, q, k, v, scale) if name in OTHERS else prepare(name, plan, q, k)
 
     def run() -> torch.Tensor:
-        out: torch.Tensor = planned() if name in OTHERS else planned(q, k, v, scale=scale)[0]
+        out: torch.Tensor = planned() if name in OTHERS else planned(q, k, v, options)[0]
         return out
 
     prepared = (time.perf_counter() - begin) * 1e6
@@ -202,7 +205,7 @@ def main() -> None:
     threads = "" if device == "cuda" else f", {torch.get_num_threads()} threads"
     print(f"# {gpu}, torch {torch.__version__}, {dtype}, head size 128{threads}")
     if device == "cpu":
-        print("# no GPU: torch path and dense attention on the CPU; no Triton kernel runs, nothing here is its speed")
+        print("# no GPU: torch backend and dense attention on the CPU; no Triton kernel runs, nothing is its speed")
     if None in floor:
         print("# floor unknown for this device: give --bandwidth and --rate")
     columns = f"{'p20':>9} {'p50':>9} {'p80':>9} {'floor':>6} {'plan':>8} {'KV MB':>7} {'part MB':>8}"
@@ -220,7 +223,7 @@ def main() -> None:
             skipped += 1
             continue
         names = args.providers.split(",") if args.providers else _providers(device, heads)
-        shape = Shape(*heads, head_dim=128, itemsize=dtype.itemsize)
+        shape = LayerShape(*heads, head_dim=128, dtype=dtype)
         repeats = args.repeats or (30 if device == "cuda" else 5)
         rows += compare(case, plan, shape, names, dtype, device, repeats, floor)
     print(f"# {skipped} shapes skipped: too large for a CPU, or out of time")
@@ -238,7 +241,7 @@ def _providers(device: str, heads: tuple[int, int]) -> list[str]:
 def compare(
     case: Case,
     plan: Plan,
-    shape: Shape,
+    shape: LayerShape,
     names: list[str],
     dtype: torch.dtype,
     device: str,

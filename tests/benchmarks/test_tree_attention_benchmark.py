@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks import tree_attention
 from benchmarks.forests import levels, recorded_candidates, recorded_steps, speculative
-from treereason.kernels.torch_path import TorchPath
+from treereason.kernels.cpu.torch_backend import TorchBackend
 
 
 def test_the_last_line_is_json(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -23,8 +23,8 @@ def test_the_last_line_is_json(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
 
 
 def test_a_wrong_provider_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    right = TorchPath.__call__
-    monkeypatch.setattr(TorchPath, "__call__", lambda self, q, *rest, **how: right(self, q * 1.5, *rest, **how))
+    right = TorchBackend.__call__
+    monkeypatch.setattr(TorchBackend, "__call__", lambda self, q, *rest, **how: right(self, q * 1.5, *rest, **how))
     monkeypatch.setattr(sys, "argv", ["tree_attention", "--only", "1 trees", "--repeats", "1", "--providers", "torch"])
     tree_attention.main()
     (row,) = json.loads(capsys.readouterr().out.splitlines()[-1])["rows"]

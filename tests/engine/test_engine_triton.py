@@ -52,7 +52,7 @@ print(max((a - b).abs().max().item() for a, b in zip(logits["tree"], logits["tri
 """
 
 
-def test_the_engine_on_triton_kernels_equals_the_torch_path() -> None:
+def test_the_engine_on_triton_kernels_equals_the_torch_backend() -> None:
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     environment = {**os.environ, "TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
     run = subprocess.run([sys.executable, "-c", SCRIPT], env=environment, capture_output=True, text=True)
