@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import traceback
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
@@ -69,6 +70,8 @@ class _Run:
         try:
             if self._coroutine is None:
                 self._coroutine = self._search.run(self.tree)
+                if not isinstance(self._coroutine, Coroutine):
+                    raise TypeError("run is no coroutine: write `async def run(self, tree)`")
             ask = self._step()
         except StopIteration as stop:
             if stop.value is None or isinstance(stop.value, Thought):
@@ -78,7 +81,7 @@ class _Run:
         except BudgetSpent:
             self.answer = self.tree.best()
         except BROKEN as error:
-            self.error = f"search: {describe(error)}{_where(error, self._search)}"
+            self.error = f"search: {describe(error)}{_where(error, self._search, self.tree.task)}"
         else:
             if isinstance(ask, Ask):
                 return ask
@@ -92,11 +95,11 @@ class _Run:
         return self._coroutine.send(None)
 
 
-def _where(error: BaseException, search: Search) -> str:
-    """The line of the search's own file in which an error came up, nothing when it has none."""
-    code = getattr(search.run, "__code__", None)
-    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if code and f.filename == code.co_filename]
-    return f" ({Path(code.co_filename).name}, line {lines[-1]})" if code and lines else ""
+def _where(error: BaseException, *plugins: object) -> str:
+    """File and line of the search or task in which an error came up, nothing where it came up in neither."""
+    files = {getattr(sys.modules.get(type(plugin).__module__), "__file__", None) for plugin in plugins}
+    lines = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in files]
+    return f" ({Path(lines[-1].filename).name}, line {lines[-1].lineno})" if lines else ""
 
 
 class Runner:

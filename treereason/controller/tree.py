@@ -240,7 +240,7 @@ class SearchTree:
             thought
             for thought in self.thoughts
             if thought in self._samples
-            and (thought.status is not Status.FAILED or thought in self._by_run)
+            and (thought.status not in (Status.FAILED, Status.DECODING) or thought in self._by_run)
             and not self.unfinished(thought)
         ]
 
