@@ -26,7 +26,8 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from benchmarks.record import finish, spread, version
 from treereason import events
-from treereason.config import plugins
+from treereason.config.scorers import scorer_reference
+from treereason.config.user_files import load
 from treereason.controller.runner import Engine as AnyEngine
 from treereason.controller.runner import Runner
 from treereason.core import Cost, Decoded, Expansion, Sampling
@@ -193,7 +194,7 @@ def sides() -> dict[str, Callable[[], AnyEngine]]:
 def compare(found: dict[str, Callable[[], AnyEngine]], case: Case, repeats: int) -> dict[str, Any]:
     """Seconds, ratios to the tree and solved problems of every side over `repeats` rounds of one run each."""
     runs: dict[str, list[Run]] = {name: [] for name in found}
-    with Scoring(plugins.scorer_reference(None, Sorting()), 10.0, plugins.load) as scoring:
+    with Scoring(scorer_reference(None, Sorting()), 10.0, load) as scoring:
         for make in found.values():
             search_once(make(), scoring, Case(8, 2, 2, case.temperature))
         for _ in range(repeats):

@@ -40,7 +40,7 @@ class Scoring:
     ref: the scorer as `load` understands it; `load` is a function of a module, which the process imports and calls.
     timeout_s: time for one thought; then the process is killed, and a new one goes on with the next thought.
     load_timeout_s: time for loading the scorer, which a class may spend in its `__init__`.
-    log: file that takes what the scorer prints; None drops it.
+    log: file that takes what the scorer prints; None drops it. start: load at once; else with the first thought.
 
     Results come in the order of submission. A scorer that does not load fails every thought.
     """
@@ -53,6 +53,7 @@ class Scoring:
         *,
         load_timeout_s: float = LOAD_TIMEOUT_S,
         log: Path | None = None,
+        start: bool = True,
     ) -> None:
         self._hello = (f"{load.__module__}:{load.__qualname__}", ref, timeout_s)
         self._timeout_s = timeout_s
@@ -69,7 +70,8 @@ class Scoring:
         self._since = 0.0
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection | None = None
-        self._start()
+        if start:
+            self._start()
 
     def __enter__(self) -> Scoring:
         return self

@@ -1,18 +1,18 @@
-"""Repeats a recorded search: every branch forks, grows and is pruned as `task=recorded` has it."""
+"""Repeats a recorded search: every branch forks, grows and is pruned as the record of `task=recorded` says."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from treereason.core import Status, Thought, Tree
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """Generation by generation: all recorded children start together, what nothing follows is dropped."""
+    """Follow the record generation by generation; a thought that nothing follows is dropped.
 
-    partner: ClassVar[str] = "recorded"
+    All recorded children of a generation start together. Needs the problems of `task=recorded`.
+    """
 
     async def run(self, tree: Tree) -> Thought | None:
         segments = {tree.root: tree.root.problem.input}

@@ -14,9 +14,13 @@ from treereason.search.sampling import sample_answers
 
 @dataclass(frozen=True)
 class SelfConsistency:
-    """n samples, a vote over their answers, the earliest of equals. No score is asked for."""
+    """Take n independent samples and answer with the most frequent answer, the earliest of equals.
 
-    n: Annotated[int, Field(ge=1)] = 15
+
+    No score is asked for: the vote needs none.
+    """
+
+    n: Annotated[int, Field(ge=1, description="samples that vote")] = 15
 
     async def run(self, tree: Tree) -> Thought | None:
         samples = await sample_answers(tree, self.n)

@@ -12,11 +12,14 @@ from treereason.core import Thought, Tree
 
 @dataclass(frozen=True)
 class TreeOfThoughts:
-    """Expand every thought of the frontier k times, score, keep the b best, at most `steps` times."""
+    """Expand each thought of the frontier k times, score the children, keep the b best; at most `steps` times.
 
-    k: Annotated[int, Field(ge=1)] = 5
-    b: Annotated[int, Field(ge=1)] = 1
-    steps: Annotated[int, Field(ge=1)] = 4
+    k, b and T of the paper's algorithm 1 are `k`, `b` and `steps`.
+    """
+
+    k: Annotated[int, Field(ge=1, description="children of each kept thought")] = 5
+    b: Annotated[int, Field(ge=1, description="thoughts kept at each step")] = 1
+    steps: Annotated[int, Field(ge=1, description="most steps, if no final answer ends the search before")] = 4
 
     async def run(self, tree: Tree) -> Thought | None:
         frontier = [tree.root]
