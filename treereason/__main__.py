@@ -10,7 +10,7 @@ def console() -> None:
     signal.signal(signal.SIGINT, _interrupted)
     # Half a second, in which a KeyboardInterrupt would get lost or become a traceback.
     from treereason.cli.main import main
-    from treereason.display.pipes import outlive_readers
+    from treereason.cli.stdout import outlive_readers
 
     stdout = outlive_readers()
     code = main()
