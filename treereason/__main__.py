@@ -10,7 +10,7 @@ def console() -> None:
     interrupt.end_at_once()
     # Half a second of imports, so after the line above.
     from treereason.cli.main import main
-    from treereason.display.pipes import outlive_readers
+    from treereason.cli.stdout import outlive_readers
 
     stdout = outlive_readers()
     code = main()

@@ -28,7 +28,8 @@ class Event:
 class RunStarted(Event):
     """config: the whole validated configuration. pass_name: "search", or "greedy" for the baseline.
 
-    program, overrides: what the user typed, to show how the run can be varied.
+    program, overrides: what the user typed, to show how the run can be varied; program is "" for a run that was
+    started from Python.
     scorer_oracle: whether the scorer knows or recomputes the truth.
     """
 
