@@ -2,7 +2,7 @@
 
     python -m benchmarks.tree_attention [--data DIR] [--seconds 240] [--record]
 
-One line a (shape, heads, provider): p20 / p50 / p80 microseconds of a call, the share of the floor
+One line per (shape, heads, provider): p20 / p50 / p80 microseconds of a call, the share of the floor
 (max of bytes over bandwidth and arithmetic over rate), bytes, and planning. The last line is JSON. On a CPU it runs the
 torch backend and dense attention only, on the smaller shapes: a check of the plumbing, not of a kernel.
 """
@@ -32,7 +32,7 @@ from treereason.kernels.providers import TRITON, prepare
 from treereason.kernels.tools.traffic import Traffic, floor_seconds, groups_traffic, work_traffic
 
 HEADS = ((32, 8), (32, 32), (64, 8), (16, 1))
-# Datasheet bytes a second and dense 16-bit operations a second.
+# Datasheet bytes per second and dense 16-bit operations per second.
 DEVICES = {
     "H100": (3.35e12, 989e12),
     "H200": (4.8e12, 989e12),
@@ -44,12 +44,15 @@ Tensors = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 @dataclass(frozen=True)
 class Case:
+    """A forest to measure, and how many decode steps lie between two plans of it."""
+
     name: str
     forest: Forest
     tokens_between_forks: int = 16
 
 
 def cases(data: Path | None) -> Iterator[Case]:
+    """Made shapes, and those of DeFT's records where `data` is their folder."""
     yield Case("50 branches on 4k", star(50, 4_000, 200))
     yield Case("50 branches on 20k", star(50, 20_000, 200))
     yield Case("widths 1-4-16-512", levels((1, 4, 16, 512), (1_024, 256, 128, 32)))
@@ -72,6 +75,7 @@ def cases(data: Path | None) -> Iterator[Case]:
 
 
 def tensors(plan: Plan, shape: LayerShape, dtype: torch.dtype, device: str) -> Tensors:
+    """Random q [N, Hq, D] and pools k, v [num_slots, Hkv, D]."""
     generator = torch.Generator(device).manual_seed(0)
     slots = (int(plan.pages.max()) + 1) * plan.page_size
     k, v = (kv_pool(slots, shape.num_kv_heads, shape.head_dim, dtype=dtype, device=device) for _ in range(2))
@@ -131,6 +135,7 @@ def _captured(run: Callable[[], object]) -> Callable[[], object]:
 
 
 def traffic_of(planned: Any, plan: Plan, shape: LayerShape, programs: int) -> Traffic | None:
+    """Bytes a planned provider moves per call; None where nobody counts them. programs: how many run at once."""
     if hasattr(planned, "groups"):
         return groups_traffic(plan, planned.groups, shape, programs=programs)
     if hasattr(planned, "work"):
@@ -149,6 +154,7 @@ def measure(
     device: str,
     repeats: int,
 ) -> dict[str, Any]:
+    """One row of the result, times in microseconds; ValueError when `rows` of the output are not what `want` says."""
     q, k, v = data
     scale = shape.head_dim**-0.5
     options = AttentionOptions(scale)
@@ -185,6 +191,7 @@ def _processors(device: str) -> int:
 
 
 def main() -> None:
+    """Measures, prints, and records where asked to."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     default = os.environ.get("TREEREASON_DEFT_DATA")
     parser.add_argument("--data", type=Path, default=Path(default) if default else None, help="DeFT's recorded trees")
@@ -192,8 +199,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=0, help="timed calls; 0: 30 on a GPU, 5 on a CPU")
     parser.add_argument("--only", default="", help="cases whose name contains this")
     parser.add_argument("--providers", default="", help="comma-separated; default: all that can run here")
-    parser.add_argument("--bandwidth", type=float, help="bytes a second, for the floor")
-    parser.add_argument("--rate", type=float, help="operations a second, for the floor")
+    parser.add_argument("--bandwidth", type=float, help="bytes per second, for the floor")
+    parser.add_argument("--rate", type=float, help="operations per second, for the floor")
     parser.add_argument("--record", action="store_true", help="append to benchmarks/results/")
     args = parser.parse_args()
 
@@ -248,7 +255,7 @@ def compare(
     repeats: int,
     floor: tuple[float | None, float | None],
 ) -> Iterator[dict[str, Any]]:
-    """A row a provider, printed as it comes; one that fails says so and stops nobody else."""
+    """One row per provider, printed as it comes; one that fails says so and stops nobody else."""
     data = tensors(plan, shape, dtype, device)
     rows = np.unique(np.linspace(0, plan.num_rows - 1, 24).astype(int)).tolist()
     want = by_definition(plan, rows, data, scale=shape.head_dim**-0.5)

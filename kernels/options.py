@@ -18,7 +18,7 @@ class AttentionOptions:
     softcap: scores become softcap * tanh(score / softcap), after scaling and before hidden tokens leave (Gemma 2,
         arXiv 2408.00118, section 2). None for scores as they are.
     sinks: [Hq] one logit per query head, any float dtype, natural log, on the device of q. It joins the softmax and has
-        no value (gpt-oss; StreamingLLM, arXiv 2309.17453, section 3.2). None for no sink.
+        no value (gpt-oss, arXiv 2508.10925, section 2; the name is StreamingLLM's, arXiv 2309.17453). None for no sink.
     """
 
     scale: float
@@ -40,4 +40,6 @@ class PlannedAttention(Protocol):
 
     def __call__(
         self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, options: AttentionOptions
-    ) -> tuple[torch.Tensor, torch.Tensor]: ...
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """(out, lse)."""
+        ...

@@ -1,6 +1,6 @@
 """DeFT's groups (arXiv 2404.00242): page ranges with the rows below them, and the three ways to cut a forest into them.
 
-A group leaves one partial result a row, and each row folds the groups on its path.
+A group leaves one partial result per row, and each row folds the groups on its path.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ class Groups:
 
     @property
     def num_groups(self) -> int:
+        """U, and partial results: one per group."""
         return len(self.group_lo)
 
 
@@ -59,7 +60,7 @@ class Cut(NamedTuple):
 
 
 def node_groups(plan: Plan, chunk_pages: int | None) -> Cut:
-    """A group a node, or several of `chunk_pages` pages each."""
+    """One group per node, or several of `chunk_pages` pages each (Node and Node-Chunk, section 3)."""
     live = np.flatnonzero((plan.node_hi > plan.node_lo) & (plan.node_tokens > 0))
     pages = -(-plan.node_tokens[live] // plan.page_size)
     chunks = np.ones_like(pages) if chunk_pages is None else -(-pages // chunk_pages)
@@ -73,7 +74,7 @@ def node_groups(plan: Plan, chunk_pages: int | None) -> Cut:
 
 
 def flat_groups(plan: Plan, chunk_pages: int) -> Cut:
-    """Chunks of equal size over all pages, whichever nodes they belong to, with the rows below any of them."""
+    """Chunks of equal size over all pages, whichever nodes they belong to, with the rows below any (Flatten)."""
     table = page_table(plan)
     runs = live_pages(plan)
     chunks = -(-np.diff(runs, axis=1)[:, 0] // chunk_pages)
@@ -94,7 +95,7 @@ CUTS: dict[str, Callable[[Plan], Cut]] = {
     # Equal chunks over the flattened KV of all nodes, masked where a chunk spans several.
     "deft_flatten": lambda plan: flat_groups(plan, chunk_pages=CHUNK_TOKENS // plan.page_size),
 }
-"""DeFT-Node, DeFT-Node-Chunk and DeFT-Flatten (arXiv 2404.00242, section 3): how each cuts a plan into groups."""
+"""DeFT-Node, DeFT-Node-Chunk and DeFT-Flatten (arXiv 2404.00242, section 3): plan to groups."""
 
 
 def make_groups(cut: Cut, num_rows: int, *, block_rows: int, tile_pages: int) -> Groups:

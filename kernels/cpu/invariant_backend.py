@@ -1,8 +1,8 @@
 """Tree attention whose result for a row has the same bits whatever other rows share the step.
 
-Every row reads its own path, cut at multiples of SPLIT positions wherever the nodes begin and end; a split is one
-matrix product of a fixed shape, and splits are merged one after the other. Nothing depends on neighbours, and nothing
-is shared between them: this is the slow, repeatable way.
+Every row reads its own path, cut at multiples of SPLIT positions wherever the nodes begin and end. A split is one
+matrix product of a fixed shape, and splits are merged one after the other (online softmax, arXiv 1805.02867). Nothing
+depends on other rows and nothing is shared with them: this is the slow, repeatable way.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ SPLIT = 64
 
 
 class InvariantBackend:
-    """A plan made ready for torch; built once a step, called once a layer."""
+    """A plan made ready for torch; built once per step, called once per layer."""
 
     def __init__(self, plan: Plan) -> None:
         self._num_rows = plan.num_rows

@@ -13,14 +13,14 @@ from treereason.kernels.plan import Int32, Plan
 Int = npt.NDArray[np.signedinteger[Any]]
 ROW_BLOCK = 64
 LARGE_PRODUCT = 4096
-"""From so many scores a head on, a region is worth torch calls of its own."""
+"""From so many scores per head on, a region is worth torch calls of its own."""
 
 
 @dataclass(frozen=True)
 class Regions:
-    """Region i is the tokens [first, first + tokens) of a node, attended by rows [lo, hi).
+    """Region i is the tokens [first, first + tokens) of a node, attended by rows [lo, hi). Host int32, one entry each.
 
-    causal: row lo + i sees the tokens up to first + i; otherwise, unless a mask is made, rows see all.
+    causal: 0 or 1. Where 1, row lo + i sees the tokens up to first + i; otherwise, unless a mask is made, rows see all.
     """
 
     node: Int32
@@ -31,6 +31,7 @@ class Regions:
     causal: Int32
 
     def take(self, index: Int) -> Regions:
+        """The regions at these indices, in that order."""
         return Regions(*(column[index] for column in vars(self).values()))
 
 

@@ -147,7 +147,7 @@ class _CutPlan:
 
 
 class TorchBackend:
-    """A plan made ready for torch; built once a step, called once a layer."""
+    """A plan made ready for torch; built once per step, called once per layer."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan

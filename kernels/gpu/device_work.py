@@ -16,7 +16,7 @@ _MOVING = ("row_position", "row_slot", "row_page", "page", "page_tokens")
 
 @dataclass(frozen=True)
 class Capacity:
-    """The most a buffer holds; a plan that needs more needs a new buffer, and a new capture."""
+    """The most entries a buffer holds; a plan that needs more needs a new buffer, and a new capture."""
 
     rows: int
     pages: int
@@ -45,10 +45,11 @@ class Capacity:
 
     @property
     def partials(self) -> int:
-        """Partial results at most: two a span (its first and its last piece), or one a piece."""
+        """Partial results at most: two per span (its first and its last piece), or one per piece."""
         return 2 * self.spans or self.pieces
 
     def holds(self, work: Work) -> bool:
+        """Whether the work fits in a buffer of this capacity."""
         return (
             len(work.row_position) <= self.rows
             and len(work.page) <= self.pages
@@ -60,6 +61,7 @@ class Capacity:
         )
 
     def lengths(self) -> dict[str, int]:
+        """Elements of every array of Work, by name, in the order of the buffer."""
         rows = dict.fromkeys(("row_position", "row_slot", "row_page", "row_last_page"), self.rows)
         pages = dict.fromkeys(("page", "page_tokens", "page_start", "page_lo", "page_hi"), self.pages)
         blocks = dict.fromkeys(("block_lo", "block_hi"), self.blocks)
@@ -73,7 +75,7 @@ class Capacity:
 
 
 class DeviceWork:
-    """Device int32 tensors named as Work's arrays; past a work's own length lie empty pieces, empty merges, slot -1."""
+    """Device int32 tensors named as Work's arrays; past a work's length lie empty pieces, empty merges, row_slot -1."""
 
     def __init__(self, capacity: Capacity, device: torch.device | str) -> None:
         self.capacity = capacity
@@ -97,10 +99,11 @@ class DeviceWork:
 
     @property
     def nbytes(self) -> int:
+        """Bytes on the device."""
         return self._buffer.nbytes
 
     def load(self, work: Work) -> None:
-        """Copies everything, once a rebuild."""
+        """Copies everything, once per rebuild; ValueError when it exceeds the capacity."""
         if not self.capacity.holds(work):
             raise ValueError(f"work exceeds the buffer's {self.capacity}")
         self._wait()
@@ -135,7 +138,10 @@ class DeviceWork:
 
 
 class PlannedWork:
-    """The work of one plan for each attention window a model's layers have, on the host and on the device."""
+    """The work of one plan for each attention window that layers have, on the host and on the device.
+
+    make: cuts a plan for a window. least: no buffer is made smaller.
+    """
 
     def __init__(
         self,
@@ -165,7 +171,7 @@ class PlannedWork:
         return True
 
     def advance(self, row_pages: Int32 | None = None) -> None:
-        """One more token a branch, see `Work.advance`."""
+        """One more token per branch, as `Work.advance`: row_pages [N], NoPageLeft."""
         for window, work in self.host.items():
             work.advance(row_pages)
             self.device[window].load_advanced(work)

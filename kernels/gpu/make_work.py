@@ -2,7 +2,7 @@
 
 A page table lists every page of the forest once (page_table.py). A row block is a run of rows that one query tile
 holds (row_blocks.py); its tiles are the page-table ranges it sees (ranges.py). All tiles, block after block, are cut
-into one span per program (stream-K; LeanAttention, arXiv 2405.10480, section 3). A piece is what one span does for one
+into one span per program (stream-K; LeanAttention, arXiv 2405.10480). A piece is what one span does for one
 block: a block in one piece is finished where it is computed, a block in several leaves one partial result per piece,
 so that partial results are bounded by twice the grid, not by the tree.
 

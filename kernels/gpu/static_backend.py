@@ -20,7 +20,7 @@ LEAST_ENTRIES = 64
 
 
 class StaticBackend:
-    """Stores KV and attends for steps of one row a branch and at most `num_rows` rows; rows past a plan's are padding.
+    """Stores KV and attends in steps of one row per branch and at most `num_rows` rows; rows past a plan's are padding.
 
     Layers of one shape and window share planned work, made when the first of them is called: that call is no part of
     a capture.
@@ -51,7 +51,7 @@ class StaticBackend:
         return False
 
     def advance(self, row_pages: Sequence[int]) -> bool:
-        """One more token a row, stored in the page given for it; False when it is time for a new plan."""
+        """One more token per row, stored in the page given for it, [N]; False when it is time for a new plan."""
         pages = np.array(row_pages, dtype=np.int32)
         try:
             for planned in self._planned.values():
@@ -69,9 +69,9 @@ class StaticBackend:
         v_pool: torch.Tensor,
         options: AttentionOptions,
     ) -> torch.Tensor:
-        """q [num_rows, Hq, D] and its own k, v [num_rows, Hkv, D], which go into the pools first -> out as q.
+        """Stores k and v [num_rows, Hkv, D] into the pools, then attends with q [num_rows, Hq, D]: out, shaped as q.
 
-        Rows of padding store nothing, and their part of out is undefined.
+        k_pool, v_pool: [num_slots, Hkv, D]. Rows of padding store nothing, and their part of out is undefined.
         """
         key = LayerShape.of(q, k), options.window
         if key not in self._planned:

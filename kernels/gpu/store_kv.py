@@ -30,8 +30,12 @@ def store_kv_kernel(  # type: ignore[no-untyped-def]
 def store_kv(
     k: torch.Tensor, v: torch.Tensor, k_pool: torch.Tensor, v_pool: torch.Tensor, row_slot: torch.Tensor
 ) -> None:
-    """k, v: [N, Hkv, D]; pools: [num_slots, Hkv, D], any slot and head strides; row_slot: [at least N] int32,
-    negative for rows to leave out."""
+    """Writes k and v into the pools at row_slot.
+
+    k, v: [N, Hkv, D]. k_pool, v_pool: [num_slots, Hkv, D], any slot and head strides, and any float dtype.
+    row_slot: [at least N] int32 on the same device, negative for rows to leave out.
+    Raises ValueError where the elements of a head do not adjoin.
+    """
     check_layout(k, v, k_pool, v_pool)
     num_rows, num_kv_heads, head_dim = k.shape
     store_kv_kernel[(num_rows,)](

@@ -24,7 +24,7 @@ class Tile:
     """Compile-time shape of a kernel: query tile rows, KV tile tokens, and the compiler's knobs.
 
     registers: most a thread may use. Unset, ptxas spills a little to fit more programs on a processor; a grid of one
-    program a processor gains nothing from that. AMD's compiler has no such knob.
+    program per processor gains nothing from that. AMD's compiler has no such knob.
     """
 
     block_m: int
@@ -34,7 +34,7 @@ class Tile:
     registers: int | None = None
 
     def rows(self, group_size: int) -> int:
-        """Query rows a tile holds when each has `group_size` heads of one KV head."""
+        """Query rows a tile holds when each has `group_size` heads of one KV head; ValueError for none."""
         if group_size > self.block_m:
             raise ValueError(f"{group_size} query heads per KV head do not fit a tile of {self.block_m} rows")
         return self.block_m // group_size
@@ -82,7 +82,7 @@ def programs(device: torch.device | str) -> int:
 
 
 def check_layout(*tensors: torch.Tensor) -> None:
-    """The elements of a head must adjoin; any other stride will do."""
+    """The elements of a head must adjoin, else ValueError; any other stride will do."""
     if any(tensor.stride(-1) != 1 for tensor in tensors):
         raise ValueError("the last dimension of q, k and v must be contiguous")
 
@@ -113,7 +113,7 @@ def attend(  # type: ignore[no-untyped-def]
 ):  # fmt: skip
     """One step over page-table entries [first, last): acc [M, D], running maximum and sum [M], all float32.
 
-    k, v point at the head. Without MASKED the caller vouches that every row sees every token of the entries.
+    k, v point at the head. Without MASKED every row must see every token of the entries.
     """
     n = tl.arange(0, BLOCK_N)
     d = tl.arange(0, BLOCK_D)

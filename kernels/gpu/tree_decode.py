@@ -1,7 +1,8 @@
 """Tree attention as one persistent launch over equal-cost spans of KV tiles, and one small launch that merges.
 
-Each KV page is read once for all rows of a block; a block that several spans share leaves one partial result a piece,
-folded afterwards in piece order. No atomics and no order that depends on timing: equal plans give equal bits.
+Each KV page is read once for all rows of a block; a block that several spans share leaves one partial result per piece,
+folded afterwards in the order of the pieces (LeanAttention, arXiv 2405.10480). No atomics and no order that depends on
+timing: equal plans give equal bits.
 """
 
 from __future__ import annotations

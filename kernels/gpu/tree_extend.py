@@ -1,4 +1,4 @@
-"""Tree attention for steps of many rows: one program a row block and KV head, longest first, no partial results.
+"""Tree attention for steps of many rows: one program per row block and KV head, longest first, no partial results.
 
 Prefill, appended thoughts and wide token trees bring enough row blocks to fill a device; splitting their KV would only
 add traffic. Causality inside a node is the plan's own rule, and a block reads no page after its last row.

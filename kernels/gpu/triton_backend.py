@@ -1,4 +1,4 @@
-"""A step's plan on a GPU: one kernel for few rows a branch, one for many, planned once for each kind of layer."""
+"""A step's plan on a GPU: one kernel for few rows, one for many, planned once for each kind of layer."""
 
 from __future__ import annotations
 

@@ -53,6 +53,7 @@ class Work:
 
     @property
     def num_spans(self) -> int:
+        """S, programs per KV head of a persistent grid."""
         return len(self.span_piece) - 1
 
     @property
@@ -61,7 +62,7 @@ class Work:
         return int(self.merge_partial[-1])
 
     def advance(self, row_pages: Int32 | None = None) -> None:
-        """One more token for every row, for steps of one row a branch, in the page-table entries the plan reserved.
+        """One more token for every row, for steps of one row per branch, in the page-table entries the plan reserved.
 
         row_pages: [N] page of each row's new token, where the plan reserved entries whose page was not known yet.
         Raises NoPageLeft, and changes nothing, when a branch has no entry left: then it is time for a new plan.

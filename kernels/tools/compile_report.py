@@ -44,9 +44,12 @@ def compile_report(
     constexprs: Mapping[str, int | bool],
     options: Mapping[str, int],
 ) -> Report:
-    """Compiles as a launch with aligned pointers and strides would. Argument names say the types: q, k, v, out and
-    *_pool have the model's dtype; lse, partial_*, sinks are float32; scale, softcap floats; stride_*, window integers;
-    the rest are int32 arrays."""
+    """Compiles as a launch with aligned pointers and strides would. Needs TRITON_INTERPRET unset.
+
+    target: one of TARGETS. dtype: of q, k, v and out. constexprs: every one the kernel has. options: the compiler's.
+    Names of arguments say the types: q, k, v, out and *_pool have the model's dtype; lse, partial_*, sinks are float32;
+    scale, softcap floats; stride_*, window integers; the rest are int32 arrays.
+    """
     signature = {}
     attrs = {}
     for index, name in enumerate(kernel.arg_names):

@@ -40,13 +40,14 @@ class Traffic:
 
     @property
     def total(self) -> int:
+        """Bytes from and to memory, partial results counted twice."""
         return self.kv + self.queries + self.out + 2 * self.partials + self.plan
 
 
 def floor_seconds(plan: Plan, shape: LayerShape, *, bandwidth: float, rate: float) -> float:
     """The least time: every visible token read once and every row's queries and outputs, or the arithmetic.
 
-    bandwidth in bytes a second; rate in floating-point operations a second.
+    Returns seconds. bandwidth: bytes per second. rate: floating-point operations per second.
     """
     data = plan.kv_tokens_read_tree * shape.kv_token_bytes + 2 * plan.num_rows * shape.row_bytes
     return max(data / bandwidth, flops(plan, shape) / rate)

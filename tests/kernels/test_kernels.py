@@ -1,7 +1,6 @@
-"""Every Triton kernel equals the reference, on a GPU or (TRITON_INTERPRET=1) under the interpreter on a CPU.
+"""Every Triton kernel equals the reference: under Triton's interpreter on a CPU, or on a GPU.
 
-Kernels are interpreted or compiled from the moment they are imported, so the interpreted run has a process of its own:
-tests/test_kernels_interpreted.py starts it. Run directly, this file needs a GPU.
+tests/conftest.py asks for the interpreter. Without it (`make gpu`) this file needs a GPU.
 """
 
 from __future__ import annotations
@@ -35,18 +34,7 @@ except ImportError:  # a GPU machine may have torch, triton and pytest alone
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 DEVICE = "cpu" if INTERPRETED else "cuda"
-if INTERPRETED:
-    # The interpreter multiplies bfloat16 by its bits (triton 3.7): hand its dot float32 instead.
-    from triton import language as tl
-    from triton.runtime.interpreter import InterpreterBuilder
-
-    _dot = InterpreterBuilder.create_dot
-
-    def _wide(builder: Any, a: Any) -> Any:
-        return builder.cast_impl(a, tl.float32) if a.dtype.scalar == tl.bfloat16 else a
-
-    InterpreterBuilder.create_dot = lambda self, a, b, *rest: _dot(self, _wide(self, a), _wide(self, b), *rest)
-else:
+if not INTERPRETED:
     pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")]
 
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 2e-2, torch.float16: 5e-3}
@@ -68,6 +56,25 @@ def _empty_is_poisoned(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(torch, "empty", poisoned)
     with np.errstate(all="ignore"):
         yield
+
+
+@pytest.fixture(autouse=True)
+def _bfloat16_is_multiplied_as_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The interpreter (triton 3.7) multiplies bfloat16 by its bits: hand its dot float32 instead."""
+    if not INTERPRETED:
+        return
+    from triton import language as tl
+    from triton.runtime.interpreter import InterpreterBuilder
+
+    dot = InterpreterBuilder.create_dot
+
+    def wide(builder: Any, a: Any) -> Any:
+        return builder.cast_impl(a, tl.float32) if a.dtype.scalar == tl.bfloat16 else a
+
+    def create_dot(self: Any, a: Any, b: Any, *rest: Any) -> Any:
+        return dot(self, wide(self, a), wide(self, b), *rest)
+
+    monkeypatch.setattr(InterpreterBuilder, "create_dot", create_dot)
 
 
 def tensors(plan: Plan, heads: tuple[int, int], head_dim: int, dtype: torch.dtype, seed: int = 0) -> Tensors:

@@ -1,7 +1,7 @@
 """Decode steps from captured graphs equal eager steps on the torch backend, and capture only what a graph can hold.
 
-Run directly, this file needs a GPU and captures for real. test_graphs_interpreted.py runs it under Triton's
-interpreter, where a replay is the captured step run again.
+Under Triton's interpreter, which tests/conftest.py asks for, a replay is the captured step run again. Without it
+(`make gpu`) this file needs a GPU and captures for real.
 """
 
 from __future__ import annotations
