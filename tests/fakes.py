@@ -25,7 +25,7 @@ from transformers import (
 from treereason import events
 from treereason.controller.budget import Budget
 from treereason.controller.runner import Runner
-from treereason.core import Cost, Decoded, Expansion, Problem, Prompt, Sampling, Score, Search, Thought
+from treereason.core import Cost, Decoded, Expansion, Problem, Prompt, Sampling, Score, Search, Task, Thought
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT.parent / "shared" / "data"
@@ -176,12 +176,14 @@ class Outcome:
 def run_search(
     search: Search,
     script: Script,
-    task: NumberTask | None = None,
+    task: Task | None = None,
     scorer: Any = value,
     budget: Callable[[], Budget] = Budget,
+    problems: Sequence[Problem] = (Problem("p", 9),),
+    engine: type[ScriptedEngine] = ScriptedEngine,
 ) -> Outcome:
-    """Run a search over one problem, called p, on a scripted engine."""
-    outcome = Outcome(ScriptedEngine(script))
+    """Run a search on a scripted engine; over one problem, called p, unless others are given."""
+    outcome = Outcome(engine(script))
     Runner(
         engine=outcome.engine,
         scoring=InstantScoring(scorer),  # type: ignore[arg-type]
@@ -191,5 +193,5 @@ def run_search(
         parallel_problems=2,
         emit=outcome.log.append,
         budget=budget,
-    ).run([Problem("p", 9)])
+    ).run(problems)
     return outcome
