@@ -28,8 +28,10 @@ from treereason.controller.runner import Runner
 from treereason.core import Cost, Decoded, Expansion, Problem, Prompt, Sampling, Score, Search, Task, Thought
 
 ROOT = Path(__file__).resolve().parent.parent
+OWN_DATA = ROOT / "tests" / "data"
+"""Small files that we made up, in the formats of graph-of-thoughts (CSV) and DeFT (JSON)."""
 DATA = ROOT.parent / "shared" / "data"
-"""Files that others published; they lie beside the checkout on the developers' machines."""
+"""The files that graph-of-thoughts and DeFT published; they lie beside the checkout on some developers' machines."""
 
 VOCABULARY = 64
 COMMON: dict[str, Any] = {
