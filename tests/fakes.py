@@ -36,14 +36,17 @@ from treereason.core import (
     Sampling,
     Score,
     Search,
+    Task,
     Thought,
     ThoughtPath,
     Writing,
 )
 
 ROOT = Path(__file__).resolve().parent.parent
+OWN_DATA = ROOT / "tests" / "data"
+"""Small files that we made up, in the formats of graph-of-thoughts (CSV) and DeFT (JSON)."""
 DATA = ROOT.parent / "shared" / "data"
-"""Files that others published; they lie beside the checkout on the developers' machines."""
+"""The files that graph-of-thoughts and DeFT published; they lie beside the checkout on some developers' machines."""
 
 VOCABULARY = 64
 COMMON: dict[str, Any] = {
@@ -208,14 +211,16 @@ class Outcome:
 def run_search(
     search: Search,
     script: Script,
-    task: NumberTask | None = None,
+    task: Task | None = None,
     scorer: Any = value,
     budget: Callable[[], Budget] = Budget,
     likely: Callable[[str], float] = lambda _: 0.0,
     async_scorer: Any = None,
+    problems: Sequence[Problem] = (Problem("p", 9),),
+    engine: type[ScriptedEngine] = ScriptedEngine,
 ) -> Outcome:
-    """Run a search over one problem, called p, on a scripted engine."""
-    outcome = Outcome(ScriptedEngine(script, likely))
+    """Run a search on a scripted engine; over one problem, called p, unless others are given."""
+    outcome = Outcome(engine(script, likely))
     Runner(
         engine=outcome.engine,
         scoring=InstantScoring(scorer),  # type: ignore[arg-type]
@@ -227,7 +232,7 @@ def run_search(
         scorer="value",
         async_scorer=async_scorer,
         budget=budget,
-    ).run([Problem("p", 9)])
+    ).run(problems)
     return outcome
 
 

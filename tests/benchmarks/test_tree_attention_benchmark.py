@@ -69,15 +69,22 @@ def test_a_recorded_token_tree_gives_its_candidates(tmp_path: Path) -> None:
     assert plan.row_position.tolist() == [9, 10, 11, 10]
 
 
-def test_the_published_records_are_read(published: Path) -> None:
-    deft = published / "deft"
-    paths = list(deft.glob("*ToT.json"))
-    assert paths
-    for path in paths:
-        steps = list(recorded_steps(path, every=500))
-        assert len({search for search, _, _ in steps}) > 40
-        for _, _, forest in steps[::10]:
+def test_recorded_searches(data: Path) -> None:
+    files = list((data / "deft").glob("*ToT.json"))
+    assert files
+    for path in files:
+        records = [record["data"] for record in json.loads(path.read_text())]
+        last = max(node["end"] for nodes in records for node in nodes.values())
+        steps = list(recorded_steps(path, every=1 + last // 5))
+        assert {search for search, _, _ in steps} == set(range(len(records)))
+        for search, step, forest in steps[:: 1 + len(steps) // 20]:
+            growing = [node for node in records[search].values() if node["start"] <= step <= node["end"]]
             plan = forest.plan()
-            assert 1 <= plan.num_rows <= 25
+            assert plan.num_rows == len(growing)
             assert plan.node_tokens.min() >= 1
-    assert speculative(10, recorded_candidates(deft / "APPS_tree_size64.json")).plan().num_rows == 64
+
+
+def test_recorded_candidates(data: Path) -> None:
+    [path] = (data / "deft").glob("*_tree_size*.json")
+    num_tokens = json.loads(path.read_text())["Token_Tree_size"]  # the last token of the context is one of them
+    assert speculative(10, recorded_candidates(path)).plan().num_rows == num_tokens

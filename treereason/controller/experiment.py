@@ -17,7 +17,7 @@ from treereason.controller.budget import Budget
 from treereason.controller.run_spec import RunSpec
 from treereason.controller.runner import Runner
 from treereason.core import Sampling, Search, UserError
-from treereason.display.modes import Display, NoDisplay
+from treereason.display.base import Display
 from treereason.engine.engine import PAGE_SIZE, Engine
 from treereason.engine.model.language_model import LanguageModel
 from treereason.engine.model.load import load_model
@@ -81,7 +81,7 @@ def run_experiment(
     screen: shows the run; None shows nothing. stopped: asked between two steps; yes ends the run early, and cleanly.
     """
     config = job.config
-    screen = screen or NoDisplay()
+    screen = screen or Display()
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         journal = stack.enter_context(Journal(folder / JOURNAL))
