@@ -147,7 +147,7 @@ def test_every_module_has_a_rule_of_its_own_room() -> None:
         ("treereason.tasks.sorting", "from ..search import best_of_n"),
         ("treereason.engine.scheduler", "from treereason.kernels.plan import Plan"),
         ("treereason.display.live", "from treereason.engine.engine import Engine"),
-        ("treereason.remote.engine", "from treereason.engine.sampler import branch_key"),
+        ("treereason.remote.engine", "from treereason.engine.steps.sampler import branch_key"),
         ("treereason.record.journal", "from treereason.search import best_of_n"),
         ("treereason.controller.runner", "from treereason.cli.main import main"),
     ],
