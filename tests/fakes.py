@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,6 +48,18 @@ OWN_DATA = ROOT / "tests" / "data"
 """Small files that we made up, in the formats of graph-of-thoughts (CSV) and DeFT (JSON)."""
 DATA = ROOT.parent / "shared" / "data"
 """The files that graph-of-thoughts and DeFT published; they lie beside the checkout on some developers' machines."""
+
+HANG_S = 60.0
+"""Longer than anything in a test takes: what lasts as long hangs, and the test fails."""
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Return as soon as the condition holds; AssertionError when it seems that it never will."""
+    deadline = time.monotonic() + HANG_S
+    while not condition():
+        assert time.monotonic() < deadline, "it never happened"
+        time.sleep(0.01)
+
 
 VOCABULARY = 64
 COMMON: dict[str, Any] = {
