@@ -24,11 +24,12 @@ from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
 from treereason import __version__
+from treereason.cli import interrupt
 from treereason.cli.help import text as help_text
 from treereason.cli.overrides import Overrides
 from treereason.config import plugins
 from treereason.config.schema import Config, ModelConfig, nearest, parse
-from treereason.controller.run_spec import RunSpec
+from treereason.controller.run_spec import RunSpec, specify
 from treereason.core import UserError
 from treereason.engine.model.gates import check_checkpoint
 from treereason.record.folder import folder_lock, unwritable
@@ -96,19 +97,10 @@ def _main(arguments: list[str]) -> int:
 def prepare(values: dict[str, Any]) -> RunSpec:
     """Check a composed configuration and build all of the run that needs no model."""
     config = parse(values)
-    task = plugins.task(config.task)
-    search = plugins.search(config.search)
-    for plugin, given in ((task, config.search["name"]), (search, config.task["name"])):
-        partner = getattr(plugin, "partner", given)
-        if partner != given:
-            pair = f"task={config.task['name']} search={config.search['name']}"
-            raise UserError(f"{pair}: these do not go together; give task={partner} search={partner}, or neither")
-    scorer = plugins.scorer_reference(config.scorer, task)
-    plugins.scorer(config.scorer, task)
-    problems = plugins.problems(task, config.task["name"], config.seed, config.model.style)
+    spec = specify(config, plugins.task(config.task), plugins.search(config.search))
     if isinstance(config.model, ModelConfig) and config.model.name != "embedded":
         check_checkpoint(config.model.name)
-    return RunSpec(config, task, search, problems, scorer)
+    return spec
 
 
 def _compose(overrides: Overrides, job: list[str], multirun: bool) -> tuple[dict[str, Any], Path | None]:
@@ -195,13 +187,20 @@ def _run(job: RunSpec, folder: Path) -> object:
     if hydra_config.mode == RunMode.MULTIRUN:
         print(f"treereason: run {hydra_config.job.num}: {hydra_config.job.override_dirname}", file=sys.stderr)  # noqa: T201
     with _loading(job.config):
-        from treereason.controller.experiment import load, run_experiment
+        from treereason.controller.experiment import run_experiment
+        from treereason.controller.model import load
+        from treereason.display.modes import display
 
-        model = load(job.config)
+        model = load(job.config.model)
     if (folder / "results.jsonl").exists():
         print(f"treereason: {folder} holds an earlier run; its results are replaced", file=sys.stderr)  # noqa: T201
     job = replace(job, program=_program(), overrides=tuple(_typed(hydra_config.overrides.task, job.config)))
-    return run_experiment(job, model, folder).get("status")
+    screen = display(job.config.display)
+    with interrupt.first_ends_run(screen.stopping) as stopped:
+        status = run_experiment(job, model, folder, screen, stopped).get("status")
+        if stopped() and status == "done":  # while its end was recorded: it is whole, but no other may follow it
+            raise KeyboardInterrupt
+    return status
 
 
 def _typed(overrides: Sequence[str], config: Config) -> Iterator[str]:

@@ -97,7 +97,7 @@ def scorer_reference(name: str | None, task: Task) -> str:
         scorers = getattr(module, "SCORERS", {})
         if name in scorers:
             return f"{_address(module)}:SCORERS.{name}"
-        if callable(vars(module).get(name)) and module.__name__.startswith(_FILE_MODULE):
+        if callable(vars(module).get(name)) and not module.__name__.startswith("treereason."):
             return f"{_address(module)}:{name}"
         known.extend(scorers)
     raise UserError(f"scorer={name}: {_task_name(task)} has no such scorer; {nearest(name, known)}")

@@ -1,199 +1,131 @@
-"""One run from a checked configuration to a run folder: model, engine, search, record, display."""
+"""One run, from a checked specification to its results: scoring, engine, search, baseline, and whoever looks on."""
 
 from __future__ import annotations
 
-import os
-import signal
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from treereason import events
 from treereason.config import plugins
-from treereason.config.schema import KV_TOKENS_LIMIT, Config, RemoteModelConfig
 from treereason.controller.budget import Budget
+from treereason.controller.model import open_engine
+from treereason.controller.problem_result import ProblemResult
 from treereason.controller.run_spec import RunSpec
 from treereason.controller.runner import Runner
-from treereason.core import Sampling, Search, UserError
-from treereason.display.modes import display
-from treereason.engine.engine import PAGE_SIZE, Engine
+from treereason.core import Sampling, Search
+from treereason.display.modes import Display, NoDisplay
 from treereason.engine.model.language_model import LanguageModel
-from treereason.engine.model.load import load_model
 from treereason.profile import Profile
 from treereason.record.journal import Journal
 from treereason.record.results import Results
 from treereason.record.summary import Summary
+from treereason.scoring.in_process import InProcess
 from treereason.scoring.process import Scoring
 from treereason.search.single_sample import SingleSample
 from treereason.text import as_typed
 
 if TYPE_CHECKING:  # its packages are an extra
-    from treereason.remote.engine import RemoteEngine
     from treereason.remote.server import Server
 
 JOURNAL = "journal.sqlite"
-MAX_KV_TOKENS = 128 * 1024
-KV_SHARE_OF_MEMORY = 0.25
 
 
-def load(config: Config) -> LanguageModel | Server:
-    """The configured model. Raises UserError for one that cannot be served, or a server that cannot be reached."""
-    if isinstance(config.model, RemoteModelConfig):
-        return _connect(config.model)
-    threads = config.engine.threads
-    if threads is None and config.model.name == "embedded":
-        threads = 1  # it is too small to gain from more (docs/log.md)
-    if threads is not None:
-        torch.set_num_threads(threads)
-    return load_model(config.model.name, style=config.model.style, dtype=config.model.dtype, device=config.model.device)
+def run_experiment(
+    spec: RunSpec,
+    model: LanguageModel | Server,
+    folder: Path | None = None,
+    screen: Display | None = None,
+    stopped: Callable[[], bool] = lambda: False,
+    collect: Callable[[ProblemResult], None] = lambda _: None,
+) -> dict[str, Any]:
+    """Run the search and the baseline; returns what summary.json holds.
 
+    folder: where the run is recorded; without one nothing is written to disk. screen: shows the run; opened and closed
+    here. stopped: is asked between two steps; once it says yes, the run ends early, with status "interrupted".
+    collect: is told of each problem that the search has finished.
 
-def _connect(config: RemoteModelConfig) -> Server:
-    try:
-        from treereason.remote.server import Server
-    except ModuleNotFoundError as error:
-        raise UserError(f"model=openai needs {error.name}: pip install 'treereason[remote]'") from None
-    server = Server(
-        config.name,
-        config.url,
-        style=config.style,
-        api_key=os.environ.get(config.api_key_env or "", "").strip(),
-        concurrency=config.concurrency,
-        timeout_s=config.timeout_s,
-        max_retries=config.max_retries,
-    )
-    server.probe()
-    return server
-
-
-def run_experiment(job: RunSpec, model: LanguageModel | Server, folder: Path) -> dict[str, Any]:
-    """Run and record; returns what summary.json holds. Ctrl-C ends the run early, and cleanly."""
-    config = job.config
-    folder.mkdir(parents=True, exist_ok=True)
+    Raises UserError when the folder cannot be written. Whatever ends it, no process is left behind.
+    """
+    config = spec.config
+    screen = screen or NoDisplay()
+    profile, summary = Profile(), Summary()
     with ExitStack() as stack:
-        screen = display(config.display)
-        interrupted = stack.enter_context(_interrupt(screen.stopping))
-        journal = stack.enter_context(Journal(folder / JOURNAL))
-        results = stack.enter_context(Results(folder))
-        summary = Summary()
+        sinks: list[events.Sink] = [summary, screen]
+        results: Results | None = None
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            journal = stack.enter_context(Journal(folder / JOURNAL))
+            results = stack.enter_context(Results(folder))
+            sinks = [journal, results, *sinks]
         stack.enter_context(screen)
-        scoring = Scoring(job.scorer, config.scorer_timeout_s, plugins.load)
+        scoring = _scoring(spec)
         stack.callback(scoring.close)
-
-        profile = Profile()
 
         def emit(event: events.Event) -> None:
             with profile.measure("record and display"):
-                for sink in (journal, results, summary, screen):
+                for sink in sinks:
                     sink(event)
 
-        engine = _engine(config, model, stack, profile)
-        passes: list[tuple[str, Search, float]] = [("search", job.search, config.temperature)]
-        if config.baseline == "greedy":
-            passes.append(("greedy", SingleSample(), 0.0))
-        for name, algorithm, temperature in passes:
-            if interrupted:
+        engine = stack.enter_context(open_engine(config, model, profile))
+        for pass_name, search, temperature in _passes(spec):
+            if stopped():
                 break
-            emit(_started(job, name))
+            emit(_started(spec, pass_name))
             Runner(
                 engine=engine,
                 scoring=scoring,
-                task=job.task,
-                search=algorithm,
+                task=spec.task,
+                search=search,
                 sampling=Sampling(temperature, config.top_p),
                 parallel_problems=config.engine.parallel_problems,
                 emit=emit,
                 budget=lambda: Budget(config.budget.tokens, config.budget.seconds),
-                stopped=lambda: bool(interrupted),
+                stopped=stopped,
                 profile=profile,
-            ).run(job.problems)
-        status = "interrupted" if interrupted else "done"
-        results.close()
+                collect=collect if pass_name == "search" else lambda _: None,
+            ).run(spec.problems)
+        status = "interrupted" if stopped() else "done"
         if config.engine.profile:
             summary.extra["profile"] = profile.shares()
-        summary.write(folder, status)
-        emit(events.RunDone(status, summary.as_dict(status), as_typed(str(folder))))
-    if interrupted and status == "done":  # while its end was recorded: the run is whole, but no other may follow it
-        raise KeyboardInterrupt
+        if folder is not None and results is not None:
+            results.close()  # a summary speaks for whole results
+            summary.write(folder, status)
+        emit(events.RunDone(status, summary.as_dict(status), as_typed(str(folder)) if folder is not None else ""))
     return summary.as_dict(status)
 
 
-def _engine(config: Config, model: LanguageModel | Server, stack: ExitStack, profile: Profile) -> Engine | RemoteEngine:
-    if isinstance(model, LanguageModel):
-        return Engine(
-            model,
-            seed=config.seed,
-            max_branches=config.engine.max_branches,
-            prefill_tokens=config.engine.prefill_tokens,
-            kv_tokens=_kv_tokens(config, model),
-            deterministic=config.engine.deterministic,
-            profile=profile,
-        )
-    from treereason.remote.engine import RemoteEngine
-
-    return stack.enter_context(RemoteEngine(model, seed=config.seed, must_count=config.budget.tokens is not None))
+def _scoring(spec: RunSpec) -> Scoring | InProcess:
+    if isinstance(spec.scorer, str):
+        return Scoring(spec.scorer, spec.config.scorer_timeout_s, plugins.load)
+    return InProcess(spec.scorer)
 
 
-def _started(job: RunSpec, pass_name: str) -> events.RunStarted:
-    config = job.config
+def _passes(spec: RunSpec) -> list[tuple[str, Search, float]]:
+    """Name, search and temperature of each pass over the problems."""
+    passes: list[tuple[str, Search, float]] = [("search", spec.search, spec.config.temperature)]
+    if spec.config.baseline == "greedy":
+        passes.append(("greedy", SingleSample(), 0.0))
+    return passes
+
+
+def _started(spec: RunSpec, pass_name: str) -> events.RunStarted:
+    config = spec.config
+    if isinstance(spec.scorer, str):
+        scorer_name, scorer = spec.scorer.rpartition(":")[2].removeprefix("SCORERS."), plugins.load(spec.scorer)
+    else:
+        scorer_name, scorer = config.scorer or "", spec.scorer
     return events.RunStarted(
         task=as_typed(config.task["name"]),
         search=as_typed(config.search["name"]),
         model=config.model.name,
-        scorer=job.scorer.rpartition(":")[2].removeprefix("SCORERS."),
+        scorer=scorer_name,
         seed=config.seed,
-        num_problems=len(job.problems),
+        num_problems=len(spec.problems),
         pass_name=pass_name,
         config=config.model_dump(mode="json"),
-        program=job.program,
-        overrides=job.overrides,
-        scorer_oracle=bool(getattr(plugins.load(job.scorer), "oracle", False)),
+        program=spec.program,
+        overrides=spec.overrides,
+        scorer_oracle=bool(getattr(scorer, "oracle", False)),
     )
-
-
-def _kv_tokens(config: Config, model: LanguageModel) -> int:
-    """Size of the KV pool: as configured, else a quarter of its device's free memory, at most MAX_KV_TOKENS."""
-    if config.engine.kv_tokens is not None:
-        return config.engine.kv_tokens
-    if config.engine.kv_gib is not None:
-        if config.engine.kv_gib * 1024**3 > KV_TOKENS_LIMIT * model.kv_bytes_per_token:
-            raise UserError(
-                f"engine.kv_gib={config.engine.kv_gib:g}: more than {KV_TOKENS_LIMIT:,} tokens of KV; give less"
-            )
-        return max(PAGE_SIZE, int(config.engine.kv_gib * 1024**3) // model.kv_bytes_per_token)
-    on_gpu = model.device.type == "cuda"
-    free_bytes = torch.cuda.mem_get_info(model.device)[0] if on_gpu else _free_memory_bytes()
-    return max(PAGE_SIZE, min(MAX_KV_TOKENS, int(free_bytes * KV_SHARE_OF_MEMORY) // model.kv_bytes_per_token))
-
-
-def _free_memory_bytes() -> int:
-    """Memory that new allocations can have without swapping (Linux); 4 GiB where the system does not tell."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
-    except (OSError, StopIteration):
-        return 4 * 1024**3
-
-
-@contextmanager
-def _interrupt(stopping: Callable[[], None]) -> Iterator[list[int]]:
-    """A list that is empty until the first Ctrl-C. That one ends the run between two steps, a second one at once.
-
-    stopping: says on the screen that the first one has come.
-    """
-    received: list[int] = []
-
-    def on_interrupt(number: int, _frame: object) -> None:
-        if received:
-            raise KeyboardInterrupt
-        received.append(number)
-        stopping()
-
-    previous = signal.signal(signal.SIGINT, on_interrupt)
-    try:
-        yield received
-    finally:
-        signal.signal(signal.SIGINT, previous)

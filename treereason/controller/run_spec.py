@@ -5,21 +5,49 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from treereason.config import plugins
 from treereason.config.schema import Config
-from treereason.core import Problem, Search, Task
+from treereason.core import Problem, Scorer, Search, Task, UserError
+from treereason.scoring.in_process import importable
 
 
 @dataclass(frozen=True)
 class RunSpec:
-    """What the command line hands over. scorer: a reference that `plugins.load` understands in any process.
+    """What the command line and `treereason.run` hand over.
 
-    program, overrides: what the user typed, for the report.
+    scorer: a reference that `plugins.load` understands in any process, or a scorer that only this process has.
+    program, overrides: what the user typed, for the report; program is "" for a run that Python started.
     """
 
     config: Config
     task: Task
     search: Search
     problems: Sequence[Problem]
-    scorer: str
+    scorer: str | Scorer
     program: str = "treereason"
     overrides: tuple[str, ...] = ()
+
+
+def specify(config: Config, task: Task, search: Search, scorer: Scorer | None = None) -> RunSpec:
+    """Check that the parts of a run go together, and read its problems; all that needs no model. Raises UserError.
+
+    scorer: instead of the one that `config` or the task names.
+    """
+    _check_partners(config, task, search)
+    reference: str | Scorer
+    if scorer is not None:
+        reference = importable(scorer) or scorer
+    else:
+        reference, scorer = plugins.scorer_reference(config.scorer, task), plugins.scorer(config.scorer, task)
+        if reference.startswith("__main__:"):  # a script or notebook: another process would run it from its start
+            reference = scorer
+    problems = plugins.problems(task, config.task["name"], config.seed, config.model.style)
+    return RunSpec(config, task, search, problems, reference)
+
+
+def _check_partners(config: Config, task: Task, search: Search) -> None:
+    for plugin, given in ((task, config.search["name"]), (search, config.task["name"])):
+        partner = getattr(plugin, "partner", given)
+        if partner != given:
+            pair = f"task={config.task['name']} search={config.search['name']}"
+            raise UserError(f"{pair}: these do not go together; give task={partner} search={partner}, or neither")

@@ -9,9 +9,11 @@ from typing import Any, Protocol
 
 from treereason import events
 from treereason.controller.budget import Budget
+from treereason.controller.problem_result import ProblemResult
 from treereason.controller.tree import BROKEN, SearchTree, Wait
 from treereason.core import Decoded, Expansion, Problem, Sampling, Score, Search, Task, Thought
 from treereason.profile import Profile
+from treereason.scoring.in_process import InProcess
 from treereason.scoring.process import Scoring
 from treereason.text import describe
 
@@ -99,13 +101,14 @@ class Runner:
 
     budget: makes the budget of one problem, when that starts.
     `stopped` is asked between steps: once it says yes, problems in flight are given up and `run` returns.
+    collect: is told of each problem that is done, with its thoughts.
     """
 
     def __init__(
         self,
         *,
         engine: Engine,
-        scoring: Scoring,
+        scoring: Scoring | InProcess,
         task: Task,
         search: Search,
         sampling: Sampling,
@@ -114,6 +117,7 @@ class Runner:
         budget: Callable[[], Budget] = Budget,
         stopped: Callable[[], bool] = lambda: False,
         profile: Profile | None = None,
+        collect: Callable[[ProblemResult], None] = lambda _: None,
     ) -> None:
         self._engine = engine
         self._scoring = scoring
@@ -125,6 +129,7 @@ class Runner:
         self._budget = budget
         self._stopped = stopped
         self._profile = profile or Profile()
+        self._collect = collect
         self._active: dict[str, _Run] = {}
 
     def run(self, problems: Sequence[Problem]) -> None:
@@ -213,24 +218,24 @@ class Runner:
             solved = best is not None and self._solves(best)
         except BROKEN as broken:
             error = error or f"task: {describe(broken)}"
-        self._emit(
-            events.ProblemDone(
-                problem=problem.id,
-                status="done" if error is None else "failed",
-                solved=solved,
-                score=best.score.value if best is not None and best.score is not None else None,
-                answer=best.answer if best is not None else None,
-                best=best.path if best is not None else None,
-                error=error,
-                tokens_decoded=tree.cost.tokens_decoded,
-                tokens_prefilled=tree.cost.tokens_prefilled,
-                tokens_reused=tree.cost.tokens_reused,
-                kv_tokens_peak=kv_tokens_peak,
-                single_sample_scores=tuple(t.score.value for t in samples if t.score is not None),
-                tokens_wasted=tree.tokens_wasted(best),
-                single_sample_solved=tuple(self._sample_solves(t) for t in samples),
-            )
+        done = events.ProblemDone(
+            problem=problem.id,
+            status="done" if error is None else "failed",
+            solved=solved,
+            score=best.score.value if best is not None and best.score is not None else None,
+            answer=best.answer if best is not None else None,
+            best=best.path if best is not None else None,
+            error=error,
+            tokens_decoded=tree.cost.tokens_decoded,
+            tokens_prefilled=tree.cost.tokens_prefilled,
+            tokens_reused=tree.cost.tokens_reused,
+            kv_tokens_peak=kv_tokens_peak,
+            single_sample_scores=tuple(t.score.value for t in samples if t.score is not None),
+            tokens_wasted=tree.tokens_wasted(best),
+            single_sample_solved=tuple(self._sample_solves(t) for t in samples),
         )
+        self._emit(done)
+        self._collect(ProblemResult.of(done, problem, best, tree.thoughts))
 
     def _solves(self, thought: Thought) -> bool:
         """No answer is never right: tasks are not asked about None."""

@@ -59,7 +59,7 @@ def report(event: RunDone, started: RunStarted | None = None) -> Report:
         title=title,
         words=_words(summary, task, search, num_done),
         table=_table(summary, search, num_done),
-        figures=[*_figures(summary), ("results", folder)],
+        figures=[*_figures(summary), *([("results", folder)] if folder else [])],
         commands=_commands(started, task, search, int(summary.get("seed") or 0)),
     )
 
@@ -82,9 +82,7 @@ def panel(event: RunDone, width: int, started: RunStarted | None = None) -> Rend
             table,
             Text(),
             figures_grid,
-            Text(),
-            Text("next", style="dim"),
-            commands,
+            *((Text(), Text("next", style="dim"), commands) if said.commands else ()),
         ),
         box=box.ROUNDED,
         title=Text(said.title, style=f"bold {style}"),
@@ -101,7 +99,7 @@ def lines(event: RunDone, started: RunStarted | None = None) -> list[str]:
     rows = [HEADINGS, *said.table]
     widths = [max(len(row[i]) for row in rows) for i in range(3)]
     name = max(len(name) for name, _ in said.figures)
-    command = max(len(command) for command, _ in said.commands)
+    command = max((len(command) for command, _ in said.commands), default=0)
     return [
         said.title,
         *said.words,
@@ -109,14 +107,18 @@ def lines(event: RunDone, started: RunStarted | None = None) -> list[str]:
         *(f"{who:{widths[0]}}  {solved:>{widths[1]}}  {mean:>{widths[2]}}".rstrip() for who, solved, mean in rows),
         "",
         *(f"{left:{name}}  {right}" for left, right in said.figures),
-        "",
-        "next:",
+        *(["", "next:"] if said.commands else []),
         *(f"  {left:{command}}  {right}" for left, right in said.commands),
     ]
 
 
 def _commands(started: RunStarted | None, task: str, search: str, seed: int) -> list[tuple[str, str]]:
-    """What to type next: the same run with another search, if its task goes with one, or another seed."""
+    """What to type next: the same run with another search, if its task goes with one, or another seed.
+
+    Nothing for a run that Python started.
+    """
+    if started is not None and not started.program:
+        return []
     program = started.program if started else "treereason"
     given = [text for text in (started.overrides if started else ()) if not text.startswith(("hydra.", "seed="))]
     if not any(text.startswith("task=") for text in given):
