@@ -11,6 +11,7 @@ from pydantic.errors import PydanticUserError
 from treereason.config.plugins import METHODS, Kind
 from treereason.config.schema import explain
 from treereason.core import Search, Task, UserError
+from treereason.jsonable import jsonable
 from treereason.text import shown
 
 
@@ -32,6 +33,7 @@ def options_of(kind: Kind, plugin: Task | Search) -> dict[str, Any]:
         hints = get_type_hints(cls, include_extras=True)
         for name, value in values.items():
             _check(f"{kind}.{name}", hints[name], value)
+            values[name] = jsonable(value)
     built_in = cls.__module__.startswith("treereason.")
     return {"name": cls.__module__.rpartition(".")[2] if built_in else cls.__name__, **values}
 

@@ -31,11 +31,12 @@ class RunSpec:
 def specify(config: Config, task: Task, search: Search, scorer: Scorer | None = None) -> RunSpec:
     """Check that the parts of a run go together, and read its problems; all that needs no model. Raises UserError.
 
-    scorer: instead of the one that `config` or the task names.
+    scorer: instead of the one that `config` or the task names; a class is made without arguments.
     """
     _check_partners(config, task, search)
     reference: str | Scorer
     if scorer is not None:
+        scorer = scorer() if isinstance(scorer, type) else scorer
         reference = importable(scorer) or scorer
     else:
         reference, scorer = plugins.scorer_reference(config.scorer, task), plugins.scorer(config.scorer, task)

@@ -59,28 +59,23 @@ class Server:
             raise UserError(f"model.url={url}: the API key holds characters that no key has")
         self.name = name
         self.style = style
-        self._url = url.rstrip("/")
+        self.url = url.rstrip("/")
         self._api_key = api_key
         self._timeout_s = timeout_s
         self._max_retries = max_retries
         self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        self._slots = asyncio.Semaphore(concurrency)
-        # No timeout of httpx's own: those are for single reads, which a server that trickles never runs into.
-        self._client = httpx.AsyncClient(
-            headers={**self._headers, "Content-Type": "application/json"},
-            timeout=None,
-            limits=httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency),
-        )
+        self._concurrency = concurrency
+        self._connect()
 
     def probe(self) -> None:
         """Raises UserError when nobody answers, or the key is refused. Servers that do not list models are fine."""
         try:
-            answer = httpx.get(f"{self._url}/models", headers=self._headers, timeout=PROBE_TIMEOUT_S)
+            answer = httpx.get(f"{self.url}/models", headers=self._headers, timeout=PROBE_TIMEOUT_S)
         except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:  # the last: no name of a host
-            raise UserError(f"model.url={self._url}: the server cannot be reached: {_reason(error)}") from None
+            raise UserError(f"model.url={self.url}: the server cannot be reached: {_reason(error)}") from None
         if answer.status_code in (401, 403):
             raise UserError(
-                f"model.url={self._url}: the server refuses the key: {self._said(answer)}; "
+                f"model.url={self.url}: the server refuses the key: {self._said(answer)}; "
                 "model.api_key_env names the environment variable that holds it"
             )
 
@@ -97,12 +92,23 @@ class Server:
             return await retrying(self._post, content)
 
     async def close(self) -> None:
+        """Close the connections. The next run makes new ones, which may belong to another loop."""
         await self._client.aclose()
+        self._connect()
+
+    def _connect(self) -> None:
+        self._slots = asyncio.Semaphore(self._concurrency)
+        # No timeout of httpx's own: those are for single reads, which a server that trickles never runs into.
+        self._client = httpx.AsyncClient(
+            headers={**self._headers, "Content-Type": "application/json"},
+            timeout=None,
+            limits=httpx.Limits(max_connections=self._concurrency, max_keepalive_connections=self._concurrency),
+        )
 
     async def _post(self, content: bytes) -> Any:
         try:
             async with asyncio.timeout(self._timeout_s):
-                answer = await self._client.post(f"{self._url}/completions", content=content)
+                answer = await self._client.post(f"{self.url}/completions", content=content)
         except TimeoutError:
             raise _Transient(f"the server did not answer within {self._timeout_s:g} s (model.timeout_s)") from None
         except httpx.HTTPError as error:
