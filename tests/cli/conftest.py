@@ -56,7 +56,9 @@ def runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Runs:
 
     experiment = types.ModuleType("treereason.controller.experiment")
     experiment.run_experiment = run_experiment  # type: ignore[attr-defined]
-    experiment.load = lambda _: "the model"  # type: ignore[attr-defined]
+    model = types.ModuleType("treereason.controller.model")
+    model.load = lambda _: "the model"  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "treereason.controller.model", model)
     monkeypatch.setitem(sys.modules, "treereason.controller.experiment", experiment)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.py").write_text(MINE)
