@@ -76,10 +76,10 @@ def test_a_run_on_a_full_disk_ends_with_one_line(size: int, tmp_path: Path, caps
     overrides = ["display=none", "engine.threads=1", "task.limit=100", "task.length=8"]
     with free_bytes(size):
         assert main([f"hydra.run.dir={tmp_path}", *overrides]) == 2
-    said = capsys.readouterr().err
-    assert said.startswith("treereason: error: ")
-    assert said.endswith("free some space, or choose another folder with hydra.run.dir (with -m: hydra.sweep.dir)\n")
-    assert said.count("\n") == 1
+    error = capsys.readouterr().err
+    assert error.startswith("treereason: error: ")
+    assert error.endswith("free some space, or choose another folder with hydra.run.dir (with -m: hydra.sweep.dir)\n")
+    assert error.count("\n") == 1
     if size:
         assert isinstance(next(read(tmp_path / "journal.sqlite")), RunStarted)
         assert [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()] == []

@@ -56,9 +56,9 @@ def test_a_second_run_in_a_folder_is_refused_and_touches_nothing(
     with another_run(folder):
         assert main([*arguments, "task.limit=1"]) == 2
         assert [path.name for path in folder.iterdir()] == [".lock"]
-    said = capsys.readouterr().err.splitlines()[-1]
-    assert said.startswith(f"treereason: error: {folder}: another run is at work there: wait for its end, or choose")
-    assert "hydra.run.dir" in said
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith(f"treereason: error: {folder}: another run is at work there: wait for its end, or choose")
+    assert "hydra.run.dir" in error
 
 
 def test_a_sweep_does_not_run_into_a_folder_in_which_a_single_run_is_at_work(
