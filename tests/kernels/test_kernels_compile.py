@@ -132,7 +132,7 @@ def check(cases: list[Case], compilers: Executor) -> None:
 
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize(
-    "kernels", [("tree_decode",), (*(k for k in TILED if k != "tree_decode"), *SMALL)], ids=" ".join
+    "kernels", [("tree_decode",), (*(k for k in TILED if k != "tree_decode"), *SMALL)], ids=["tree_decode", "others"]
 )
 def test_a_part_of_the_matrix(kernels: tuple[str, ...], target: str, compilers: Executor) -> None:
     cases = [case for case in a_part(target) if case.kernel in kernels]
