@@ -126,7 +126,7 @@ def _commands(started: RunStarted | None, task: str, search: str, seed: int) -> 
         given.append(f"search={search}")
     other = "tree_of_thoughts" if search != "tree_of_thoughts" else "best_of_n"
     commands = [([*given, f"seed={seed + 1}"], "another seed"), (["--help"], "all options")]
-    if search != task:  # partners share a name, and go with nothing else
+    if search != task:  # task=recorded goes with no other search
         commands.insert(0, ([*elsewhere, f"search={other}"], "another search"))
     return [(one_line(f"{program} {shlex.join(words)}", 1000), what) for words, what in commands]
 
