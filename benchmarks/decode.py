@@ -18,12 +18,10 @@ import os
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # before torch loads OpenMP (docs/log.md)
 
 import argparse
-import datetime
-import json
+import math
 import statistics
 import tempfile
 from collections.abc import Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +30,9 @@ from transformers import PreTrainedModel
 
 from benchmarks import decode_llama_cpp
 from benchmarks.decode_sides import Case, Run, Side, engine_side, generate_side, random_llama, shared_prefill_side
+from benchmarks.record import finish, spread, version
 
-RESULTS = Path(__file__).parent / "results"
+PACKAGES = ("torch", "transformers", "llama-cpp-python")
 PEERS = ("sequence", "shared_prefill", "generate", "llama_cpp")
 LONGEST_GENERATE = 1024
 
@@ -66,28 +65,21 @@ def compare(case: Case, found: dict[str, Side], repeats: int) -> dict[str, Any]:
                 runs[name].append(side(case))
     rows: dict[str, Any] = {}
     for name, of_side in runs.items():
-        row: dict[str, Any] = {"seconds": _spread([run.seconds for run in of_side])}
-        row["prefill"] = statistics.median(run.prefill for run in of_side)
+        prefill = statistics.median(run.prefill for run in of_side)
+        row: dict[str, Any] = {"seconds": spread([run.seconds for run in of_side])}
+        row["prefill"] = None if math.isnan(prefill) else prefill
         ratios = [run.seconds / tree.seconds for run, tree in zip(of_side, runs["tree"], strict=False)]
-        row["over_tree"] = _spread(ratios)
+        row["over_tree"] = spread(ratios)
         rows[name] = row
         seconds, ratio = row["seconds"], row["over_tree"]
         print(
             f"{len(case.prompt):6} {name:15} "
             + " ".join(f"{seconds[key]:8.2f}" for key in ("min", "median", "max"))
-            + f" {row['prefill']:8.2f}   "
+            + f" {prefill:8.2f}   "
             + (" " * 20 if name == "tree" else " ".join(f"{ratio[key]:6.2f}" for key in ("min", "median", "max"))),
             flush=True,
         )
     return rows
-
-
-def _spread(values: list[float]) -> dict[str, float]:
-    return {
-        "min": round(min(values), 4),
-        "median": round(statistics.median(values), 4),
-        "max": round(max(values), 4),
-    }
 
 
 def check(case: Case, found: dict[str, Side]) -> None:
@@ -120,7 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     torch.set_num_threads(args.threads)
     network = random_llama(getattr(torch, args.dtype), layers=args.layers, hidden=args.hidden)
-    versions = {name: _version(name) for name in ("torch", "transformers", "llama-cpp-python")}
+    versions = {name: version(name) for name in PACKAGES}
     print(f"# {args.dtype}, {args.threads} threads, {args.samples} samples of {args.tokens} tokens; {versions}")
     print(f"{'prompt':>6} {'side':15} {'min s':>8} {'median':>8} {'max':>8} {'prefill':>8}   {'times the tree':>20}")
     rows: dict[str, Any] = {}
@@ -155,23 +147,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "hidden": args.hidden,
         "threads": args.threads,
         "repeats": args.repeats,
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "versions": versions,
         "rows": rows,
     }
-    line = json.dumps(result).replace("NaN", "null")
-    if args.record:
-        RESULTS.mkdir(exist_ok=True)
-        with (RESULTS / "decode.jsonl").open("a") as file:
-            file.write(line + "\n")
-    print(line)
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
+    finish("decode", result, packages=PACKAGES, record=args.record)
 
 
 if __name__ == "__main__":

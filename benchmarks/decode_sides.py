@@ -136,12 +136,13 @@ def shared_prefill_side(network: PreTrainedModel) -> Side:
     def run(case: Case) -> Run:
         begin = perf_counter()
         cache: Any = DynamicCache(config=network.config)
-        logits = network(input_ids=torch.tensor([case.prompt]), past_key_values=cache, logits_to_keep=1).logits
+        # By position: its name is `past_key_values` up to transformers 5.23, `cache` later.
+        logits = network(torch.tensor([case.prompt]), None, None, cache, logits_to_keep=1).logits
         cache.batch_repeat_interleave(case.samples)
         taken = [_draw(logits[:, -1].expand(case.samples, -1), case.temperature)]
         prefill = perf_counter() - begin
         for _ in range(case.num_tokens - 1):
-            logits = network(input_ids=taken[-1][:, None], past_key_values=cache, logits_to_keep=1).logits
+            logits = network(taken[-1][:, None], None, None, cache, logits_to_keep=1).logits
             taken.append(_draw(logits[:, -1], case.temperature))
         seconds = perf_counter() - begin
         return Run(seconds, prefill, torch.stack(taken, dim=1).tolist())

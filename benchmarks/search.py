@@ -16,24 +16,21 @@ import os
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # before torch loads OpenMP (docs/log.md)
 
 import argparse
-import datetime
-import json
-import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
+from benchmarks.record import finish, spread, version
 from treereason import events
-from treereason.config import plugins
-from treereason.controller.runner import Engine as AnyEngine
+from treereason.config.scorers import scorer_reference
+from treereason.config.user_files import load
+from treereason.controller.decoder import Decoder
 from treereason.controller.runner import Runner
-from treereason.core import Cost, Decoded, Expansion, Sampling
+from treereason.core import Cost, Decoded, Expansion, Request, Sampling
 from treereason.engine.engine import Engine
 from treereason.engine.model.language_model import LanguageModel
 from treereason.engine.model.load import EMBEDDED, load_model
@@ -41,7 +38,7 @@ from treereason.scoring.process import Scoring
 from treereason.search.tree_of_thoughts import TreeOfThoughts
 from treereason.tasks.sorting import Sorting
 
-RESULTS = Path(__file__).parent / "results"
+PACKAGES = ("torch", "transformers")
 PEERS = ("generate_per_call", "generate_batched")
 SEARCH = TreeOfThoughts()
 SETTLE_S = 0.005
@@ -66,8 +63,13 @@ class GenerateEngine:
     def busy(self) -> bool:
         return bool(self._waiting)
 
-    def submit(self, expansion: Expansion) -> None:
-        self._waiting.append(expansion)
+    @property
+    def style(self) -> str:
+        return self.model.style
+
+    def submit(self, request: Request) -> None:
+        assert isinstance(request, Expansion), "tree of thoughts asks for nothing else"
+        self._waiting.append(request)
         self._last_submitted = time.perf_counter()
 
     def step(self) -> tuple[list[Decoded], events.StepDone | None]:
@@ -84,7 +86,7 @@ class GenerateEngine:
     def stop(self, problem: str, error: str) -> None:
         raise AssertionError(f"the benchmark gives no budgets, but {problem} is stopped: {error}")
 
-    def release(self, problem: str, path: tuple[int, ...]) -> None:
+    def drop(self, problem: str, path: tuple[int, ...]) -> None:
         """Nothing is kept between calls."""
 
     def end_problem(self, problem: str) -> int:
@@ -153,7 +155,7 @@ class Case:
     temperature: float
 
 
-def search_once(engine: AnyEngine, scoring: Scoring, case: Case) -> Run:
+def search_once(engine: Decoder, scoring: Scoring, case: Case) -> Run:
     """Run the search once. The seconds are the runner's alone: nothing is loaded within them."""
     task = Sorting(length=case.length, limit=case.problems)
     problems = task.problems(seed=0)
@@ -181,7 +183,7 @@ def search_once(engine: AnyEngine, scoring: Scoring, case: Case) -> Run:
     )
 
 
-def sides() -> dict[str, Callable[[], AnyEngine]]:
+def sides() -> dict[str, Callable[[], Decoder]]:
     """A fresh engine of every side; the loaded models are shared by all of a side's runs."""
     model = load_model("embedded", style="embedded", dtype="float32")
     auto: Any = AutoModelForCausalLM
@@ -194,10 +196,10 @@ def sides() -> dict[str, Callable[[], AnyEngine]]:
     }
 
 
-def compare(found: dict[str, Callable[[], AnyEngine]], case: Case, repeats: int) -> dict[str, Any]:
+def compare(found: dict[str, Callable[[], Decoder]], case: Case, repeats: int) -> dict[str, Any]:
     """Seconds, ratios to the tree and solved problems of every side over `repeats` rounds of one run each."""
     runs: dict[str, list[Run]] = {name: [] for name in found}
-    with Scoring(plugins.scorer_reference(None, Sorting()), 10.0, plugins.load) as scoring:
+    with Scoring(scorer_reference(None, Sorting()), 10.0, load) as scoring:
         for make in found.values():
             search_once(make(), scoring, Case(8, 2, 2, case.temperature))
         for _ in range(repeats):
@@ -207,8 +209,8 @@ def compare(found: dict[str, Callable[[], AnyEngine]], case: Case, repeats: int)
     for name, of_side in runs.items():
         over_tree = [run.seconds / tree.seconds for run, tree in zip(of_side, runs["tree"], strict=True)]
         rows[name] = {
-            "seconds": _spread([run.seconds for run in of_side]),
-            "over_tree": _spread(over_tree),
+            "seconds": spread([run.seconds for run in of_side]),
+            "over_tree": spread(over_tree),
             "solved": [run.solved for run in of_side],
             "tokens_decoded": [run.tokens_decoded for run in of_side],
             "calls": [run.calls for run in of_side],
@@ -218,14 +220,6 @@ def compare(found: dict[str, Callable[[], AnyEngine]], case: Case, repeats: int)
         solved = "/".join(map(str, rows[name]["solved"]))
         print(f"{name:18} {seconds}   {ratio}   {solved:>10} of {case.problems}   {of_side[-1].calls:6}", flush=True)
     return rows
-
-
-def _spread(values: list[float]) -> dict[str, float]:
-    return {
-        "min": round(min(values), 4),
-        "median": round(statistics.median(values), 4),
-        "max": round(max(values), 4),
-    }
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -242,7 +236,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)  # `generate` draws from the global generator
     case = Case(args.length, args.problems, args.parallel_problems, args.temperature)
-    versions = {name: metadata.version(name) for name in ("torch", "transformers")}
+    versions = {name: version(name) for name in PACKAGES}
     print(f"# {args.problems} lists of {args.length} digits, {args.threads} threads, {SEARCH}; {versions}")
     print(f"{'side':18} {'min s':>7} {'median':>7} {'max':>7}   {'times the tree':>23}   {'solved':>16}   {'calls':>6}")
     rows = compare(sides(), case, args.repeats)
@@ -255,15 +249,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "temperature": args.temperature,
         "threads": args.threads,
         "repeats": args.repeats,
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "versions": versions,
         "rows": rows,
     }
-    if args.record:
-        RESULTS.mkdir(exist_ok=True)
-        with (RESULTS / "search.jsonl").open("a") as file:
-            file.write(json.dumps(result) + "\n")
-    print(json.dumps(result))
+    finish("search", result, packages=PACKAGES, record=args.record)
 
 
 if __name__ == "__main__":

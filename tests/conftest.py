@@ -8,11 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+# Read when Triton is first imported: its kernels then run on a CPU. Without this file (`make gpu`) they are compiled.
+os.environ.setdefault("TRITON_INTERPRET", "1")
+
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from tests.fakes import CONFIGS, DATA, LetterTokenizer
+from tests.fakes import CONFIGS, DATA, OWN_DATA, LetterTokenizer
 from treereason.engine.model.language_model import LanguageModel
 
 torch.set_num_threads(int(os.environ.get("TREEREASON_TEST_THREADS", "1")))
@@ -37,9 +40,10 @@ def tiny_model() -> Callable[[str], tuple[LanguageModel, PreTrainedModel]]:
     return build
 
 
-@pytest.fixture(scope="session")
-def published() -> Path:
-    """Folder of files that others published; it lies beside the checkout on the developers' machines."""
-    if not DATA.is_dir():
-        pytest.skip("published data is not at hand")
-    return DATA
+@pytest.fixture(
+    params=[folder for folder in (OWN_DATA, DATA) if folder.is_dir()], ids=lambda folder: folder.parent.name
+)
+def data(request: pytest.FixtureRequest) -> Path:
+    """Folder of problem files and recorded searches: ours, and the published ones where they are at hand."""
+    folder: Path = request.param
+    return folder

@@ -1,7 +1,10 @@
-"""What tests of several rooms share: tiny random models behind the real engine, a tokenizer of letters, paths."""
+"""What tests of several rooms share: tiny random models, a tokenizer of letters, a scripted engine, paths."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +22,44 @@ from transformers import (
     Qwen3Config,
 )
 
+from treereason import events
+from treereason.controller.budget import Budget
+from treereason.controller.runner import Runner
+from treereason.core import (
+    Cost,
+    Decoded,
+    Expansion,
+    Finish,
+    Problem,
+    Prompt,
+    Request,
+    Resumption,
+    Sampling,
+    Score,
+    Search,
+    Task,
+    Thought,
+    ThoughtPath,
+    Writing,
+)
+
 ROOT = Path(__file__).resolve().parent.parent
+OWN_DATA = ROOT / "tests" / "data"
+"""Small files that we made up, in the formats of graph-of-thoughts (CSV) and DeFT (JSON)."""
 DATA = ROOT.parent / "shared" / "data"
-"""Files that others published; they lie beside the checkout on the developers' machines."""
+"""The files that graph-of-thoughts and DeFT published; they lie beside the checkout on some developers' machines."""
+
+HANG_S = 60.0
+"""Longer than anything in a test takes: what lasts as long hangs, and the test fails."""
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Return as soon as the condition holds; AssertionError when it seems that it never will."""
+    deadline = time.monotonic() + HANG_S
+    while not condition():
+        assert time.monotonic() < deadline, "it never happened"
+        time.sleep(0.01)
+
 
 VOCABULARY = 64
 COMMON: dict[str, Any] = {
@@ -60,3 +98,157 @@ class LetterTokenizer:
 
     def decode(self, tokens: list[int], skip_special_tokens: bool = True) -> str:  # noqa: ARG002
         return "".join(chr(token + 32) for token in tokens)
+
+
+Script = Callable[[ThoughtPath], str | None]
+
+
+class ScriptedEngine:
+    """Decodes what the script says for a path, one request's child a step, last submitted first; None is an error.
+
+    A token is a letter of the text: a child ends at its limit with what fits, and can be resumed. Given texts have the
+    log-probability that `likely` says, 0 where nothing is said.
+    """
+
+    style = "plain"
+
+    def __init__(self, script: Script, likely: Callable[[str], float] = lambda _: 0.0) -> None:
+        self.script = script
+        self.likely = likely
+        self.requests: list[Request] = []
+        self.dropped: list[ThoughtPath] = []
+        self.ended: list[str] = []
+        self._texts: dict[tuple[str, ThoughtPath], str] = {}
+        self._queue: list[tuple[Request, ThoughtPath]] = []
+
+    @property
+    def expansions(self) -> list[Expansion]:
+        return [request for request in self.requests if isinstance(request, Expansion)]
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._queue)
+
+    def submit(self, request: Request) -> None:
+        self.requests.append(request)
+        self._queue += [(request, path) for path in request.children]
+
+    def step(self) -> tuple[list[Decoded], None]:
+        request, path = self._queue.pop()
+        name = request.problem
+        if isinstance(request, Writing):
+            text = request.texts[request.children.index(path)]
+            self._texts[name, path] = text
+            return [Decoded(name, path, text, self.likely(text), Cost(len(text)), None, Finish.GIVEN)], None
+        whole = self.script(path)
+        if whole is None:
+            return [Decoded(name, path, "", -1.0, Cost(1, 1, 3), "out of pages")], None
+        before = self._texts.get((name, path), "") if isinstance(request, Resumption) else ""
+        text = whole[: len(before) + request.prompt.max_tokens]
+        self._texts[name, path] = text
+        finish = Finish.END if text == whole else Finish.LENGTH
+        return [Decoded(name, path, text, -1.0, Cost(1, len(text) - len(before), 3), None, finish)], None
+
+    def stop(self, problem: str, error: str) -> None:
+        self.stopped = [(problem, error)]
+
+    def drop(self, problem: str, path: ThoughtPath) -> None:  # noqa: ARG002
+        self.dropped.append(path)
+
+    def end_problem(self, problem: str) -> int:
+        self.ended.append(problem)
+        return 42
+
+
+class InstantScoring:
+    """Scores in the test's own process, all that waits at each poll; a text is an error."""
+
+    def __init__(self, scorer: Callable[[Thought], Score | str]) -> None:
+        self.scorer = scorer
+        self._queue: list[Thought] = []
+
+    def submit(self, thought: Thought) -> None:
+        self._queue.append(thought)
+
+    def poll(self, wait_s: float) -> list[tuple[Thought, Score | str]]:  # noqa: ARG002
+        scored, self._queue = self._queue, []
+        return [(thought, self.scorer(thought)) for thought in scored]
+
+    def stop(self, problem: str, error: str) -> list[tuple[Thought, Score | str]]:
+        assert {thought.problem.id for thought in self._queue} <= {problem}
+        stopped, self._queue = self._queue, []
+        return [(thought, error) for thought in stopped]
+
+
+@dataclass
+class NumberTask:
+    """Thoughts are numbers; `steps` of them make an answer. The target is the problem's input."""
+
+    steps: int = 1
+    scorer: str = "value"
+
+    def problems(self, seed: int) -> Sequence[Problem]:
+        return [Problem(str(seed), 9)]
+
+    def prompt(self, thought: Thought, style: str) -> Prompt | None:  # noqa: ARG002
+        return None if thought.depth == self.steps else Prompt("", appended=self.steps > 1 and thought.depth > 0)
+
+    def parse(self, thought: Thought) -> int | None:
+        return int(thought.text) if thought.depth == self.steps else None
+
+    def solved(self, problem: Problem, answer: Any) -> bool:
+        return bool(answer == problem.input)
+
+
+def value(thought: Thought) -> Score | str:
+    """A number's own value; 9 is final."""
+    return Score(float(thought.text), final=thought.text == "9")
+
+
+@dataclass
+class Outcome:
+    """What a search on a scripted engine left behind."""
+
+    engine: ScriptedEngine
+    log: list[events.Event] = field(default_factory=list)
+
+    @property
+    def done(self) -> events.ProblemDone:
+        [done] = [event for event in self.log if isinstance(event, events.ProblemDone)]
+        return done
+
+    def of(self, kind: type[Any]) -> list[Any]:
+        return [event for event in self.log if isinstance(event, kind)]
+
+
+def run_search(
+    search: Search,
+    script: Script,
+    task: Task | None = None,
+    scorer: Any = value,
+    budget: Callable[[], Budget] = Budget,
+    likely: Callable[[str], float] = lambda _: 0.0,
+    inline_scorer: Any = None,
+    problems: Sequence[Problem] = (Problem("p", 9),),
+    engine: type[ScriptedEngine] = ScriptedEngine,
+) -> Outcome:
+    """Run a search on a scripted engine; over one problem, called p, unless others are given."""
+    outcome = Outcome(engine(script, likely))
+    Runner(
+        engine=outcome.engine,
+        scoring=InstantScoring(scorer),  # type: ignore[arg-type]
+        task=task or NumberTask(),
+        search=search,
+        sampling=Sampling(),
+        parallel_problems=2,
+        emit=outcome.log.append,
+        scorer="value",
+        inline_scorer=inline_scorer,
+        budget=budget,
+    ).run(problems)
+    return outcome
+
+
+def digits(path: ThoughtPath) -> str:
+    """A script: a thought's text is its own rank."""
+    return str(path[-1])

@@ -17,7 +17,7 @@ import pytest
 
 import treereason as tr
 from tests.fakes import ROOT
-from treereason.config import plugins
+from treereason.config import registry
 
 PUBLIC = {
     "__version__",
@@ -58,9 +58,9 @@ def test_type_checkers_see_the_names_where_they_are_imported_from(package: Any, 
 
 
 def test_everything_built_in_is_offered() -> None:
-    for kind, package in (("task", tr.tasks), ("search", tr.search)):
-        for name in plugins.BUILTIN[kind]:  # type: ignore[index]
-            cls = plugins.find(kind, name)  # type: ignore[arg-type]
+    packages: dict[registry.Kind, Any] = {"task": tr.tasks, "search": tr.search}
+    for kind, package in packages.items():
+        for cls in registry.builtin(kind).values():
             assert getattr(package, cls.__name__) is cls
 
 

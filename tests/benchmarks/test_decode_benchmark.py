@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import decode, decode_llama_cpp
+from benchmarks import decode, decode_llama_cpp, record
 from benchmarks.decode_sides import Case, Run, engine_side, random_llama
 from benchmarks.forests import levels
 from treereason.engine.attention import each_alone
@@ -17,10 +17,11 @@ from treereason.engine.attention import each_alone
 TINY = ["--layers", "1", "--hidden", "64", "--threads", "1", "--repeats", "2", "--samples", "3", "--tokens", "3"]
 
 
+@pytest.mark.filterwarnings("error::FutureWarning")
 def test_sides_agree_and_the_last_line_is_json(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(decode, "RESULTS", tmp_path)
+    monkeypatch.setattr(record, "RESULTS", tmp_path)
     monkeypatch.setattr(decode_llama_cpp, "installed", lambda: False)
     decode.main([*TINY, "--prompts", "40,20", "--check", "--record"])
     lines = capsys.readouterr().out.splitlines()

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import search
-from treereason.config import plugins
+from benchmarks import record, search
+from treereason.config.scorers import scorer_reference
+from treereason.config.user_files import load
 from treereason.scoring.process import Scoring
 from treereason.tasks.sorting import Sorting
 
@@ -16,7 +17,7 @@ from treereason.tasks.sorting import Sorting
 def test_the_last_line_is_json_with_both_ratios(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(search, "RESULTS", tmp_path)
+    monkeypatch.setattr(record, "RESULTS", tmp_path)
     search.main(["--length", "6", "--problems", "3", "--threads", "1", "--repeats", "2", "--record"])
     result = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert result["tree_over_generate_per_call"] > 0
@@ -27,7 +28,7 @@ def test_the_last_line_is_json_with_both_ratios(
 
 def test_all_sides_give_the_same_answers_when_greedy() -> None:
     case = search.Case(length=20, problems=3, parallel_problems=3, temperature=0.0)
-    with Scoring(plugins.scorer_reference(None, Sorting()), 10.0, plugins.load) as scoring:
+    with Scoring(scorer_reference(None, Sorting()), 10.0, load) as scoring:
         runs = {name: search.search_once(make(), scoring, case) for name, make in search.sides().items()}
     for name, run in runs.items():
         assert run.answers == runs["tree"].answers, name

@@ -100,19 +100,15 @@ def test_other_files_are_refused(tmp_path: Path, text: str) -> None:
         Recorded(path=str(tmp_path / "missing.json")).problems(0)
 
 
-def test_published_records(published: Path) -> None:
-    for path in (published / "deft").glob("*ToT.json"):
+def test_no_token_and_no_node_of_a_record_is_lost(data: Path) -> None:
+    def count(segment: dict[str, Any]) -> tuple[int, int]:
+        """Tokens of a segment and all below it, and how many nodes end there."""
+        below = [count(child) for child in segment["children"]]
+        return segment["tokens"] + sum(tokens for tokens, _ in below), segment["ends"] + sum(ends for _, ends in below)
+
+    files = list((data / "deft").glob("*ToT.json"))
+    assert files
+    for path in files:
         nodes = [record["data"] for record in json.loads(path.read_text())]
-        problems = Recorded(path=str(path)).problems(0)
-        assert len(problems) == len(nodes)
-        for problem, recorded in zip(problems, nodes, strict=True):
-            found = [0, 0]
-
-            def count(segment: dict[str, Any], found: list[int] = found) -> None:
-                found[0] += segment["tokens"]
-                found[1] += segment["ends"]
-                for child in segment["children"]:
-                    count(child)
-
-            count(problem.input)
-            assert found == [sum(node["value"] for node in recorded.values()), len(recorded)]
+        found = [count(problem.input) for problem in Recorded(path=str(path)).problems(0)]
+        assert found == [(sum(node["value"] for node in tree.values()), len(tree)) for tree in nodes]

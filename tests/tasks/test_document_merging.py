@@ -1,5 +1,6 @@
 """Document merging: formats, answers, the published file, errors, both scorers."""
 
+import csv
 import random
 from pathlib import Path
 
@@ -8,12 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from tests.fakes import DATA
 from treereason.core import Problem, Score, Task, Thought, UserError
 from treereason.tasks.document_merging import SCORERS, DocumentMerging, merge_quality, word_overlap
 from treereason.tasks.generators import contracts, text_overlap
 
-PUBLISHED = DATA / "graph-of-thoughts" / "documents.csv"
 SMALL = Problem("0", ["Alice pays Bob 4 dollars; Dan audits Bob;", "Dan audits Bob; Erin pays Dan 5 dollars;"])
 SMALL_TARGET = ["Alice pays Bob 4 dollars", "Dan audits Bob", "Erin pays Dan 5 dollars"]
 
@@ -151,13 +150,13 @@ def test_word_overlap_orders_answers_as_a_reader_would() -> None:
     assert text_overlap.overlap(sources, merged + " " + merged) == pytest.approx(2 / 3)
 
 
-@pytest.mark.skipif(not PUBLISHED.is_file(), reason="the published documents are not here")
-def test_the_published_documents_are_read_and_scored() -> None:
-    task = DocumentMerging(path=str(PUBLISHED))
+def test_the_documents_of_graph_of_thoughts_are_read_and_scored(data: Path) -> None:
+    path = data / "graph-of-thoughts" / "documents.csv"
+    task = DocumentMerging(path=str(path))
     problems = task.problems(0)
-    assert len(problems) == 100
+    with path.open(newline="") as file:
+        assert [problem.id for problem in problems] == [row["id"] for row in csv.DictReader(file)] != []
     assert all(len(problem.input) == 4 for problem in problems)
-    assert len({problem.id for problem in problems}) == 100
     for problem in problems[:10]:
         kept = [text_overlap.retention(problem.input, "\n".join(problem.input[:n])) for n in (1, 2, 3, 4)]
         assert kept == sorted(kept)

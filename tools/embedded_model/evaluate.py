@@ -38,31 +38,15 @@ def sample(
 ) -> list[list[str]]:
     """`count` continuations for each prompt, at most `new_tokens` ids, without special tokens; temperature 0 is greedy.
 
-    Each prompt is computed once for all its continuations. Draws from torch's global generator.
+    Draws from torch's global generator.
     """
     options = {"do_sample": True, "temperature": temperature, "top_k": 0} if temperature else {"do_sample": False}
     at_once = max(1, _ROWS // count)
     texts: list[list[str]] = []
     for start in range(0, len(prompts), at_once):
         batch = tokenizer(list(prompts[start : start + at_once]), return_tensors="pt", padding=True)
-        ids, mask = batch["input_ids"], batch["attention_mask"]
-        with torch.inference_mode():
-            cache = model(
-                input_ids=ids[:, :-1],
-                attention_mask=mask[:, :-1],
-                position_ids=(mask[:, :-1].cumsum(1) - 1).clamp(min=0),
-                logits_to_keep=1,
-                use_cache=True,
-            ).past_key_values
-            cache.batch_repeat_interleave(count)
-            out = model.generate(
-                input_ids=ids.repeat_interleave(count, 0),
-                attention_mask=mask.repeat_interleave(count, 0),
-                past_key_values=cache,
-                max_new_tokens=new_tokens,
-                **options,
-            )
-        answers = tokenizer.batch_decode(out[:, ids.shape[1] :], skip_special_tokens=True)
+        out = model.generate(**batch, num_return_sequences=count, max_new_tokens=new_tokens, **options)
+        answers = tokenizer.batch_decode(out[:, batch["input_ids"].shape[1] :], skip_special_tokens=True)
         texts += [answers[i : i + count] for i in range(0, len(answers), count)]
     return texts
 

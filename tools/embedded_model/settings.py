@@ -1,71 +1,108 @@
-"""What a training run can be told, checked before any work begins."""
+"""What a training run can be told as `option=value`, checked before any work begins."""
 
-from dataclasses import dataclass, field, replace
+from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Annotated, Any, Self
 
-@dataclass
-class ModelShape:
-    """Shape of the Llama decoder: `width` and `feed_forward` in channels, `head_width` in channels a head."""
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-    width: int = 160
-    layers: int = 4
-    heads: int = 8
-    kv_heads: int = 2
-    head_width: int = 32
-    feed_forward: int = 448
-    positions: int = 2048
+from treereason.config.schema import explain
+from treereason.core import UserError
+from treereason.text import nearest
 
-    def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if value < 1:
-                raise ValueError(f"model.{name} must be at least 1, not {value}")
-        if self.width % self.heads:
-            raise ValueError(f"model.width={self.width} is no multiple of model.heads={self.heads}")
-        if self.heads % self.kv_heads:
-            raise ValueError(f"model.heads={self.heads} is no multiple of model.kv_heads={self.kv_heads}")
-        if self.head_width % 2:
-            raise ValueError(f"model.head_width must be even for rotary positions, not {self.head_width}")
+Count = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0)]
 
 
-@dataclass
-class TrainingSettings:
-    """One training run.
+class _Frozen(BaseModel):
+    """Values may come as text, as they stand on a command line."""
 
-    `minutes` is the time spent on steps, over which the learning rate rises, stays and falls; `threads` the
-    micro-batches computed at a time; `tokens` the ids of one micro-batch; `warm_up_steps` the steps until problems
-    have their full size; `checkpoint_minutes` the time between saves; `evaluation_problems` the problems of each
-    measurement, 0 for none. `resume` goes on from the state that lies in `output`. Raises ValueError for a value out
-    of range.
-    """
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    output: str = "runs/training"
-    minutes: float = 40.0
-    threads: int = 2
-    seed: int = 0
-    tokens: int = 768
-    learning_rate: float = 2e-3
-    decay: float = 0.4
-    warm_up_steps: int = 500
-    checkpoint_minutes: float = 4.0
-    evaluation_problems: int = 100
-    resume: bool = False
-    smoke: bool = False
-    model: ModelShape = field(default_factory=ModelShape)
 
-    def __post_init__(self) -> None:
-        for name in ("minutes", "threads", "tokens", "learning_rate", "checkpoint_minutes"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} must be above 0, not {getattr(self, name)}")
-        for name in ("warm_up_steps", "evaluation_problems"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be negative, not {getattr(self, name)}")
-        if not 0 < self.decay < 1:
-            raise ValueError(f"decay must be a share of the run between 0 and 1, not {self.decay}")
+class ModelShape(_Frozen):
+    """Shape of the Llama decoder."""
 
-    def sized(self) -> "TrainingSettings":
-        """These settings, or with `smoke` their short form: a small model for half a minute, hardly measured."""
+    width: Count = Field(default=160, description="channels")
+    layers: Count = Field(default=4, description="layers")
+    heads: Count = Field(default=8, description="query heads")
+    kv_heads: Count = Field(default=2, description="key and value heads")
+    head_width: Count = Field(default=32, multiple_of=2, description="channels per head; even, for rotary positions")
+    feed_forward: Count = Field(default=448, description="channels inside the feed-forward layers")
+    positions: Count = Field(default=2048, description="longest text, in tokens")
+
+    @model_validator(mode="after")
+    def _divides(self) -> Self:
+        for large, small in (("width", "heads"), ("heads", "kv_heads")):
+            if getattr(self, large) % getattr(self, small):
+                raise UserError(
+                    f"model.{large}={getattr(self, large)} is no multiple of model.{small}={getattr(self, small)}"
+                )
+        return self
+
+
+class TrainingSettings(_Frozen):
+    """One training run. Raises pydantic's ValidationError, or UserError for a shape that does not divide."""
+
+    output: str = Field(default="runs/training", description="folder of resume.pt and of the model, in model/")
+    minutes: Positive = Field(
+        default=40.0, description="time for training steps; the learning rate rises and falls within it"
+    )
+    threads: Count = Field(default=2, description="micro-batches computed at a time")
+    seed: int = Field(default=0, description="of weights and data")
+    tokens: Count = Field(default=768, description="token ids per micro-batch; a step has six")
+    learning_rate: Positive = Field(default=2e-3, description="the highest one")
+    decay: float = Field(
+        default=0.4, gt=0, lt=1, description="share of the run, at its end, while the learning rate falls"
+    )
+    warm_up_steps: int = Field(default=500, ge=0, description="steps until problems have their full size")
+    checkpoint_minutes: Positive = Field(default=4.0, description="time between saves")
+    evaluation_problems: int = Field(default=100, ge=0, description="problems per measurement; 0 measures nothing")
+    resume: bool = Field(default=False, description="go on from output/resume.pt")
+    smoke: bool = Field(default=False, description="a small model for half a minute, hardly measured")
+    model: ModelShape = ModelShape()
+
+    def sized(self) -> TrainingSettings:
+        """These settings, or with `smoke` their short form."""
         if not self.smoke:
             return self
-        shape = replace(self.model, width=64, layers=2, heads=2, kv_heads=1, feed_forward=128)
-        short = replace(self, minutes=min(self.minutes, 0.5), tokens=256, model=shape, warm_up_steps=10**6)
-        return replace(short, evaluation_problems=min(self.evaluation_problems, 2))
+        small = {"width": 64, "layers": 2, "heads": 2, "kv_heads": 1, "feed_forward": 128}
+        short = {
+            "minutes": min(self.minutes, 0.5),
+            "tokens": 256,
+            "warm_up_steps": 10**6,
+            "evaluation_problems": min(self.evaluation_problems, 2),
+            "model": self.model.model_copy(update=small),
+        }
+        return self.model_copy(update=short)
+
+
+def options(settings: BaseModel, prefix: str = "") -> dict[str, tuple[Any, str]]:
+    """Value and description of every option by its dotted name, as `model.width`."""
+    found: dict[str, tuple[Any, str]] = {}
+    for name, field in type(settings).model_fields.items():
+        value = getattr(settings, name)
+        if isinstance(value, BaseModel):
+            found |= options(value, f"{prefix}{name}.")
+        else:
+            found[prefix + name] = value, field.description or ""
+    return found
+
+
+def parse(arguments: Iterable[str]) -> TrainingSettings:
+    """Settings from `option=value` texts. Raises UserError, in one line, for anything else."""
+    known = options(TrainingSettings())
+    values: dict[str, Any] = {}
+    for argument in arguments:
+        name, given, value = argument.partition("=")
+        if not given:
+            raise UserError(f"{argument!r} is not of the form option=value")
+        if name not in known:
+            raise UserError(f"no option is called {name}; {nearest(name, known)}")
+        outer, _, inner = name.rpartition(".")
+        (values.setdefault(outer, {}) if outer else values)[inner] = value
+    try:
+        return TrainingSettings.model_validate(values)
+    except ValidationError as error:
+        raise UserError(explain(error)) from None

@@ -1,16 +1,16 @@
 """Trains the shipped model from random weights on a CPU, within a fixed time."""
 
 import math
+import sys
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import mean
 
-import hydra
 import torch
-from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils.logging import disable_progress_bar
@@ -19,7 +19,8 @@ from tools.embedded_model.card import render_card, render_scores
 from tools.embedded_model.data import STEP_PLAN, MicroBatch, make_step
 from tools.embedded_model.evaluate import Evaluator, Measurement, evaluate
 from tools.embedded_model.model import answer_loss, build_model, build_optimizers, learning_rate_factor, save_model
-from tools.embedded_model.settings import TrainingSettings
+from tools.embedded_model.settings import TrainingSettings, options, parse
+from treereason.core import UserError
 
 _REPORT_SECONDS = 15.0
 
@@ -48,7 +49,7 @@ class Trainer:
     """A model on its way: settings, optimizers, progress, and the files it leaves in `settings.output`.
 
     Building one sets torch's seed, leaves torch one thread an operation, and with `settings.resume` loads the saved
-    state; then a missing state raises ValueError.
+    state; then a missing state raises UserError.
     """
 
     settings: TrainingSettings
@@ -70,7 +71,7 @@ class Trainer:
 
     def _load(self) -> None:
         if not self.state.is_file():
-            raise ValueError(f"nothing to resume: {self.state} does not exist")
+            raise UserError(f"nothing to resume: {self.state} does not exist")
         saved = torch.load(self.state, weights_only=True)
         self.model.load_state_dict(saved["model"])
         for optimizer, state in zip(self.optimizers, saved["optimizers"], strict=True):
@@ -192,20 +193,19 @@ def measure(trainer: Trainer, console: Console) -> list[Measurement]:
     return measurements
 
 
-def settings_from(config: DictConfig) -> TrainingSettings:
-    """Typed settings from a composed configuration; raises for unknown names, wrong types and values out of range."""
-    schema = OmegaConf.structured(TrainingSettings)
-    settings = OmegaConf.to_object(OmegaConf.merge(schema, config))
-    if not isinstance(settings, TrainingSettings):
-        raise TypeError(f"expected training settings, not {type(settings).__name__}")
-    return settings
-
-
-@hydra.main(version_base="1.3", config_path=".", config_name="training")
-def main(config: DictConfig) -> None:
-    """Command line: `python -m tools.embedded_model.train minutes=40`; training.yaml lists all options."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Command line: `python -m tools.embedded_model.train minutes=40`; `--help` lists all options."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if {"-h", "--help"} & set(arguments):
+        print(__doc__, "Options, as option=value:", sep="\n")
+        for name, (value, description) in options(TrainingSettings()).items():
+            print(f"  {f'{name}={value}':30} {description}")
+        return
     disable_progress_bar()  # type: ignore[no-untyped-call]
-    train(settings_from(config), Console())
+    try:
+        train(parse(arguments), Console())
+    except UserError as error:
+        sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":
