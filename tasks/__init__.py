@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-from treereason.lazy import lazy_names
+from treereason.lazy import lazy_classes
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # what editors and type checkers know; a new file is found without
     from treereason.tasks.base import BaseTask as BaseTask
     from treereason.tasks.base import Template as Template
     from treereason.tasks.document_merging import DocumentMerging as DocumentMerging
@@ -12,13 +12,5 @@ if TYPE_CHECKING:
     from treereason.tasks.recorded import Recorded as Recorded
     from treereason.tasks.sorting import Sorting as Sorting
 
-_MODULES = {
-    "BaseTask": "treereason.tasks.base",
-    "DocumentMerging": "treereason.tasks.document_merging",
-    "FewShot": "treereason.tasks.few_shot",
-    "Recorded": "treereason.tasks.recorded",
-    "Sorting": "treereason.tasks.sorting",
-    "Template": "treereason.tasks.base",
-}
-__all__ = [*_MODULES]
-__getattr__, __dir__ = lazy_names(__name__, _MODULES)
+_BASE = {"BaseTask": "treereason.tasks.base", "Template": "treereason.tasks.base"}
+__getattr__, __dir__ = lazy_classes(__name__, __path__, _BASE)

@@ -66,7 +66,7 @@ class SearchTree:
         self.calls = Calls()
         self.task = task
         self.style = style
-        self.rng = Random(f"{seed}/{problem.id}")
+        self.rng = Random(f"{seed}/{problem.id}".encode("utf-8", "surrogatepass"))
         self.guided_by: set[str] = set()
         self._sampling = sampling
         self._drop_kv = drop_kv

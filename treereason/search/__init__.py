@@ -2,21 +2,13 @@
 
 from typing import TYPE_CHECKING
 
-from treereason.lazy import lazy_names
+from treereason.lazy import lazy_classes
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # what editors and type checkers know; a new file is found without
     from treereason.search.best_of_n import BestOfN as BestOfN
     from treereason.search.recorded import Recorded as Recorded
     from treereason.search.self_consistency import SelfConsistency as SelfConsistency
     from treereason.search.single_sample import SingleSample as SingleSample
     from treereason.search.tree_of_thoughts import TreeOfThoughts as TreeOfThoughts
 
-_MODULES = {
-    "BestOfN": "treereason.search.best_of_n",
-    "Recorded": "treereason.search.recorded",
-    "SelfConsistency": "treereason.search.self_consistency",
-    "SingleSample": "treereason.search.single_sample",
-    "TreeOfThoughts": "treereason.search.tree_of_thoughts",
-}
-__all__ = [*_MODULES]
-__getattr__, __dir__ = lazy_names(__name__, _MODULES)
+__getattr__, __dir__ = lazy_classes(__name__, __path__, {})
