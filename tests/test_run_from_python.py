@@ -307,7 +307,7 @@ def test_a_task_and_search_of_ones_own_need_no_registration(model: LanguageModel
         ({"task": tr.tasks.Sorting}, "task=Sorting: this is the class; make one: Sorting()"),
         ({"task": "sorting"}, "task='sorting': not a task, because it has no method problems"),
         ({"search": tr.search.BestOfN(n=True)}, "search.n=True: should be a valid integer"),
-        ({"search": tr.search.Recorded()}, "these do not go together"),
+        ({"search": tr.search.Recorded()}, "a recorded search needs both task=recorded and search=recorded"),
     ],
 )
 def test_a_mistake_is_one_clear_line(model: LanguageModel, options: dict[str, Any], message: str) -> None:

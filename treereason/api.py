@@ -19,6 +19,7 @@ from treereason.config.instances import options_of
 from treereason.config.schema import AnyModelConfig, Style, explain, parse
 from treereason.controller import model as models
 from treereason.controller.experiment import run_experiment
+from treereason.controller.own_scorers import name_of
 from treereason.controller.problem_result import ProblemResult as ProblemResult
 from treereason.controller.run_spec import specify
 from treereason.core import Scorer, Search, Task, UserError
@@ -136,6 +137,7 @@ def run(
     top_p: float = 1.0,
     scorer: str | Scorer | None = None,
     scorer_timeout_s: float = 10.0,
+    scorer_load_timeout_s: float = 120.0,
     baseline: Literal["greedy", "none"] = "greedy",
     budget_tokens: int | None = None,
     budget_seconds: float | None = None,
@@ -157,12 +159,15 @@ def run(
     seed: of generated problems and sampling; same seed, same results.
     temperature, top_p: of sampling. Temperature 0 takes the most likely token; top_p, above 0 up to 1, samples from
         the most likely tokens that hold this much probability.
-    scorer: instead of the task's own: a name that the task knows, "file.py:name", "module:name", or a function of a
-        thought that returns a number or a `Score`. It runs in a second process, where it may hang or die without harm
-        to the run. A function that no other process can import (of a notebook or the script itself, a lambda, a
-        closure, an object) runs in this process instead: `scorer_timeout_s` is not kept, and a scorer that hangs or
-        ends the process takes the run with it. One that raises fails only its thought, in both cases.
-    scorer_timeout_s: seconds that the scorer may take for one thought, which fails beyond it.
+    scorer: instead of the task's own: a name that the task knows, "file.py:name", "module:name", or a function: of a
+        thought, which returns a number or a `Score`; of `thoughts`, which returns a list of them; or a coroutine
+        function of a thought and its tree. A class is made once, without arguments, and its object called.
+        It runs in a second process, where it may hang or die without harm to the run. What no other process can import
+        (of a notebook or the script itself, a lambda, a closure, an object) and a coroutine function run in this
+        process instead: the time limits are not kept, and a scorer that hangs or ends the process takes the run with
+        it. One that raises fails only its thought, in both cases.
+    scorer_timeout_s, scorer_load_timeout_s: seconds that the second process may take for one thought, which fails
+        beyond it, and for importing the scorer.
     baseline: "greedy" answers each problem once more at temperature 0, for the summary; "none" does not.
     budget_tokens, budget_seconds: what one problem may spend on decoded tokens, and on wall time; None is no limit.
     display: "none"; "rich" (live, on a terminal), "plain" (lines), "auto" (one of these two) or "json" (events).
@@ -183,13 +188,14 @@ def run(
             "task": options_of("task", task),
             "search": options_of("search", search),
             "model": models.model_options(model),
-            "scorer": scorer if given is None else getattr(given, "__name__", type(given).__name__),
+            "scorer": scorer if given is None else name_of(given),
             "temperature": temperature,
             "top_p": top_p,
             "seed": seed,
             "display": display,
             "baseline": baseline,
             "scorer_timeout_s": scorer_timeout_s,
+            "scorer_load_timeout_s": scorer_load_timeout_s,
             "budget": {"tokens": budget_tokens, "seconds": budget_seconds},
             "engine": {
                 "max_branches": max_branches,

@@ -11,6 +11,7 @@ from treereason import events
 from treereason.config.user_files import load as load_reference
 from treereason.controller.budget import Budget
 from treereason.controller.model import open_engine
+from treereason.controller.own_scorers import name_of
 from treereason.controller.problem_result import ProblemResult
 from treereason.controller.run_spec import RunSpec
 from treereason.controller.runner import Runner
@@ -21,7 +22,6 @@ from treereason.profile import Profile
 from treereason.record.journal import Journal
 from treereason.record.results import Results
 from treereason.record.summary import Summary
-from treereason.scoring.in_process import InProcess
 from treereason.scoring.process import Scoring
 from treereason.scoring.verdict import kind_of
 from treereason.search.single_sample import SingleSample
@@ -31,6 +31,7 @@ if TYPE_CHECKING:  # its packages are an extra
     from treereason.remote.server import Server
 
 JOURNAL = "journal.sqlite"
+SCORER_LOG = "scorer.log"
 
 
 def run_experiment(
@@ -44,10 +45,10 @@ def run_experiment(
     """Run the search and the baseline; returns what summary.json holds.
 
     folder: where the run is recorded; without one nothing is written to disk. screen: shows the run; opened and closed
-    here. stopped: is asked between two steps; once it says yes, the run ends early, with status "interrupted".
+    here. stopped: asked between two steps; yes ends the run early, and cleanly, with status "interrupted".
     collect: is told of each problem that the search has finished.
 
-    Raises UserError when the folder cannot be written. Whatever ends it, no process is left behind.
+    Raises UserError when the folder cannot be written. However it ends, no process is left behind.
     """
     config = spec.config
     screen = screen or Display()
@@ -61,8 +62,8 @@ def run_experiment(
             results = stack.enter_context(Results(folder))
             sinks = [journal, results, *sinks]
         stack.enter_context(screen)
-        async_scorer = _async_scorer(spec)
-        scoring = _scoring(spec, folder, start=async_scorer is None)
+        inline_scorer = _inline_scorer(spec)
+        scoring = _scoring(spec, folder, start=inline_scorer is None)
         stack.callback(scoring.close)
 
         def emit(event: events.Event) -> None:
@@ -85,7 +86,7 @@ def run_experiment(
                 emit=emit,
                 seed=config.seed,
                 scorer=_scorer_name(spec),
-                async_scorer=async_scorer,
+                inline_scorer=inline_scorer,
                 budget=lambda: Budget(config.budget.tokens, config.budget.seconds),
                 stopped=stopped,
                 profile=profile,
@@ -101,33 +102,35 @@ def run_experiment(
     return summary.as_dict(status)
 
 
-def _async_scorer(spec: RunSpec) -> Scorer | None:
-    """The run's scorer where it asks the model, so that it has to run here and not in a process of its own."""
-    scorer = load_reference(spec.scorer) if isinstance(spec.scorer, str) else spec.scorer
-    if kind_of(scorer) != "async":
+def _inline_scorer(spec: RunSpec) -> Scorer | None:
+    """The scorer where it runs beside the search: one that asks the model, or that no other process can import."""
+    scorer: Scorer | type[Scorer] = _scorer(spec)
+    if isinstance(spec.scorer, str) and kind_of(scorer) != "async":
         return None
-    made: Scorer = scorer() if isinstance(scorer, type) else scorer
-    return made
+    return scorer() if isinstance(scorer, type) else scorer
 
 
-def _scoring(spec: RunSpec, folder: Path | None, *, start: bool) -> Scoring | InProcess:
-    if not isinstance(spec.scorer, str):
-        return InProcess(spec.scorer)
+def _scoring(spec: RunSpec, folder: Path | None, *, start: bool) -> Scoring:
+    """The process that scores; it starts when it is needed where `start` is false."""
     return Scoring(
-        spec.scorer,
+        spec.scorer if isinstance(spec.scorer, str) else "",
         spec.config.scorer_timeout_s,
         load_reference,
         load_timeout_s=spec.config.scorer_load_timeout_s,
-        log=folder / "scorer.log" if folder is not None else None,
+        log=folder / SCORER_LOG if folder is not None else None,
         start=start,
     )
+
+
+def _scorer(spec: RunSpec) -> Any:
+    return load_reference(spec.scorer) if isinstance(spec.scorer, str) else spec.scorer
 
 
 def _scorer_name(spec: RunSpec) -> str:
     """What the run's scorer is called in the record."""
     if isinstance(spec.scorer, str):
         return spec.scorer.rpartition(":")[2].removeprefix("SCORERS.")
-    return spec.config.scorer or ""
+    return name_of(spec.scorer)
 
 
 def _passes(spec: RunSpec) -> list[tuple[str, Search, float]]:
@@ -140,7 +143,6 @@ def _passes(spec: RunSpec) -> list[tuple[str, Search, float]]:
 
 def _started(spec: RunSpec, pass_name: str) -> events.RunStarted:
     config = spec.config
-    scorer = load_reference(spec.scorer) if isinstance(spec.scorer, str) else spec.scorer
     return events.RunStarted(
         task=as_typed(config.task["name"]),
         search=as_typed(config.search["name"]),
@@ -152,5 +154,5 @@ def _started(spec: RunSpec, pass_name: str) -> events.RunStarted:
         config=config.model_dump(mode="json"),
         program=spec.program,
         overrides=spec.overrides,
-        scorer_oracle=bool(getattr(scorer, "oracle", False)),
+        scorer_oracle=bool(getattr(_scorer(spec), "oracle", False)),
     )

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from treereason.config.schema import Config
-from treereason.config.scorers import load_scorer, scorer_reference
+from treereason.config.scorers import importable, load_scorer, scorer_reference
 from treereason.config.validate import read_problems
 from treereason.core import Problem, Scorer, Search, Task, UserError
-from treereason.scoring.in_process import importable
 
 
 @dataclass(frozen=True)
@@ -32,25 +31,17 @@ class RunSpec:
 def specify(config: Config, task: Task, search: Search, scorer: Scorer | None = None) -> RunSpec:
     """Check that the parts of a run go together, and read its problems; all that needs no model. Raises UserError.
 
-    scorer: instead of the one that `config` or the task names; a class is made without arguments.
+    scorer: instead of the one that `config` or the task names.
     """
-    _check_pair(config)
-    reference: str | Scorer
-    if scorer is not None:
-        scorer = scorer() if isinstance(scorer, type) else scorer
-        reference = importable(scorer) or scorer
-    else:
-        reference = scorer_reference(config.scorer, task)
-        scorer = load_scorer(reference)
-        if reference.startswith("__main__:"):  # a script or notebook: another process would run it from its start
-            reference = scorer
-    problems = read_problems(task, config.task["name"], config.seed, config.model.style)
-    return RunSpec(config, task, search, problems, reference)
-
-
-def _check_pair(config: Config) -> None:
     names = config.task["name"], config.search["name"]
     if "recorded" in names and names != ("recorded", "recorded"):
         raise UserError(
             f"task={names[0]} search={names[1]}: a recorded search needs both task=recorded and search=recorded"
         )
+    found = scorer_reference(config.scorer, task) if scorer is None else importable(scorer) or scorer
+    if isinstance(found, str):
+        scorer = load_scorer(found)
+        if found.startswith("__main__:"):  # a script or notebook: another process would have to run it from its start
+            found = scorer
+    problems = read_problems(task, names[0], config.seed, config.model.style)
+    return RunSpec(config, task, search, problems, found)

@@ -18,7 +18,6 @@ from treereason.controller.problem_result import ProblemResult
 from treereason.controller.tree import BROKEN, SearchTree
 from treereason.core import Problem, Sampling, Score, Scorer, Search, Status, Task, Thought
 from treereason.profile import Profile
-from treereason.scoring.in_process import InProcess
 from treereason.scoring.process import Scoring
 from treereason.text import describe
 
@@ -108,7 +107,8 @@ class Runner:
     """Runs one search over many problems, at most `parallel_problems` at a time, in their order.
 
     budget: makes the budget of one problem, when that starts. seed: of the searches' own choices.
-    scorer: name of the run's scorer; async_scorer: itself, where it is a coroutine function, which needs no process.
+    scorer: name of the run's scorer; inline_scorer: itself, where it runs beside the search and not in a process of its
+    own: a coroutine function, or what another process cannot import.
     `stopped` is asked between steps: once it says yes, problems in flight are given up and `run` returns.
     collect: is told of each problem that is done, with its thoughts.
     """
@@ -117,7 +117,7 @@ class Runner:
         self,
         *,
         engine: Decoder,
-        scoring: Scoring | InProcess,
+        scoring: Scoring,
         task: Task,
         search: Search,
         sampling: Sampling,
@@ -125,7 +125,7 @@ class Runner:
         emit: events.Sink,
         seed: int = 0,
         scorer: str = "",
-        async_scorer: Scorer | None = None,
+        inline_scorer: Scorer | None = None,
         budget: Callable[[], Budget] = Budget,
         stopped: Callable[[], bool] = lambda: False,
         profile: Profile | None = None,
@@ -140,7 +140,7 @@ class Runner:
         self._emit = emit
         self._seed = seed
         self._scorer = scorer
-        self._async_scorer = async_scorer
+        self._inline_scorer = inline_scorer
         self._budget = budget
         self._stopped = stopped
         self._profile = profile or Profile()
@@ -188,7 +188,7 @@ class Runner:
             emit=self._emit,
             seed=self._seed,
             scorer=self._scorer,
-            async_scorer=self._async_scorer,
+            inline_scorer=self._inline_scorer,
             budget=budget,
         )
         run = _Run(tree, self._search, budget)
@@ -209,7 +209,7 @@ class Runner:
     def _advance(self, run: _Run) -> None:
         """Let the search go on until it waits for something, or is over."""
         ask = run.resume()
-        if run.evaluating and self._async_scorer is None and run.kv_tokens_peak is None:
+        if run.evaluating and self._inline_scorer is None and run.kv_tokens_peak is None:
             run.kv_tokens_peak = self._engine.end_problem(run.tree.root.problem.id)
         if ask is None:
             self._done(run, self._end(run))

@@ -84,6 +84,7 @@ class Engine:
 
     @property
     def busy(self) -> bool:
+        """Whether `step` has something left to compute or to return."""
         return self._scheduler.busy or bool(self._answers or self._finished)
 
     @property
