@@ -45,7 +45,7 @@ gpu:
 	@pids=""; \
 	for part in tree_decode tree_extend deft sequence \
 	    "not tree_decode and not tree_extend and not deft and not sequence"; do \
-	  $(PYTHON) -m pytest -q --noconftest -p no:cacheprovider -m gpu -k "$$part" tests/test_kernels.py & pids="$$pids $$!"; \
+	  $(PYTHON) -m pytest -q --noconftest -p no:cacheprovider -m gpu -k "$$part" tests/kernels/test_kernels.py & pids="$$pids $$!"; \
 	done; \
 	for pid in $$pids; do wait $$pid; done
 	$(PYTHON) -m pytest -q --noconftest -p no:cacheprovider -m gpu -rs tests/engine/graphs/test_graphs.py

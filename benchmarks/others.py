@@ -90,7 +90,7 @@ def row_slots(plan: Plan, row: int) -> Int32:
 
 
 def flashinfer_decode(plan: Plan, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: float) -> Run:
-    """FlashInfer's paged decode, a sequence a row."""
+    """FlashInfer's paged decode, one sequence per row."""
     flashinfer = importlib.import_module("flashinfer")
 
     slots = [row_slots(plan, row) for row in range(plan.num_rows)]
@@ -113,7 +113,7 @@ def flashinfer_decode(plan: Plan, q: torch.Tensor, k: torch.Tensor, v: torch.Ten
 
 
 def flashinfer_cascade(plan: Plan, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: float) -> Run:
-    """FlashInfer's cascade: a level a depth of the tree, shared nodes read once. Decode plans only."""
+    """FlashInfer's cascade: one level per depth of the tree, shared nodes read once. Decode plans only."""
     flashinfer = importlib.import_module("flashinfer")
 
     if plan.num_rows != int((plan.node_hi - plan.node_lo == 1).sum()):

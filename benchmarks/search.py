@@ -26,10 +26,11 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from benchmarks.record import finish, spread, version
 from treereason import events
-from treereason.config import plugins
-from treereason.controller.runner import Engine as AnyEngine
+from treereason.config.scorers import scorer_reference
+from treereason.config.user_files import load
+from treereason.controller.decoder import Decoder
 from treereason.controller.runner import Runner
-from treereason.core import Cost, Decoded, Expansion, Sampling
+from treereason.core import Cost, Decoded, Expansion, Request, Sampling
 from treereason.engine.engine import Engine
 from treereason.engine.model.language_model import LanguageModel
 from treereason.engine.model.load import EMBEDDED, load_model
@@ -62,8 +63,13 @@ class GenerateEngine:
     def busy(self) -> bool:
         return bool(self._waiting)
 
-    def submit(self, expansion: Expansion) -> None:
-        self._waiting.append(expansion)
+    @property
+    def style(self) -> str:
+        return self.model.style
+
+    def submit(self, request: Request) -> None:
+        assert isinstance(request, Expansion), "tree of thoughts asks for nothing else"
+        self._waiting.append(request)
         self._last_submitted = time.perf_counter()
 
     def step(self) -> tuple[list[Decoded], events.StepDone | None]:
@@ -80,7 +86,7 @@ class GenerateEngine:
     def stop(self, problem: str, error: str) -> None:
         raise AssertionError(f"the benchmark gives no budgets, but {problem} is stopped: {error}")
 
-    def release(self, problem: str, path: tuple[int, ...]) -> None:
+    def drop(self, problem: str, path: tuple[int, ...]) -> None:
         """Nothing is kept between calls."""
 
     def end_problem(self, problem: str) -> int:
@@ -149,7 +155,7 @@ class Case:
     temperature: float
 
 
-def search_once(engine: AnyEngine, scoring: Scoring, case: Case) -> Run:
+def search_once(engine: Decoder, scoring: Scoring, case: Case) -> Run:
     """Run the search once. The seconds are the runner's alone: nothing is loaded within them."""
     task = Sorting(length=case.length, limit=case.problems)
     problems = task.problems(seed=0)
@@ -177,7 +183,7 @@ def search_once(engine: AnyEngine, scoring: Scoring, case: Case) -> Run:
     )
 
 
-def sides() -> dict[str, Callable[[], AnyEngine]]:
+def sides() -> dict[str, Callable[[], Decoder]]:
     """A fresh engine of every side; the loaded models are shared by all of a side's runs."""
     model = load_model("embedded", style="embedded", dtype="float32")
     auto: Any = AutoModelForCausalLM
@@ -190,10 +196,10 @@ def sides() -> dict[str, Callable[[], AnyEngine]]:
     }
 
 
-def compare(found: dict[str, Callable[[], AnyEngine]], case: Case, repeats: int) -> dict[str, Any]:
+def compare(found: dict[str, Callable[[], Decoder]], case: Case, repeats: int) -> dict[str, Any]:
     """Seconds, ratios to the tree and solved problems of every side over `repeats` rounds of one run each."""
     runs: dict[str, list[Run]] = {name: [] for name in found}
-    with Scoring(plugins.scorer_reference(None, Sorting()), 10.0, plugins.load) as scoring:
+    with Scoring(scorer_reference(None, Sorting()), 10.0, load) as scoring:
         for make in found.values():
             search_once(make(), scoring, Case(8, 2, 2, case.temperature))
         for _ in range(repeats):

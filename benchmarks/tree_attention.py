@@ -2,9 +2,9 @@
 
     python -m benchmarks.tree_attention [--data DIR] [--seconds 240] [--record]
 
-One line a (shape, heads, provider): p20 / p50 / p80 microseconds of a call, the share of the floor
+One line per (shape, heads, provider): p20 / p50 / p80 microseconds of a call, the share of the floor
 (max of bytes over bandwidth and arithmetic over rate), bytes, and planning. The last line is JSON. On a CPU it runs the
-torch path and dense attention only, on the smaller shapes: a check of the plumbing, not of a kernel.
+torch backend and dense attention only, on the smaller shapes: a check of the plumbing, not of a kernel.
 """
 
 from __future__ import annotations
@@ -25,12 +25,14 @@ from benchmarks.forests import Forest, levels, recorded_candidates, recorded_ste
 from benchmarks.others import OTHERS, row_slots
 from benchmarks.planning import microseconds
 from benchmarks.record import finish
+from treereason.kernels.layer import LayerShape
+from treereason.kernels.options import AttentionOptions
 from treereason.kernels.plan import Plan, kv_pool
 from treereason.kernels.providers import TRITON, prepare
-from treereason.kernels.traffic import Shape, Traffic, floor_seconds, groups_traffic, work_traffic
+from treereason.kernels.tools.traffic import Traffic, floor_seconds, groups_traffic, work_traffic
 
 HEADS = ((32, 8), (32, 32), (64, 8), (16, 1))
-# Datasheet bytes a second and dense 16-bit operations a second.
+# Datasheet bytes per second and dense 16-bit operations per second.
 DEVICES = {
     "H100": (3.35e12, 989e12),
     "H200": (4.8e12, 989e12),
@@ -42,12 +44,15 @@ Tensors = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 @dataclass(frozen=True)
 class Case:
+    """A forest to measure, and how many decode steps lie between two plans of it."""
+
     name: str
     forest: Forest
     tokens_between_forks: int = 16
 
 
 def cases(data: Path | None) -> Iterator[Case]:
+    """Made shapes, and those of DeFT's records where `data` is their folder."""
     yield Case("50 branches on 4k", star(50, 4_000, 200))
     yield Case("50 branches on 20k", star(50, 20_000, 200))
     yield Case("widths 1-4-16-512", levels((1, 4, 16, 512), (1_024, 256, 128, 32)))
@@ -69,7 +74,8 @@ def cases(data: Path | None) -> Iterator[Case]:
             yield Case(f"{path.stem} {len(at_once)} searches at step 803", several(at_once))
 
 
-def tensors(plan: Plan, shape: Shape, dtype: torch.dtype, device: str) -> Tensors:
+def tensors(plan: Plan, shape: LayerShape, dtype: torch.dtype, device: str) -> Tensors:
+    """Random q [N, Hq, D] and pools k, v [num_slots, Hkv, D]."""
     generator = torch.Generator(device).manual_seed(0)
     slots = (int(plan.pages.max()) + 1) * plan.page_size
     k, v = (kv_pool(slots, shape.num_kv_heads, shape.head_dim, dtype=dtype, device=device) for _ in range(2))
@@ -128,7 +134,8 @@ def _captured(run: Callable[[], object]) -> Callable[[], object]:
     return graph.replay
 
 
-def traffic_of(planned: Any, plan: Plan, shape: Shape, programs: int) -> Traffic | None:
+def traffic_of(planned: Any, plan: Plan, shape: LayerShape, programs: int) -> Traffic | None:
+    """Bytes a planned provider moves per call; None where nobody counts them. programs: how many run at once."""
     if hasattr(planned, "groups"):
         return groups_traffic(plan, planned.groups, shape, programs=programs)
     if hasattr(planned, "work"):
@@ -140,20 +147,22 @@ def measure(
     name: str,
     case: Case,
     plan: Plan,
-    shape: Shape,
+    shape: LayerShape,
     data: Tensors,
     rows: list[int],
     want: torch.Tensor,
     device: str,
     repeats: int,
 ) -> dict[str, Any]:
+    """One row of the result, times in microseconds; ValueError when `rows` of the output are not what `want` says."""
     q, k, v = data
     scale = shape.head_dim**-0.5
+    options = AttentionOptions(scale)
     begin = time.perf_counter()
     planned: Any = OTHERS[name](plan, q, k, v, scale) if name in OTHERS else prepare(name, plan, q, k)
 
     def run() -> torch.Tensor:
-        out: torch.Tensor = planned() if name in OTHERS else planned(q, k, v, scale=scale)[0]
+        out: torch.Tensor = planned() if name in OTHERS else planned(q, k, v, options)[0]
         return out
 
     prepared = (time.perf_counter() - begin) * 1e6
@@ -182,6 +191,7 @@ def _processors(device: str) -> int:
 
 
 def main() -> None:
+    """Measures, prints, and records where asked to."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     default = os.environ.get("TREEREASON_DEFT_DATA")
     parser.add_argument("--data", type=Path, default=Path(default) if default else None, help="DeFT's recorded trees")
@@ -189,8 +199,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=0, help="timed calls; 0: 30 on a GPU, 5 on a CPU")
     parser.add_argument("--only", default="", help="cases whose name contains this")
     parser.add_argument("--providers", default="", help="comma-separated; default: all that can run here")
-    parser.add_argument("--bandwidth", type=float, help="bytes a second, for the floor")
-    parser.add_argument("--rate", type=float, help="operations a second, for the floor")
+    parser.add_argument("--bandwidth", type=float, help="bytes per second, for the floor")
+    parser.add_argument("--rate", type=float, help="operations per second, for the floor")
     parser.add_argument("--record", action="store_true", help="append to benchmarks/results/")
     args = parser.parse_args()
 
@@ -202,7 +212,7 @@ def main() -> None:
     threads = "" if device == "cuda" else f", {torch.get_num_threads()} threads"
     print(f"# {gpu}, torch {torch.__version__}, {dtype}, head size 128{threads}")
     if device == "cpu":
-        print("# no GPU: torch path and dense attention on the CPU; no Triton kernel runs, nothing here is its speed")
+        print("# no GPU: torch backend and dense attention on the CPU; no Triton kernel runs, nothing is its speed")
     if None in floor:
         print("# floor unknown for this device: give --bandwidth and --rate")
     columns = f"{'p20':>9} {'p50':>9} {'p80':>9} {'floor':>6} {'plan':>8} {'KV MB':>7} {'part MB':>8}"
@@ -220,7 +230,7 @@ def main() -> None:
             skipped += 1
             continue
         names = args.providers.split(",") if args.providers else _providers(device, heads)
-        shape = Shape(*heads, head_dim=128, itemsize=dtype.itemsize)
+        shape = LayerShape(*heads, head_dim=128, dtype=dtype)
         repeats = args.repeats or (30 if device == "cuda" else 5)
         rows += compare(case, plan, shape, names, dtype, device, repeats, floor)
     print(f"# {skipped} shapes skipped: too large for a CPU, or out of time")
@@ -238,14 +248,14 @@ def _providers(device: str, heads: tuple[int, int]) -> list[str]:
 def compare(
     case: Case,
     plan: Plan,
-    shape: Shape,
+    shape: LayerShape,
     names: list[str],
     dtype: torch.dtype,
     device: str,
     repeats: int,
     floor: tuple[float | None, float | None],
 ) -> Iterator[dict[str, Any]]:
-    """A row a provider, printed as it comes; one that fails says so and stops nobody else."""
+    """One row per provider, printed as it comes; one that fails says so and stops nobody else."""
     data = tensors(plan, shape, dtype, device)
     rows = np.unique(np.linspace(0, plan.num_rows - 1, 24).astype(int)).tolist()
     want = by_definition(plan, rows, data, scale=shape.head_dim**-0.5)

@@ -1,4 +1,4 @@
-"""Draw the latest run of a folder, live and at its end: docs/picture.py RUN_FOLDER docs/live.svg docs/final.svg"""
+"""Draw the latest run of a folder: docs/picture.py RUN_FOLDER docs/live.svg docs/report.svg [EVENT_NUMBER]"""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 
 from treereason.display.picture import last_run, live_svg, report_svg
-from treereason.record.journal import read_timed
+from treereason.record import read_timed
 
 if __name__ == "__main__":
-    folder, live, final = map(Path, sys.argv[1:4])
+    folder, live, report = map(Path, sys.argv[1:4])
     events = last_run(read_timed(folder / "journal.sqlite"))
-    live.write_text(live_svg(events, width=100, height=30))
-    final.write_text(report_svg(events, width=100))
+    live.write_text(live_svg(events, at=int(sys.argv[4]) if sys.argv[4:] else None))
+    report.write_text(report_svg(events))

@@ -5,8 +5,8 @@ subtree. So the rows below a node are an interval [lo, hi), and one rule says wh
 
     row r sees token t of node v  <=>  lo[v] <= r < hi[v]  and  position[t] <= position[r]
 
-Decode is one row a branch; prefill and token trees are several. Causality needs no mask of its own: along a
-path positions only grow.
+Decode is one row per branch; prefill and token trees are several. Causality needs no mask of its own: along a
+path positions only grow. DeFT (arXiv 2404.00242, section 3) marks the same with one bit per branch and chunk of KV.
 """
 
 from __future__ import annotations
@@ -45,10 +45,12 @@ class Plan:
 
     @property
     def num_rows(self) -> int:
+        """N, query tokens of the step."""
         return len(self.row_position)
 
     @property
     def num_nodes(self) -> int:
+        """V, all nodes on a path to some row."""
         return len(self.node_lo)
 
     @property
@@ -79,7 +81,8 @@ def make_plan(
     start, tokens, new_tokens: [V] first position, readable tokens, and how many of these (the last ones) are
         this step's rows.
     subtree_end: [V] index of the first node after the node's subtree.
-    pages, page_offset: pages of all nodes one after another, and [V + 1] where each node's begin.
+    pages, page_offset: [P] pages of all nodes one after another, and [V + 1] where each node's begin.
+    page_size: tokens per page. All arrays are int32; what a caller passes is kept, not copied.
     """
     before = np.concatenate([[0], np.cumsum(new_tokens)]).astype(np.int32)
     row_node = np.repeat(np.arange(len(tokens), dtype=np.int32), new_tokens)

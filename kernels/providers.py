@@ -3,88 +3,64 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib import import_module
-from typing import Protocol
+from functools import partial
 
 import torch
 
+from treereason.kernels.baselines.groups import CUTS
+from treereason.kernels.cpu.torch_backend import TorchBackend
+from treereason.kernels.layer import LayerShape
+from treereason.kernels.options import AttentionOptions, PlannedAttention
 from treereason.kernels.plan import Plan
 from treereason.kernels.reference import reference_attention
-from treereason.kernels.torch_path import TorchPath
 
-
-class Attention(Protocol):
-    """A planned step: q [N, Hq, D], k and v [num_slots, Hkv, D] to out [N, Hq, D] and lse [N, Hq] float32."""
-
-    def __call__(
-        self,
-        q: torch.Tensor,
-        k: torch.Tensor,
-        v: torch.Tensor,
-        *,
-        scale: float,
-        window: int | None = None,
-        softcap: float | None = None,
-        sinks: torch.Tensor | None = None,
-    ) -> tuple[torch.Tensor, torch.Tensor]: ...
-
-
-class _Reference:
-    def __init__(self, plan: Plan) -> None:
-        self._plan = plan
-
-    def __call__(
-        self,
-        q: torch.Tensor,
-        k: torch.Tensor,
-        v: torch.Tensor,
-        *,
-        scale: float,
-        window: int | None = None,
-        softcap: float | None = None,
-        sinks: torch.Tensor | None = None,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        return reference_attention(q, k, v, self._plan, scale=scale, window=window, softcap=softcap, sinks=sinks)
-
-
-# Modules by name rather than imported: without Triton the torch providers still work.
-TRITON = {
-    "tree_decode": "TreeDecode",
-    "tree_extend": "TreeExtend",
-    "deft_node": "DeftNode",
-    "deft_node_chunk": "DeftNodeChunk",
-    "deft_flatten": "DeftFlatten",
-    "sequence": "Sequence",
+ON_TORCH: dict[str, Callable[[Plan], PlannedAttention]] = {
+    "torch": TorchBackend,
+    "reference": lambda plan: partial(reference_attention, plan),
 }
-ON_TORCH: dict[str, Callable[[Plan], Attention]] = {"torch": TorchPath, "reference": _Reference}
+TRITON = ("tree_decode", "tree_extend", "sequence", *CUTS)
 PROVIDERS = (*TRITON, *ON_TORCH)
 
 
 def prepare(
     name: str, plan: Plan, q: torch.Tensor, k: torch.Tensor, *, windows: tuple[int | None, ...] = (None,)
-) -> Attention:
-    """The named provider, planned for tensors of these shapes; call it once a layer."""
+) -> PlannedAttention:
+    """The named provider, planned for tensors of these shapes, dtype and device; call it once per layer.
+
+    name: one of PROVIDERS. q: [N, Hq, D]. k: [num_slots, Hkv, D].
+    windows: every `AttentionOptions.window` that will be asked for.
+    Raises ValueError for another name and where the query heads of a KV head do not fit a query tile, and
+    ModuleNotFoundError where a kernel needs Triton and there is none.
+    """
+    if name not in PROVIDERS:
+        raise ValueError(f"no attention provider named {name!r}; there are {', '.join(PROVIDERS)}")
     if name in ON_TORCH:
         return ON_TORCH[name](plan)
-    make: Callable[..., Attention] = getattr(import_module(f"treereason.kernels.{name}"), TRITON[name])
-    shape = {"num_heads": q.shape[1], "num_kv_heads": k.shape[1], "head_dim": q.shape[2]}
-    if name.startswith("deft"):  # DeFT's plan knows no window; its kernel masks
-        return make(plan, **shape, dtype=q.dtype, device=q.device)
-    return make(plan, **shape, dtype=q.dtype, device=q.device, windows=windows)
+    # Imported here: without Triton the torch providers still work.
+    from treereason.kernels.baselines.deft import Deft
+    from treereason.kernels.baselines.sequence import Sequence
+    from treereason.kernels.gpu.tree_decode import TreeDecode
+    from treereason.kernels.gpu.tree_extend import TreeExtend
+
+    shape = LayerShape.of(q, k)
+    if name in CUTS:
+        return Deft(plan, shape, q.device, cut=CUTS[name])
+    kernels: dict[str, Callable[..., PlannedAttention]] = {
+        "tree_decode": TreeDecode,
+        "tree_extend": TreeExtend,
+        "sequence": Sequence,
+    }
+    return kernels[name](plan, shape, q.device, windows=windows)
 
 
 def attention(
+    plan: Plan,
     q: torch.Tensor,
     k: torch.Tensor,
     v: torch.Tensor,
-    plan: Plan,
+    options: AttentionOptions,
     *,
-    scale: float,
-    window: int | None = None,
-    softcap: float | None = None,
-    sinks: torch.Tensor | None = None,
     provider: str = "torch",
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Plans and attends at once; meaning as in `reference_attention`."""
-    planned = prepare(provider, plan, q, k, windows=(window,))
-    return planned(q, k, v, scale=scale, window=window, softcap=softcap, sinks=sinks)
+    """Plans and attends at once; shapes and meaning as in `PlannedAttention`, errors as in `prepare`."""
+    return prepare(provider, plan, q, k, windows=(options.window,))(q, k, v, options)

@@ -5,29 +5,20 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from treereason.kernels.options import AttentionOptions
 from treereason.kernels.plan import Plan
 
 
 def reference_attention(
+    plan: Plan,
     q: torch.Tensor,
     k: torch.Tensor,
     v: torch.Tensor,
-    plan: Plan,
-    *,
-    scale: float,
-    window: int | None = None,
-    softcap: float | None = None,
-    sinks: torch.Tensor | None = None,
+    options: AttentionOptions,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Attention of every row over its own branch.
-
-    q: [N, Hq, D]. k, v: [num_slots, Hkv, D], the pool of one layer with this step's K and V already stored.
-    window: a row sees a token only when row position - token position < window.
-    softcap: scores become softcap * tanh(score / softcap), after scaling, before masking.
-    sinks: [Hq] a logit per head that joins the softmax and has no value.
-    Returns out [N, Hq, D] in q's dtype and lse [N, Hq] float32 (natural log, sinks included).
-    """
-    num_groups = q.shape[1] // k.shape[1]
+    """Attention of every row over its own branch; shapes and meaning as in `PlannedAttention`."""
+    window, softcap, sinks = options.window, options.softcap, options.sinks
+    group_size = q.shape[1] // k.shape[1]
     nodes = [node for node in range(plan.num_nodes) if plan.node_tokens[node]]
     counts = plan.node_tokens[nodes]
     slots = torch.from_numpy(np.concatenate([plan.slots(node) for node in nodes])).long()
@@ -40,9 +31,9 @@ def reference_attention(
         visible &= row_position - position < window
 
     slots, visible = slots.to(q.device), visible.to(q.device)
-    keys = k[slots].float().repeat_interleave(num_groups, dim=1)  # [T, Hq, D]
-    values = v[slots].float().repeat_interleave(num_groups, dim=1)
-    scores = torch.einsum("nhd,thd->nht", q.float(), keys) * scale  # [N, Hq, T]
+    keys = k[slots].float().repeat_interleave(group_size, dim=1)  # [T, Hq, D]
+    values = v[slots].float().repeat_interleave(group_size, dim=1)
+    scores = torch.einsum("nhd,thd->nht", q.float(), keys) * options.scale  # [N, Hq, T]
     if softcap is not None:
         scores = softcap * torch.tanh(scores / softcap)
     scores = scores.masked_fill(~visible[:, None], float("-inf"))

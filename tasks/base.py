@@ -10,8 +10,7 @@ from pydantic import Field
 
 from treereason.core import Problem, Prompt, Thought, UserError
 
-GENERATED = 100
-_STAND_INS = {"plain": "chat"}
+NUM_GENERATED = 100
 
 
 @dataclass(frozen=True)
@@ -24,7 +23,7 @@ class Template:
 
 
 Templates = Mapping[str, Mapping[str, Template]]
-"""Style of the model ("embedded", "chat") -> name of the prompt ("solve", "improve") -> template."""
+"""Style of the model ("embedded", "chat", "plain") -> name of the prompt ("solve", "improve") -> template."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +34,11 @@ class BaseTask:
     and `solved` as needed.
     """
 
-    path: str | None = None
-    limit: Annotated[int, Field(ge=1)] | None = None
+    path: Annotated[str | None, Field(description="file with the problems; null: problems are generated")] = None
+    limit: Annotated[
+        Annotated[int, Field(ge=1)] | None,
+        Field(description=f"most problems; null: all of the file, or {NUM_GENERATED} generated ones"),
+    ] = None
 
     templates: ClassVar[Templates] = {}
 
@@ -51,15 +53,17 @@ class BaseTask:
     def problems(self, seed: int) -> Sequence[Problem]:
         """The first `limit` problems: all of the file by default, 100 of the generator.
 
-        A generated problem depends on the seed, its number and the task's fields, never on `limit`.
+        A generated problem depends on the seed, its number, the task's fields and the class that defines `generate`,
+        so that a subclass with other prompts gets the same problems. It never depends on `limit`.
         """
         if self.path is not None:
             found = self.read(Path(self.path).expanduser())
             if not found:
                 raise UserError(f"{self.path} holds no problems")
             return found[: self.limit]
-        numbers = range(self.limit or GENERATED)
-        made = (self.generate(random.Random(f"{type(self).__name__}/{seed}/{i}")) for i in numbers)
+        generator = next(cls for cls in type(self).__mro__ if "generate" in vars(cls)).__name__
+        numbers = range(self.limit or NUM_GENERATED)
+        made = (self.generate(random.Random(f"{generator}/{seed}/{i}")) for i in numbers)
         return [Problem(str(i), *pair) for i, pair in enumerate(made)]
 
     def prompt(self, thought: Thought, style: str) -> Prompt | None:
@@ -80,8 +84,10 @@ class BaseTask:
         return Prompt(template.text.format(**values), False, template.shared, template.stop, max_tokens)
 
     def template(self, style: str, name: str) -> Template:
-        """The template of that name for a style; "plain" uses those of "chat"."""
-        named = self.templates.get(style) or self.templates.get(_STAND_INS.get(style, style))
+        """The template of that name for a style. Raises UserError for a style without prompts."""
+        named = self.templates.get(style)
+        if named is None and style == "plain":  # the words of "chat" are as good without a chat template around them
+            named = self.templates.get("chat")
         if named is None:
             known = ", ".join(self.templates) or "none"
             raise UserError(f"{type(self).__name__} has no prompts for models of style {style!r}, only for: {known}")

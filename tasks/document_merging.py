@@ -40,12 +40,12 @@ PROMPTS = {
 
 @dataclass(frozen=True)
 class DocumentMerging(BaseTask):
-    """Merge `documents` generated contracts, or the columns document1, document2, ... of a CSV file.
+    """Merge overlapping documents: generated contracts, or a CSV file with the columns id, document1, document2, ...
 
     An answer is scored against the clauses of generated contracts, and by shared words where a file's text is free.
     """
 
-    documents: Annotated[int, Field(ge=2, le=8)] = 3
+    documents: Annotated[int, Field(ge=2, le=8, description="contracts to merge, from 2 to 8")] = 3
 
     templates = PROMPTS
 

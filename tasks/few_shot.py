@@ -53,16 +53,22 @@ class Worked:
 
 @dataclass(frozen=True)
 class FewShot(BaseTask):
-    """Arithmetic of `operations` operations after `examples` worked ones, or the questions of a JSON-lines file.
+    """Answer questions after worked examples: generated arithmetic, or JSON lines with question and answer.
 
-    stepwise: a thought is one line, and the next thoughts continue it on its tokens until a line states the answer.
-    examples_seed: generated examples depend on it and not on the run's seed, so that all runs share one prompt.
+    Stepwise, a thought is one line, and the next thoughts continue its tokens until a line states the answer.
     """
 
-    operations: Annotated[int, Field(ge=1, le=20)] = 4
-    examples: Annotated[int, Field(ge=0, le=64)] = 8
-    stepwise: bool = False
-    examples_seed: Annotated[int, Field(ge=0)] = 0
+    operations: Annotated[int, Field(ge=1, le=20, description="operations in a generated question, up to 20")] = 4
+    examples: Annotated[
+        int, Field(ge=0, le=64, description="worked examples before the question, the same for all problems; up to 64")
+    ] = 8
+    stepwise: Annotated[
+        bool,
+        Field(description="true: a thought is one line of the reasoning, for searches that go step by step"),
+    ] = False
+    examples_seed: Annotated[
+        int, Field(ge=0, description="generated examples depend on it and not on seed, so all runs share one prompt")
+    ] = 0
 
     scorer = "exact_match"
     templates = PROMPTS

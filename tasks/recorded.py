@@ -11,7 +11,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -21,15 +21,17 @@ from treereason.tasks.base import BaseTask
 
 @dataclass(frozen=True)
 class Recorded(BaseTask):
-    """A problem is a recorded search. Its input is a tree of segments: {tokens, ends, children}.
+    """Repeat searches that are recorded in a file (task.path=FILE), together with search=recorded.
+
+    A problem is one recorded search. Its input is a tree of segments: {tokens, ends, children}.
 
     Nodes are cut where another one ends and has children, so that all segments of a generation start in one step and
     the recorded neighbours decode together. `ends` says that the segment is the last of its node.
     """
 
-    vocabulary: Annotated[int, Field(ge=1)] = 64
+    path: Annotated[str | None, Field(description="JSON file in the format of DeFT's records; must be given")] = None
+    vocabulary: Annotated[int, Field(ge=1, description="prompts are random token ids below this number")] = 64
 
-    partner: ClassVar[str] = "recorded"
     scorer = "share_replayed"
 
     def read(self, path: Path) -> Sequence[Problem]:
@@ -54,12 +56,8 @@ class Recorded(BaseTask):
         ids = tuple(rng.randrange(self.vocabulary) for _ in range(problem.input["tokens"]))
         return Prompt("", token_ids=ids, max_tokens=tokens, ignore_end=True)
 
-    def parse(self, thought: Thought) -> dict[str, int]:
-        """What the search needs to go on: how many segments follow, and how many nodes (0 or 1) end here."""
-        own = segment(thought)
-        if thought.cost.tokens_decoded != own["tokens"]:
-            raise ValueError(f"{thought.cost.tokens_decoded} of {own['tokens']} tokens: the model holds no more")
-        return {"following": len(own["children"]), "ended": int(own["ends"])}
+    def parse(self, thought: Thought) -> None:
+        """The search counts what was followed; no thought holds an answer of its own."""
 
 
 def segment(thought: Thought) -> Mapping[str, Any]:

@@ -48,9 +48,9 @@ PROMPTS = {
 
 @dataclass(frozen=True)
 class Sorting(BaseTask):
-    """Sort `length` random digits, or the lists of a CSV file with the columns ID, Unsorted and Sorted."""
+    """Sort lists of digits: random ones, or those of a CSV file with the columns ID, Unsorted and Sorted."""
 
-    length: Annotated[int, Field(ge=2)] = 32
+    length: Annotated[int, Field(ge=2, description="digits in a random list")] = 32
 
     scorer = "sorting_errors"
     templates = PROMPTS

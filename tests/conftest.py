@@ -8,6 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+# Read when Triton is first imported: its kernels then run on a CPU. Without this file (`make gpu`) they are compiled.
+os.environ.setdefault("TRITON_INTERPRET", "1")
+
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 from transformers import (
@@ -26,7 +25,23 @@ from transformers import (
 from treereason import events
 from treereason.controller.budget import Budget
 from treereason.controller.runner import Runner
-from treereason.core import Cost, Decoded, Expansion, Problem, Prompt, Sampling, Score, Search, Task, Thought
+from treereason.core import (
+    Cost,
+    Decoded,
+    Expansion,
+    Finish,
+    Problem,
+    Prompt,
+    Request,
+    Resumption,
+    Sampling,
+    Score,
+    Search,
+    Task,
+    Thought,
+    ThoughtPath,
+    Writing,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 OWN_DATA = ROOT / "tests" / "data"
@@ -85,42 +100,60 @@ class LetterTokenizer:
         return "".join(chr(token + 32) for token in tokens)
 
 
-ThoughtPath = tuple[int, ...]
 Script = Callable[[ThoughtPath], str | None]
 
 
 class ScriptedEngine:
-    """Decodes what the script says for a path, one child a step, last submitted first; None is an error."""
+    """Decodes what the script says for a path, one request's child a step, last submitted first; None is an error.
 
-    model = SimpleNamespace(style="plain")
+    A token is a letter of the text: a child ends at its limit with what fits, and can be resumed. Given texts have the
+    log-probability that `likely` says, 0 where nothing is said.
+    """
 
-    def __init__(self, script: Script) -> None:
+    style = "plain"
+
+    def __init__(self, script: Script, likely: Callable[[str], float] = lambda _: 0.0) -> None:
         self.script = script
-        self.expansions: list[Expansion] = []
-        self.released: list[ThoughtPath] = []
+        self.likely = likely
+        self.requests: list[Request] = []
+        self.dropped: list[ThoughtPath] = []
         self.ended: list[str] = []
-        self._queue: list[tuple[str, ThoughtPath, int]] = []
+        self._texts: dict[tuple[str, ThoughtPath], str] = {}
+        self._queue: list[tuple[Request, ThoughtPath]] = []
+
+    @property
+    def expansions(self) -> list[Expansion]:
+        return [request for request in self.requests if isinstance(request, Expansion)]
 
     @property
     def busy(self) -> bool:
         return bool(self._queue)
 
-    def submit(self, expansion: Expansion) -> None:
-        self.expansions.append(expansion)
-        limit = expansion.prompt.max_tokens
-        self._queue += [(expansion.problem, path, limit) for path in expansion.children]
+    def submit(self, request: Request) -> None:
+        self.requests.append(request)
+        self._queue += [(request, path) for path in request.children]
 
     def step(self) -> tuple[list[Decoded], None]:
-        problem, path, limit = self._queue.pop()
-        text = self.script(path)
-        error = "out of pages" if text is None else None
-        return [Decoded(problem, path, text or "", -1.0, Cost(1, min(2, limit), 3), error)], None
+        request, path = self._queue.pop()
+        name = request.problem
+        if isinstance(request, Writing):
+            text = request.texts[request.children.index(path)]
+            self._texts[name, path] = text
+            return [Decoded(name, path, text, self.likely(text), Cost(len(text)), None, Finish.GIVEN)], None
+        whole = self.script(path)
+        if whole is None:
+            return [Decoded(name, path, "", -1.0, Cost(1, 1, 3), "out of pages")], None
+        before = self._texts.get((name, path), "") if isinstance(request, Resumption) else ""
+        text = whole[: len(before) + request.prompt.max_tokens]
+        self._texts[name, path] = text
+        finish = Finish.END if text == whole else Finish.LENGTH
+        return [Decoded(name, path, text, -1.0, Cost(1, len(text) - len(before), 3), None, finish)], None
 
     def stop(self, problem: str, error: str) -> None:
         self.stopped = [(problem, error)]
 
-    def release(self, problem: str, path: ThoughtPath) -> None:  # noqa: ARG002
-        self.released.append(path)
+    def drop(self, problem: str, path: ThoughtPath) -> None:  # noqa: ARG002
+        self.dropped.append(path)
 
     def end_problem(self, problem: str) -> int:
         self.ended.append(problem)
@@ -194,11 +227,13 @@ def run_search(
     task: Task | None = None,
     scorer: Any = value,
     budget: Callable[[], Budget] = Budget,
+    likely: Callable[[str], float] = lambda _: 0.0,
+    async_scorer: Any = None,
     problems: Sequence[Problem] = (Problem("p", 9),),
     engine: type[ScriptedEngine] = ScriptedEngine,
 ) -> Outcome:
     """Run a search on a scripted engine; over one problem, called p, unless others are given."""
-    outcome = Outcome(engine(script))
+    outcome = Outcome(engine(script, likely))
     Runner(
         engine=outcome.engine,
         scoring=InstantScoring(scorer),  # type: ignore[arg-type]
@@ -207,6 +242,13 @@ def run_search(
         sampling=Sampling(),
         parallel_problems=2,
         emit=outcome.log.append,
+        scorer="value",
+        async_scorer=async_scorer,
         budget=budget,
     ).run(problems)
     return outcome
+
+
+def digits(path: ThoughtPath) -> str:
+    """A script: a thought's text is its own rank."""
+    return str(path[-1])

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+PLANNED = {"treereason.kernels.plan", "treereason.kernels.options", "treereason.kernels.layer"}
 BASE = {
     "treereason",
     "treereason.core",
@@ -30,7 +31,12 @@ ALLOWED: dict[str, set[str]] = {
     "treereason.text": set(),
     "treereason.jsonable": set(),
     "treereason.profile": set(),
-    "treereason.kernels": {"torch", "triton", "numpy"},
+    "treereason.kernels": {"torch", "numpy"},
+    "treereason.kernels.cpu": {*PLANNED, "torch", "numpy"},
+    "treereason.kernels.gpu": {*PLANNED, "torch", "triton", "numpy"},
+    "treereason.kernels.baselines": {*PLANNED, "treereason.kernels.gpu", "torch", "triton", "numpy"},
+    "treereason.kernels.tools": {"treereason.kernels", "torch", "triton", "numpy"},
+    "treereason.kernels.providers": {"treereason.kernels", "torch"},
     "treereason.search": {"treereason.core", "pydantic"},
     "treereason.tasks": {"treereason.core", "treereason.text", "pydantic"},
     "treereason.scoring": {"treereason.core", "treereason.text"},
@@ -128,6 +134,10 @@ def test_every_module_has_a_rule_of_its_own_room() -> None:
     [
         ("treereason.kernels.plan", "import transformers"),
         ("treereason.kernels.plan", "from treereason.core import Task"),
+        ("treereason.kernels.plan", "from treereason.kernels.cpu.regions import Regions"),
+        ("treereason.kernels.cpu.regions", "from treereason.kernels.gpu.work import Work"),
+        ("treereason.kernels.cpu.torch_backend", "import triton"),
+        ("treereason.kernels.gpu.work", "from treereason.kernels.baselines import sequence"),
         ("treereason.core", "from treereason import events"),
         ("treereason.core", "import pydantic"),
         ("treereason.search.best_of_n", "import torch"),

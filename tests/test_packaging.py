@@ -19,8 +19,8 @@ LEFT_OUT = {".git", ".venv", "build", "dist", "runs", "multirun", "outputs", "tr
 PROBE = """
 import importlib.util, pathlib, sys
 import treereason, treereason.conf, treereason.tasks.sorting, treereason.kernels.plan, treereason.embedded
-from treereason.config import plugins
-assert type(plugins.task({"name": "sorting"})).__name__ == "Sorting"
+from treereason.config.validate import build_task
+assert type(build_task({"name": "sorting"})).__name__ == "Sorting"
 from treereason.tasks.sorting import Sorting
 assert treereason.tasks.sorting.Sorting is Sorting
 spec = importlib.util.find_spec("kernels")

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from random import Random
 from typing import Any, Protocol, TypeVar
+
+ThoughtPath = tuple[int, ...]
+"""Child ranks from the problem's root: the name of a thought inside its problem; the root's is ()."""
 
 
 class UserError(ValueError):
@@ -29,6 +33,8 @@ class Prompt:
     text: appended to the parent's tokens when `appended`, otherwise a prompt of its own.
     shared: leading text of a fresh prompt that every problem of the run has in common (few-shot
         examples, instructions); its KV is computed once and kept for the whole run.
+    system: system text of a fresh prompt, for chat templates. turns: earlier (user, model) turns of it.
+        Without a chat template, both stand in front of `shared` as they are.
     stop: decoding ends as soon as one of these strings appears; it is not part of the thought's text.
     max_tokens: decoding ends after this many tokens.
     token_ids: given instead of text, for prompts that are not language (replayed recordings, benchmarks).
@@ -42,6 +48,8 @@ class Prompt:
     max_tokens: int = 256
     token_ids: tuple[int, ...] = ()
     ignore_end: bool = False
+    system: str = ""
+    turns: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         rules = {
@@ -50,14 +58,25 @@ class Prompt:
             "stop": (_several(str, self.stop) and "" not in self.stop, "a tuple of texts, none of them empty"),
             "max_tokens": (type(self.max_tokens) is int and self.max_tokens > 0, "a whole number above 0"),
             "token_ids": (_several(int, self.token_ids), "a tuple of whole numbers"),
+            "system": (isinstance(self.system, str), "a text"),
+            "turns": (_are_turns(self.turns), "a tuple of pairs of texts: what the user said, what the model answered"),
         }
         for name, (right, wanted) in rules.items():
             if not right:
                 raise ValueError(f"Prompt.{name}={reprlib.repr(getattr(self, name))}: give {wanted}")
 
+    @property
+    def plain(self) -> str:
+        """All of the prompt's text in order, as a model without chat template reads it."""
+        return "".join([self.system, *(text for turn in self.turns for text in turn), self.shared, self.text])
+
 
 def _several(kind: type, values: object) -> bool:
     return isinstance(values, (tuple, list)) and all(isinstance(value, kind) for value in values)
+
+
+def _are_turns(turns: object) -> bool:
+    return _several(tuple, turns) and all(len(turn) == 2 and _several(str, turn) for turn in turns)  # type: ignore[attr-defined]
 
 
 @dataclass
@@ -92,6 +111,15 @@ class Status(StrEnum):
     FAILED = "failed"
 
 
+class Finish(StrEnum):
+    """Why a thought's text ended: the model ended it, a stop string came, its token limit came, or it was given."""
+
+    END = "end"
+    STOP = "stop"
+    LENGTH = "length"
+    GIVEN = "given"
+
+
 @dataclass(frozen=True)
 class Score:
     """A scorer's verdict. Higher is better; `final` says that nothing can beat it, so a search may stop."""
@@ -104,14 +132,17 @@ class Score:
 class Thought:
     """One node of the search: a text that the model wrote (or, for the root, nothing yet).
 
-    path: child ranks from the root, the thought's name inside its problem; the root's is ().
     parents: one, except for a join (several) and the root (none).
     answer: what the task reads out of the thought, None when it holds no answer (yet).
     logprob: sum of the log-probabilities of its tokens under the model at temperature 1.
+    prompt: what was put to the model for it: behind the parent's text where `appended`, else a prompt of its own.
+    stop: the stop string behind `text`, "" when something else ended it. finish: what ended it, None until then.
+    part: the text answers only a part of the problem, so it is not read as an answer, and is never the best one.
+    data: whatever the search or its scorers want to know of the thought; scorers see it.
     """
 
     problem: Problem
-    path: tuple[int, ...] = ()
+    path: ThoughtPath = ()
     parents: tuple[Thought, ...] = ()
     text: str = ""
     answer: Any = None
@@ -121,6 +152,16 @@ class Thought:
     logprob: float = 0.0
     num_children: int = 0
     cost: Cost = field(default_factory=Cost)
+    prompt: str = ""
+    appended: bool = False
+    stop: str = ""
+    finish: Finish | None = None
+    part: bool = False
+    data: dict[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        """Short, because a thought holds all of the tree above it."""
+        return f"<Thought {self.problem.id}:{'.'.join(map(str, self.path)) or 'root'} {reprlib.repr(self.text)}>"
 
     @property
     def depth(self) -> int:
@@ -131,12 +172,12 @@ class Thought:
         return self.parents[0] if self.parents else None
 
     def transcript(self) -> str:
-        """Text of all thoughts from the root to this one, through first parents."""
+        """What the model saw and wrote up to here: from the last prompt of its own on, stop strings included."""
         texts: list[str] = []
         thought: Thought | None = self
         while thought is not None:
-            texts.append(thought.text)
-            thought = thought.parent
+            texts.append(thought.prompt + thought.text + thought.stop)
+            thought = thought.parent if thought.appended else None
         return "".join(reversed(texts))
 
 
@@ -150,25 +191,64 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Expansion:
-    """What a search asks of the engine: decode `children` (paths) of `parent` (a path) from one prompt."""
+    """What a search asks of a decoder: decode `children` (paths) of `parent` (a path) from one prompt."""
 
     problem: str
-    parent: tuple[int, ...]
+    parent: ThoughtPath
     prompt: Prompt
-    children: tuple[tuple[int, ...], ...]
+    children: tuple[ThoughtPath, ...]
     sampling: Sampling
 
 
 @dataclass(frozen=True)
-class Decoded:
-    """What the engine answers for one child. With an `error` the text is what had been decoded until then."""
+class Writing:
+    """Children whose text is given: only measured. `texts[i]` stands behind the prompt and becomes `children[i]`."""
 
     problem: str
-    path: tuple[int, ...]
+    parent: ThoughtPath
+    prompt: Prompt
+    children: tuple[ThoughtPath, ...]
+    texts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Resumption:
+    """Decode on, in place, a thought that ended at its limit: at most `prompt.max_tokens` tokens more.
+
+    prompt, sampling: those that the thought was decoded with, but for the limit.
+    """
+
+    problem: str
+    path: ThoughtPath
+    prompt: Prompt
+    sampling: Sampling
+
+    @property
+    def children(self) -> tuple[ThoughtPath, ...]:
+        """The thoughts that come back: this one."""
+        return (self.path,)
+
+
+Request = Expansion | Writing | Resumption
+"""What a decoder is asked; every path in `children` comes back as one `Decoded`."""
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What the decoder answers for one child. With an `error` the text is what had been decoded until then.
+
+    text, logprob: of the whole thought, its earlier pieces included when it was resumed. cost: of this request alone.
+    finish, stop: as in Thought; finish is None with an error.
+    """
+
+    problem: str
+    path: ThoughtPath
     text: str
     logprob: float
     cost: Cost
     error: str | None = None
+    finish: Finish | None = None
+    stop: str = ""
 
 
 class Task(Protocol):
@@ -196,7 +276,9 @@ class Task(Protocol):
         ...
 
 
-Scorer = Callable[[Thought], "float | Score"]
+Scorer = Callable[..., Any]
+"""One of three: `f(thought)` gives a number or a Score; `f(thoughts)`, whose parameter is called so, gives a list of
+them for a batch; `async f(thought, tree)` may await the tree's primitives first."""
 _S = TypeVar("_S", bound=Scorer)
 
 
@@ -207,39 +289,111 @@ def oracle(scorer: _S) -> _S:
 
 
 class Tree(Protocol):
-    """What a search holds in its hands: five primitives over one problem's thoughts.
+    """What a search is given: one problem's thoughts, and the primitives that make, score and drop them.
 
-    No primitive raises for a thought that fails: such a thought comes back with status FAILED and its error.
+    No primitive raises for a thought that fails: such a thought comes back with status FAILED and its error. When the
+    problem's budget is spent, a primitive that decodes gives fewer children, then once none; if the search asks again,
+    it ends there, and `best()` is its answer. A primitive is called and awaited by one coroutine of the search, or
+    by several under `gather`.
     """
 
     @property
-    def root(self) -> Thought: ...
+    def root(self) -> Thought:
+        """The problem itself: a thought without text."""
+        ...
+
+    @property
+    def task(self) -> Task: ...
+
+    @property
+    def style(self) -> str:
+        """Style of the model's prompts: "embedded", "chat" or "plain"."""
+        ...
+
+    @property
+    def rng(self) -> Random:
+        """For choices of the search's own: seeded by the run's seed and the problem."""
+        ...
+
+    @property
+    def cost(self) -> Cost:
+        """Tokens spent on the problem so far."""
+        ...
+
+    @property
+    def tokens_left(self) -> int | None:
+        """Tokens that may still be decoded for the problem; None without a limit."""
+        ...
 
     def unfinished(self, thought: Thought) -> bool:
         """Whether the thought is only a step: it holds no answer, and its task would continue its tokens."""
         ...
 
-    async def expand(self, thoughts: Sequence[Thought], k: int) -> list[Thought]:
-        """Decode k children of each thought at once; a thought that needs no further one is returned itself.
+    async def expand(
+        self,
+        thoughts: Sequence[Thought],
+        k: int | Sequence[int] = 1,
+        *,
+        prompt: Prompt | None = None,
+        sampling: Sampling | None = None,
+        tokens: int | None = None,
+        part: bool = False,
+    ) -> list[Thought]:
+        """Decode k children of each thought, all at once; a thought that needs no further one is returned itself.
 
-        Fewer than k, down to none, once the problem's budget nears its end.
+        k: one number for all, or one per thought. prompt: instead of the task's. sampling: instead of the run's.
+        tokens: at most so many per child. part: the children are parts of an answer, see Thought.
+        Raises ValueError when k has another length than `thoughts`, or is below 0.
         """
         ...
 
-    async def score(self, thoughts: Sequence[Thought]) -> None:
-        """Give every thought that has none yet a score."""
+    async def resume(self, thoughts: Sequence[Thought], tokens: int) -> list[Thought]:
+        """Decode on, in place, those that ended at their limit (finish "length"), `tokens` more at most.
+
+        Returns the same thoughts, with longer text; what else they were given is read anew, and a score is void.
+        """
         ...
 
-    def keep(self, thoughts: Sequence[Thought], b: int) -> list[Thought]:
-        """The b best scored thoughts, best first; all others are pruned and their KV returned now."""
+    async def write(
+        self, thought: Thought, texts: Sequence[str], prompt: Prompt | None = None, *, part: bool = False
+    ) -> list[Thought]:
+        """Children whose text is given; their `logprob` tells how likely the model finds it. Decodes no token.
+
+        prompt: what stands between; the task's own by default, or nothing where the task has none.
+        """
         ...
 
-    async def join(self, parents: Sequence[Thought], prompt: Prompt, k: int = 1) -> list[Thought]:
-        """Decode k thoughts that have several parents, from a fresh prompt."""
+    async def join(
+        self, parents: Sequence[Thought], prompt: Prompt, k: int = 1, *, part: bool = False, **data: Any
+    ) -> list[Thought]:
+        """Decode k thoughts that have several parents, from a fresh prompt; `data` becomes each one's data."""
         ...
 
     async def probe(self, thought: Thought, prompt: Prompt) -> str:
         """Text of a temporary child of `thought`, decoded on its KV and dropped."""
+        ...
+
+    async def score(self, thoughts: Sequence[Thought], by: Scorer | None = None) -> None:
+        """Score those that have no score yet by the run's scorer, or all by the search's own, `by`."""
+        ...
+
+    def keep(self, thoughts: Sequence[Thought], b: int) -> list[Thought]:
+        """The b best scored thoughts, best first, the earliest of equals; the others of this list are pruned.
+
+        Remembers nothing: thoughts of other lists are left alone. Raises ValueError for one without a score.
+        """
+        ...
+
+    def drop(self, thoughts: Iterable[Thought]) -> None:
+        """Give back the KV of thoughts; never an error. What is wanted again later is computed again."""
+        ...
+
+    async def gather(self, *coroutines: Awaitable[Any]) -> list[Any]:
+        """Results of several coroutines that await primitives, run side by side in rounds.
+
+        In a round each runs to its next primitive, in the order given; then all that they ask for is done together.
+        So child ranks, and with them results, depend on the search alone.
+        """
         ...
 
     def best(self) -> Thought | None:
@@ -248,7 +402,7 @@ class Tree(Protocol):
 
 
 class Search(Protocol):
-    """An algorithm over a tree. One coroutine a problem; the engine decodes when all of them wait."""
+    """An algorithm over a tree. One coroutine per problem; the engine decodes when all of them wait."""
 
     async def run(self, tree: Tree) -> Thought | None:
         """The thought to answer with, or None when nothing was found."""

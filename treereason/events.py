@@ -28,7 +28,8 @@ class Event:
 class RunStarted(Event):
     """config: the whole validated configuration. pass_name: "search", or "greedy" for the baseline.
 
-    program, overrides: what the user typed, to show how the run can be varied.
+    program, overrides: what the user typed, to show how the run can be varied; program is "" for a run that was
+    started from Python.
     scorer_oracle: whether the scorer knows or recomputes the truth.
     """
 
@@ -63,6 +64,12 @@ class ThoughtCreated(Event):
 
 @dataclass(frozen=True)
 class ThoughtDecoded(Event):
+    """A branch has come to its end.
+
+    finish: why: "end" (of text), "stop" (a stop string), "length" (the token limit) or "given" (text that the search
+    wrote, nothing was sampled); "" where it is not known.
+    """
+
     problem: str
     thought: ThoughtPath
     text: str
@@ -73,14 +80,18 @@ class ThoughtDecoded(Event):
     tokens_reused: int
     kv_token_steps: int = 0
     seconds: float = 0.0
+    finish: str = ""
 
 
 @dataclass(frozen=True)
 class ThoughtScored(Event):
+    """`final` is that of `Score`. by: name of the scorer, "" where it is not known."""
+
     problem: str
     thought: ThoughtPath
     score: float
     final: bool
+    by: str = ""
 
 
 @dataclass(frozen=True)
@@ -129,9 +140,12 @@ class StepDone(Event):
 
 @dataclass(frozen=True)
 class ProblemDone(Event):
-    """`status` is "done" or "failed"; the fields are those of one line of results.jsonl.
+    """`status` is "done" or "failed"; the fields are those of one line of results.jsonl, but for the last three.
 
-    tokens_wasted: decoded tokens of thoughts that the answer does not stand on.
+    tokens_wasted: decoded tokens of thoughts that the answer does not build on.
+    thoughts_failed, first_thought_error: how many thoughts failed, and the error of the first; the problem may be
+    solved all the same.
+    guided_by: names of the scorers that the search itself asked, so that they could steer it.
     """
 
     problem: str
@@ -148,6 +162,9 @@ class ProblemDone(Event):
     single_sample_scores: tuple[float, ...] = ()
     single_sample_solved: tuple[bool, ...] = ()
     tokens_wasted: int = 0
+    thoughts_failed: int = 0
+    first_thought_error: str | None = None
+    guided_by: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

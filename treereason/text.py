@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import os
+from collections.abc import Collection
 from pathlib import Path
 
 LONGEST_LINE = 300
@@ -45,3 +47,11 @@ def shorten(text: str, limit: int) -> str:
 def as_typed(path: str) -> str:
     """A path as it is typed from the current folder."""
     return path.removeprefix(f"{Path.cwd()}{os.sep}")
+
+
+def nearest(name: str, valid: Collection[str]) -> str:
+    """What to say behind an unknown name: the closest valid one, or all of them."""
+    close = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
+    if close:
+        return f"did you mean {close[0]}?"
+    return f"it may be {', '.join(valid)}" if valid else "there is none"

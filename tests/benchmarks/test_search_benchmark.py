@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks import record, search
-from treereason.config import plugins
+from treereason.config.scorers import scorer_reference
+from treereason.config.user_files import load
 from treereason.scoring.process import Scoring
 from treereason.tasks.sorting import Sorting
 
@@ -27,7 +28,7 @@ def test_the_last_line_is_json_with_both_ratios(
 
 def test_all_sides_give_the_same_answers_when_greedy() -> None:
     case = search.Case(length=20, problems=3, parallel_problems=3, temperature=0.0)
-    with Scoring(plugins.scorer_reference(None, Sorting()), 10.0, plugins.load) as scoring:
+    with Scoring(scorer_reference(None, Sorting()), 10.0, load) as scoring:
         runs = {name: search.search_once(make(), scoring, case) for name, make in search.sides().items()}
     for name, run in runs.items():
         assert run.answers == runs["tree"].answers, name

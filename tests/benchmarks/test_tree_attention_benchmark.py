@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks import tree_attention
-from benchmarks.forests import levels, recorded_candidates, recorded_steps, speculative
-from treereason.kernels.torch_path import TorchPath
+from benchmarks.forests import Forest, levels, recorded_candidates, recorded_steps, speculative
+from treereason.kernels.cpu.torch_backend import TorchBackend
 
 
 def test_the_last_line_is_json(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -23,8 +23,8 @@ def test_the_last_line_is_json(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
 
 
 def test_a_wrong_provider_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    right = TorchPath.__call__
-    monkeypatch.setattr(TorchPath, "__call__", lambda self, q, *rest, **how: right(self, q * 1.5, *rest, **how))
+    right = TorchBackend.__call__
+    monkeypatch.setattr(TorchBackend, "__call__", lambda self, q, *rest, **how: right(self, q * 1.5, *rest, **how))
     monkeypatch.setattr(sys, "argv", ["tree_attention", "--only", "1 trees", "--repeats", "1", "--providers", "torch"])
     tree_attention.main()
     (row,) = json.loads(capsys.readouterr().out.splitlines()[-1])["rows"]
@@ -37,6 +37,36 @@ def test_shapes() -> None:
     assert plan.kv_tokens_read_tree == 1_024 + 4 * 256 + 16 * 128 + 512 * 32
     guesses = speculative(100, [[0], [1], [0, 0]]).plan()
     assert guesses.row_position.tolist() == [99, 100, 101, 100]
+
+
+def node(tokens: int, start: int, end: int, *children: int) -> dict[str, object]:
+    return {"value": tokens, "start": start, "end": end, "children": list(children)}
+
+
+# Two searches in the format of DeFT's records. The first forks at the prompt, and one branch goes on at step 4. The
+# second decodes nothing in step 3.
+RECORD = [
+    {"data": {"0": node(20, -19, 0, 1, 2), "1": node(3, 1, 3, 3), "2": node(5, 1, 5), "3": node(2, 4, 5)}},
+    {"data": {"0": node(9, -8, 0, 1), "1": node(2, 1, 2, 2), "2": node(2, 4, 5)}},
+]
+
+
+def test_a_record_gives_the_forest_of_each_decode_step(tmp_path: Path) -> None:
+    path = tmp_path / "ToT.json"
+    path.write_text(json.dumps(RECORD))
+    found = {(search, step): forest for search, step, forest in recorded_steps(path, every=1)}
+    assert sorted(found) == [*((0, step) for step in range(1, 6)), (1, 1), (1, 2), (1, 4), (1, 5)]
+    assert found[0, 3] == Forest([-1, 0, 0], [20, 3, 3], [0, 1, 1])
+    assert found[0, 4] == Forest([-1, 0, 1, 0], [20, 3, 1, 4], [0, 0, 1, 1])
+    assert found[1, 5] == Forest([-1, 0, 1], [9, 2, 2], [0, 0, 1])
+    assert [step for search, step, _ in recorded_steps(path, every=3) if search == 0] == [1, 4]
+
+
+def test_a_recorded_token_tree_gives_its_candidates(tmp_path: Path) -> None:
+    path = tmp_path / "tree.json"
+    path.write_text(json.dumps({"Tree_Structure": [[0], [0, 0], [1]]}))
+    plan = speculative(10, recorded_candidates(path)).plan()
+    assert plan.row_position.tolist() == [9, 10, 11, 10]
 
 
 def test_recorded_searches(data: Path) -> None:

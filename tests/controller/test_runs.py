@@ -20,7 +20,7 @@ from treereason import events
 from treereason.cli.main import main
 from treereason.controller import experiment
 from treereason.core import UserError
-from treereason.display.stopping import NOTE
+from treereason.display.base import STOPPING
 from treereason.engine.engine import Engine
 from treereason.record.journal import read
 from treereason.record.results import Results
@@ -197,7 +197,7 @@ def test_the_first_ctrl_c_is_answered_before_the_running_step_ends(
     whole_step = Engine.step
     monkeypatch.setattr(Engine, "step", step)
     assert main([f"hydra.run.dir={tmp_path}", "display=plain", "engine.threads=1", "task.limit=1"]) == 130
-    assert said == [f"treereason: {NOTE}\n"]
+    assert said == [f"treereason: {STOPPING}\n"]
     assert json.loads((tmp_path / "summary.json").read_text())["status"] == "interrupted"
 
 
@@ -231,7 +231,7 @@ def test_ctrl_c_while_a_run_of_a_sweep_records_its_end_starts_no_other(
 def test_a_line_on_stderr_is_never_held_back(unbuffered: str) -> None:
     program = """
 import os, sys
-from treereason.display.pipes import outlive_readers
+from treereason.cli.stdout import outlive_readers
 outlive_readers()
 print("a line", file=sys.stderr)
 os._exit(0)

@@ -19,7 +19,8 @@ import torch
 from tests.fakes import ROOT
 from treereason import events
 from treereason.cli.main import main
-from treereason.config import plugins
+from treereason.config.scorers import scorer_reference
+from treereason.config.user_files import load
 from treereason.controller.runner import Runner
 from treereason.core import Sampling
 from treereason.engine.engine import Engine
@@ -59,7 +60,7 @@ def search(model: LanguageModel, num_problems: int, length: int = 12) -> Searche
     engine = Engine(model, seed=0, max_branches=64, prefill_tokens=512, kv_tokens=64 * 1024)
     task = Sorting(length=length, limit=num_problems)
     seen: list[events.Event] = []
-    with Scoring(plugins.scorer_reference(None, task), 10.0, plugins.load) as scoring:
+    with Scoring(scorer_reference(None, task), 10.0, load) as scoring:
         Runner(
             engine=engine,
             scoring=scoring,

@@ -38,8 +38,9 @@ from treereason.engine.kv.forest import RUN
 from treereason.engine.model.language_model import LanguageModel
 from treereason.engine.sampler import branch_key, sample
 from treereason.engine.scheduler import PendingPrompt, StepBatch
+from treereason.kernels.gpu.make_work import make_work
+from treereason.kernels.gpu.work import NoPageLeft
 from treereason.kernels.plan import Plan
-from treereason.kernels.work import NoPageLeft, make_work
 
 Uint64 = npt.NDArray[np.uint64]
 ThoughtPath = tuple[int, ...]
@@ -130,8 +131,8 @@ class HashModel:
         return LETTERS[token]
 
 
-class HashPath:
-    """Stands in for the static path on a GPU: the page table of a plan that is loaded and advanced in place."""
+class HashBackend:
+    """Stands in for the static backend on a GPU: the page table of a plan that is loaded and advanced in place."""
 
     def __init__(self, plan: Plan) -> None:
         self._cut(plan)
@@ -150,14 +151,14 @@ class HashPath:
         return True
 
     def _cut(self, plan: Plan) -> None:
-        self.work = make_work(plan, block_rows=4, tile_pages=2, spans=3)
+        self.work = make_work(plan, block_rows=4, tile_pages=2, num_spans=3)
 
 
 class HashTree:
     """As engine.attention.GraphStep."""
 
     def __init__(self, cache: KVCache, plan: Plan, num_rows: int) -> None:  # noqa: ARG002
-        self.path = HashPath(plan)
+        self.backend = HashBackend(plan)
         self.num_rows = num_rows
 
 
@@ -175,9 +176,9 @@ class GraphModel(HashModel):
 
     def forward_all(self, token_ids: torch.Tensor, positions: torch.Tensor, tree: HashTree) -> torch.Tensor:
         assert len(token_ids) == len(positions) == tree.num_rows
-        assert self.capturing or tree.path.captured, "a replay over buffers that were given up"
-        tree.path.captured = True
-        work = tree.path.work
+        assert self.capturing or tree.backend.captured, "a replay over buffers that were given up"
+        tree.backend.captured = True
+        work = tree.backend.work
         num_rows = len(work.row_slot)
         assert positions.tolist() == [*work.row_position.tolist(), *[0] * (tree.num_rows - num_rows)]
         assert len(set(work.row_slot.tolist())) == num_rows, "two rows store into one slot"

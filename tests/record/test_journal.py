@@ -41,9 +41,9 @@ EVENTS: list[Event] = [
     ProblemStarted("p-0", [3, 1, 2]),
     ThoughtCreated("p-0", (0,), ((),)),
     ThoughtCreated("p-0", (0, 1), ((0,), (2, 7))),
-    ThoughtDecoded("p-0", (0,), "[1, 2\udc80", [1, 2], -0.1, 5, 6, 7),
+    ThoughtDecoded("p-0", (0,), "[1, 2\udc80", [1, 2], -0.1, 5, 6, 7, finish="stop"),
     ThoughtScored("p-0", (0,), 0.1 + 0.2, True),
-    ThoughtScored("p-0", (1,), -math.inf, False),
+    ThoughtScored("p-0", (1,), -math.inf, False, by="oracle"),
     ThoughtKept("p-0", (0,)),
     ThoughtPruned("p-0", (1,)),
     ThoughtFailed("p-0", (2,), "broken\n"),
@@ -51,6 +51,12 @@ EVENTS: list[Event] = [
     StepDone(2, 2, 3, 4, 5, 6, 7, 8, 9, 10, 0.25, launch="graph"),
     ProblemDone("p-0", "done", True, 1.0, {"a": None}, (0, 1), None, 1, 2, 3, 4, (0.5, 1.0)),
     ProblemDone("p-1", "failed", False, None, None, None, "no memory", 1, 2, 3, 4),
+    ProblemDone(
+        *("p-2", "done", True, 1.0, 7, (0,), None, 1, 2, 3, 4),
+        thoughts_failed=2,
+        first_thought_error="no number",
+        guided_by=("oracle", "checker"),
+    ),
     RunDone("done", {"solved": 1}, "outputs/1"),
 ]
 
@@ -116,6 +122,16 @@ def test_what_a_newer_version_wrote_is_left_out_and_counted(tmp_path: Path, capl
     with caplog.at_level(logging.WARNING):
         assert list(read(path)) == [EVENTS[1], ThoughtKept("p", (1,))]
     assert "left out 1 events" in caplog.text
+
+
+def test_a_journal_of_an_older_version_is_read_with_defaults(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite"
+    Journal(path).close()
+    with sqlite3.connect(path) as db:
+        db.execute("""INSERT INTO events (time, kind, data) VALUES
+            (0, 'thought_scored', '{"problem": "p", "thought": [1], "score": 0.5, "final": false}')""")
+    db.close()
+    assert list(read(path)) == [ThoughtScored("p", (1,), 0.5, False, by="")]
 
 
 def test_mistakes_are_told_in_one_line(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,8 @@ def test_the_bytes_of_a_line(tmp_path: Path) -> None:
     )
     data = written(tmp_path, [started(), ProblemStarted("a", 1), done("a")])
     assert b'"score": 0.30000000000000004,' in data
+    more = done("a", thoughts_failed=3, first_thought_error="no number", guided_by=("oracle",))
+    assert written(tmp_path, [started(), ProblemStarted("a", 1), more]) == data
 
 
 def test_the_greedy_pass_leaves_results_alone(tmp_path: Path) -> None:
@@ -127,6 +130,9 @@ def run_events() -> list[Event]:
             score=None,
             status="failed",
             error="no memory",
+            thoughts_failed=3,
+            first_thought_error="scorer: ValueError: no number",
+            guided_by=("oracle", "checker"),
             solved=False,
             tokens_reused=7,
             single_sample_scores=(),
@@ -136,6 +142,9 @@ def run_events() -> list[Event]:
             "c",
             score=0.5,
             solved=False,
+            thoughts_failed=2,
+            first_thought_error="another",
+            guided_by=("oracle",),
             tokens_reused=9,
             single_sample_scores=(0.0, 0.75),
             single_sample_solved=(False, False),
@@ -171,12 +180,16 @@ def test_summary_adds_up_the_search_pass() -> None:
         "model": "embedded",
         "scorer": "oracle",
         "scorer_oracle": False,
+        "guided_by": ["checker", "oracle"],
+        "oracle_guided": False,
         "seed": 11,
         "problems": 3,
         "problems_done": 3,
         "solved": 1,
         "failed": 1,
         "first_error": "b: no memory",
+        "thoughts_failed": 5,
+        "first_thought_error": "b: scorer: ValueError: no number",
         "mean_score": 0.75,
         "single_sample_solved": 0.75,
         "single_sample_mean_score": 0.4375,
@@ -197,6 +210,24 @@ def test_summary_adds_up_the_search_pass() -> None:
         "tokens_per_second": 30 / 3.0,
     }
     assert list(versions) == ["python", "treereason", "torch", "transformers"]
+
+
+@pytest.mark.parametrize(
+    ("knows_the_truth", "guided_by", "expected"),
+    [
+        (True, ("oracle",), True),
+        (True, ("checker", "oracle"), True),
+        (True, ("checker",), False),
+        (True, (), False),
+        (False, ("oracle",), False),
+    ],
+)
+def test_a_search_is_guided_by_an_oracle_only_when_it_asked_a_scorer_that_knows_the_truth(
+    knows_the_truth: bool, guided_by: tuple[str, ...], expected: bool
+) -> None:
+    begin = replace(started(), scorer_oracle=knows_the_truth)
+    found = summary_of([begin, done("a"), done("b", guided_by=guided_by)]).as_dict()
+    assert (found["guided_by"], found["oracle_guided"]) == (list(guided_by), expected)
 
 
 def test_tokens_of_an_interrupted_run_are_those_of_its_done_problems_and_the_rest_has_a_name() -> None:

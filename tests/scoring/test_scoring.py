@@ -57,8 +57,29 @@ def by_text(thought):
                 "complex": 1j, "unprintable": type("U", (), {"__repr__": lambda self: 1 / 0})()}
     return returned[text] if text in returned else float(text)
 
+class Heavy:
+    """Loads for longer than a thought may take."""
+
+    def __init__(self):
+        time.sleep(0.8)
+        self.count = 0
+
+    def __call__(self, thought):
+        self.count += 1
+        return self.count
+
+def in_batches(thoughts):
+    if any(thought.text == "raise" for thought in thoughts): raise ValueError("bad batch")
+    if any(thought.text == "die" for thought in thoughts): os._exit(7)
+    return [len(thoughts)] * len(thoughts)
+
 def chain(thought):
-    return 100 * len(thought.transcript()) + thought.depth + len(thought.parents) / 8
+    texts = []
+    above = thought
+    while above is not None:
+        texts.append(above.text)
+        above = above.parent
+    return 100 * sum(map(len, texts)) + thought.depth + len(thought.parents) / 8
 
 def mutate(thought):
     thought.problem.input.append(1)
@@ -153,10 +174,10 @@ def test_results_come_in_order_with_their_own_thoughts(scoring: Scoring) -> None
         ("die", "scorer ended its process with exit code 7"),
         ("crash", "scorer's process was killed by SIGSEGV"),
         ("orphans", "scorer ended its process with exit code 7"),
-        ("hang", "scorer took longer than 1 s"),
-        ("spin", "scorer took longer than 1 s"),
-        ("regex", "scorer took longer than 1 s"),
-        ("stubborn", "scorer took longer than 1 s"),
+        ("hang", "scorer took longer than 1 s (scorer_timeout_s)"),
+        ("spin", "scorer took longer than 1 s (scorer_timeout_s)"),
+        ("regex", "scorer took longer than 1 s (scorer_timeout_s)"),
+        ("stubborn", "scorer took longer than 1 s (scorer_timeout_s)"),
     ],
 )
 def test_one_bad_thought_costs_one_error(scoring: Scoring, text: str, result: Score | str) -> None:
@@ -234,10 +255,28 @@ def test_a_scorer_that_does_not_load_fails_every_thought(load: Callable[[str], A
         assert judge(scoring, "4") == [error]
 
 
-def test_a_scorer_that_hangs_while_it_loads(load: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("treereason.scoring.process.LOAD_LIMIT_S", 0.5)
-    with Scoring("slow", 1.0, load) as scoring:
-        assert judge(scoring, "1", "2") == ["scorer does not load: scorer took longer than 0.5 s"] * 2
+def test_a_scorer_that_hangs_while_it_loads(load: Callable[[str], Any]) -> None:
+    with Scoring("slow", 1.0, load, load_timeout_s=0.5) as scoring:
+        error = "scorer does not load: scorer took longer than 0.5 s (scorer_load_timeout_s)"
+        assert judge(scoring, "1", "2") == [error] * 2
+
+
+def test_a_class_is_made_once_and_its_loading_counts_against_no_thought(load: Callable[[str], Any]) -> None:
+    with Scoring("Heavy", 0.5, load) as scoring:
+        assert judge(scoring, *"abc") == [Score(1.0), Score(2.0), Score(3.0)]
+
+
+def test_a_batch_scorer_gets_lists_and_one_bad_thought_costs_one_error(load: Callable[[str], Any]) -> None:
+    with Scoring("in_batches", 5.0, load) as scoring:
+        assert judge(scoring, "4", "4", "4") == [Score(3.0)] * 3
+        assert judge(scoring, "4", "raise", "4")[1] == "ValueError: bad batch"
+        assert judge(scoring, "4", "die", "4")[1] == "scorer ended its process with exit code 7"
+
+
+def test_what_a_scorer_prints_goes_to_the_log(load: Callable[[str], Any], tmp_path: Path) -> None:
+    with Scoring("by_text", 1.0, load, log=tmp_path / "scorer.log") as scoring:
+        assert judge(scoring, "1") == [Score(1.0)]
+    assert (tmp_path / "scorer.log").read_text() == "a scorer may print 1\n"
 
 
 class SilentConnection:
@@ -271,7 +310,7 @@ def test_polling_never_waits_longer_than_asked(load: Callable[[str], Any], monke
         assert set(silent.waits) == {0.0}
         assert scoring.poll(0.7) == []
         assert sum(silent.waits) == pytest.approx(0.7)
-        assert [result for _, result in scoring.poll(0.7)] == ["scorer took longer than 1 s"]
+        assert [result for _, result in scoring.poll(0.7)] == ["scorer took longer than 1 s (scorer_timeout_s)"]
         assert 1.0 < silent.now_s < 1.1
 
 

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from tests.fakes import ROOT
-from treereason.config import plugins
+from treereason.config.scorers import load_scorer, scorer_reference
+from treereason.config.validate import build_task
 from treereason.core import Problem, Thought, UserError
 from treereason.tasks.base import BaseTask, Template
 
@@ -26,7 +27,7 @@ def test_a_whole_task_with_its_scorer_takes_at_most_25_lines() -> None:
 
 
 def test_the_task_asks_and_scores() -> None:
-    task = plugins.task({"name": str(TASK), "limit": 3, "length": 5})
+    task = build_task({"name": str(TASK), "limit": 3, "length": 5})
     problems = task.problems(0)
     assert problems == task.problems(0) != task.problems(1)
     prompt = task.prompt(Thought(problems[0]), "embedded")
@@ -34,7 +35,7 @@ def test_the_task_asks_and_scores() -> None:
     given = problems[0].input
     assert prompt.text == f"merge {given['left']}+{given['right']}="
     assert given["left"] == "".join(sorted(given["left"]))
-    scorer = plugins.scorer(None, task)
+    scorer = load_scorer(scorer_reference(None, task))
     perfect, short = (Thought(problems[0], (0,), text=text) for text in (problems[0].target, problems[0].target[1:]))
     assert task.solved(problems[0], task.parse(perfect))
     assert not task.solved(problems[0], task.parse(short))

@@ -1,103 +1,138 @@
-"""The text of `treereason --help`, made from the configuration files and the comments behind their options."""
+"""The text of `treereason --help`. Options and their meanings are read from the classes that check them."""
 
 from __future__ import annotations
 
-import re
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
 from importlib import resources
-from typing import NamedTuple
+from typing import Any
 
-GROUPS = ("task", "search", "model")
+from omegaconf import OmegaConf
 
-_LINE = re.compile(r"^(?P<indent> *)(?P<key>\w+):(?: +(?P<value>[^\s#][^#]*?))?(?: +# *(?P<comment>.*))?$")
+from treereason.config.options import Option, options
+from treereason.config.registry import KINDS, Kind, builtin, find
+from treereason.config.schema import Config, model_class
+from treereason.config.user_files import is_reference
+
+WIDTH = 100
+_MEANINGS_AT = 36
 
 _HEAD = """\
-treereason: tree search over language models, on a token forest where each shared token is computed, stored and read
-once. Without a word more it solves generated sorting problems with tree of thoughts on the model it brings along.
+treereason runs tree search over language models: tree of thoughts, self-consistency, best of n, or a
+search of your own. It is for researchers who compare searches or write new ones. Tokens that several
+branches share are computed, stored and read once. A small model is included, so this works at once:
 
-Usage: treereason [GROUP=CHOICE] [OPTION=VALUE] ...       one run
-       treereason -m OPTION=VALUE,VALUE ...               one run for every combination
-       treereason --cfg job [OPTION=VALUE] ...            show the configuration, run nothing
-
-Examples:
-  treereason task=sorting task.limit=20 search=tree_of_thoughts search.k=5 search.b=1
+  treereason                     sort generated lists with tree of thoughts
   treereason task=few_shot search=self_consistency search.n=15 temperature=0.7
-  treereason task=document_merging search=best_of_n search.n=5 hydra.run.dir=runs/merging
-  treereason task=./mine.py:MyTask scorer=./mine.py:my_scorer
-  treereason model=transformers model.name=PATH_OR_HUB_ID task=sorting task.path=FILE.csv
-  treereason model=openai model.name=NAME model.url=http://127.0.0.1:8000/v1 task=few_shot search=self_consistency
-  treereason -m search=tree_of_thoughts,self_consistency,best_of_n seed=0,1,2
+  treereason task=sorting task.path=FILE.csv task.limit=20 search=tree_of_thoughts search.k=5
+  treereason model=transformers model.name=PATH_OR_HUB_ID task=few_shot search=best_of_n
+  treereason task=./mine.py:MyTask search=./mine.py:MySearch scorer=./mine.py:my_scorer
+
+Usage: treereason [OPTION=VALUE] ...                         one run
+       treereason -m search=tree_of_thoughts,best_of_n seed=0,1,2  one run for each combination
+       treereason +experiment=NAME [OPTION=VALUE] ...        options from conf/experiment/NAME.yaml
+       treereason --cfg job [OPTION=VALUE] ...               show the configuration, run nothing
+       treereason task=./mine.py:MyTask --help               this help, with your own options
+
+A run leaves results.jsonl (one line for each problem), summary.json (the figures), journal.sqlite
+(every event) and .hydra/ (the configuration) in runs/<date>_<time>_<random>. Choose another folder
+with hydra.run.dir=FOLDER, or with -m hydra.sweep.dir=FOLDER.
 """
 
 _TAIL = """\
-Results land in runs/<date>_<time>_<random>, or in hydra.run.dir=FOLDER (with -m: hydra.sweep.dir=FOLDER, a numbered
-folder for each run): results.jsonl with one line a problem, summary.json with the figures, journal of every event,
-and .hydra/ with the configuration. Exit code: 0 done, 1 a fault of ours, 2 a mistake in what was given, 130 Ctrl-C.
-
-Other flags: --version, --config-dir FOLDER (more configuration files), --hydra-help, --info, --shell-completion.
+Other flags: --version, --config-dir FOLDER (more configuration files), --hydra-help, --info.
+Tab completion in bash: eval "$(treereason --shell-completion install=bash)"
+Exit codes: 0 done, 1 a bug in treereason, 2 a mistake in the input, 130 Ctrl-C.
 """
 
 
-class Option(NamedTuple):
-    """One option: dotted key, default as written in the file, and what it means."""
-
-    key: str
-    default: str
-    meaning: str
-
-
-def text() -> str:
-    """The whole help."""
-    parts = [_HEAD]
-    for group in GROUPS:
-        parts.append(f"{group}={'|'.join(choices(group))}" + _file_form(group))
-        for choice in choices(group):
-            listed = [option for option in options(f"{group}/{choice}", group) if option.key != f"{group}.name"]
-            if group == "model":
-                listed = options(f"{group}/{choice}", group)
-            parts.append(f"  {group}={choice}" + ("" if listed else "  (no options)"))
-            parts.extend(_lines(listed, 4))
-        parts.append("")
-    parts.append("Options of every run:")
-    parts.extend(_lines(options("config", ""), 2))
-    parts.extend(["", _TAIL])
-    return "\n".join(parts)
+def help_text(arguments: Sequence[str] = ()) -> str:
+    """The whole help, with the options of the users' classes among the arguments. Raises UserError for those."""
+    lines = [_HEAD]
+    for kind in KINDS:
+        own = [name for name in _values(kind, arguments) if is_reference(name)]
+        names = [*own, *choices(kind)]
+        lines.append(f"{kind}={'|'.join(names)}")
+        lines.append(f"  or a class of your own: {kind}=./FILE.py:CLASS, {kind}=package.module:CLASS")
+        for name in names:
+            lines.extend(_choice(f"{kind}={name}", _summary(find(kind, name)), _class_options(kind, name)))
+        lines.append("")
+    lines.append(f"model={'|'.join(choices('model'))}")
+    for name in choices("model"):
+        lines.extend(_choice(f"model={name}", "", model_options(name)))
+    lines.extend(["", "Options of every run", *_option_lines(run_options(), indent=2)])
+    lines.extend(["", f"+experiment={'|'.join(_files('experiment'))}", "", _TAIL])
+    return "\n".join(lines)
 
 
 def choices(group: str) -> list[str]:
-    """The files of a configuration group, the default first."""
-    names = sorted(
-        entry.name.removesuffix(".yaml")
-        for entry in (resources.files("treereason.conf") / group).iterdir()
-        if entry.name.endswith(".yaml")
-    )
-    default = re.search(rf"^ *- {group}: (\w+)$", _read("config"), re.MULTILINE)
-    return sorted(names, key=lambda name: default is None or name != default[1])
+    """The choices for the task, search or model, the default first."""
+    names = next((list(builtin(kind)) for kind in KINDS if kind == group), None) or _files(group)
+    default = next(entry[group] for entry in _conf("config")["defaults"] if group in entry)
+    return sorted(names, key=lambda name: name != default)
 
 
-def options(file: str, prefix: str) -> list[Option]:
-    """The options that a configuration file sets, in its order; hydra's own are left out."""
-    found = []
-    path: list[str] = [prefix] if prefix else []
-    base = len(path)
-    for line in _read(file).splitlines():
-        match = _LINE.match(line)
-        if match is None:
-            continue
-        path = path[: base + len(match["indent"]) // 2]
-        if match["value"] is None:
-            path.append(match["key"])
-        elif path[:1] != ["hydra"]:
-            found.append(Option(".".join([*path, match["key"]]), match["value"], match["comment"] or ""))
-    return found
+def run_options() -> list[Option]:
+    """The options that no task, search or model has for itself."""
+    return [option for option in options(Config) if option.name not in (*KINDS, "model")]
 
 
-def _lines(listed: list[Option], indent: int) -> list[str]:
-    return [f"{' ' * indent}{f'{key}={default}':<{32 - indent}}  {meaning}" for key, default, meaning in listed]
+def model_options(name: str) -> list[Option]:
+    """The options of a model file: its values, described where they are checked."""
+    values = _conf(f"model/{name}")
+    meanings = {option.name: option.description for option in options(model_class(values))}
+    return [Option(f"model.{key}", value, meanings[key]) for key, value in values.items()]
 
 
-def _file_form(group: str) -> str:
-    return "" if group == "model" else f"|./FILE.py[:CLASS]   (your own class: {group}.FIELD=VALUE)"
+def _class_options(kind: Kind, name: str) -> list[Option]:
+    return [option._replace(name=f"{kind}.{option.name}") for option in options(find(kind, name))]
 
 
-def _read(file: str) -> str:
-    return (resources.files("treereason.conf") / f"{file}.yaml").read_text(encoding="utf-8")
+def _values(kind: Kind, arguments: Sequence[str]) -> list[str]:
+    """What the arguments choose, several in a sweep."""
+    chosen = [argument.partition("=")[2] for argument in arguments if argument.startswith(f"{kind}=")]
+    return [value for values in chosen for value in values.split(",")]
+
+
+def _summary(cls: type) -> str:
+    """The first paragraph of the class's docstring; `@dataclass` writes a signature where there is none."""
+    text = cls.__doc__ or ""
+    return "" if text.startswith(f"{cls.__name__}(") else " ".join(text.strip().split("\n\n")[0].split())
+
+
+def _choice(title: str, summary: str, listed: Sequence[Option]) -> Iterator[str]:
+    summary = summary if listed else f"{summary} (no options)".strip()
+    yield from _columns(f"  {title}", summary)
+    yield from _option_lines(listed, indent=4)
+
+
+def _option_lines(listed: Iterable[Option], indent: int) -> Iterator[str]:
+    for name, default, meaning in listed:
+        yield from _columns(f"{' ' * indent}{name}={_typed(default)}", meaning)
+
+
+def _columns(left: str, right: str) -> Iterator[str]:
+    """`right` in a column of its own; it begins on the next line where `left` is too long."""
+    wrapped = textwrap.wrap(right, WIDTH - _MEANINGS_AT)
+    if not wrapped or len(left) > _MEANINGS_AT - 2:
+        yield left
+    else:
+        yield f"{left:{_MEANINGS_AT}}{wrapped.pop(0)}"
+    yield from (" " * _MEANINGS_AT + line for line in wrapped)
+
+
+def _typed(value: Any) -> str:
+    """A default as it is typed behind an option."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return str(value)
+
+
+def _files(group: str) -> list[str]:
+    entries = (resources.files("treereason.conf") / group).iterdir()
+    return sorted(entry.name.removesuffix(".yaml") for entry in entries if entry.name.endswith(".yaml"))
+
+
+def _conf(file: str) -> Any:
+    text = (resources.files("treereason.conf") / f"{file}.yaml").read_text(encoding="utf-8")
+    return OmegaConf.to_container(OmegaConf.create(text))

@@ -7,27 +7,27 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
-from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, QuotedString
 from hydra.errors import HydraException
 
-from treereason.config import plugins
-from treereason.config.schema import nearest
+from treereason.cli.choices import store_reference
+from treereason.config.registry import KINDS
+from treereason.config.user_files import is_reference
 from treereason.core import UserError
+from treereason.text import nearest
 
 
 class Overrides:
     """Overrides that name only what exists.
 
-    A user's file (`task=./mine.py:MyTask`) becomes a configuration of its own with the fields of its class, held in
-    hydra's store: its options are then set, swept, checked and saved like those of the shipped files.
+    A user's class (`task=./mine.py:MyTask`) is replaced by the choice that it gets in hydra's store.
     """
 
     def __init__(self, arguments: Sequence[str], loader: ConfigLoader, multirun: bool) -> None:
         self._loader = loader
         self._search_path = [text for text in arguments if text.startswith("hydra.searchpath=")]
-        self._parsed = [self._with_files(self._parse(text)) for text in arguments]
+        self._parsed = [self._with_choices(self._parse(text)) for text in arguments]
         self._groups = [group for group in self._list("", groups=True) if group != "hydra"]
         for override in self._parsed:
             if override.is_sweep_override() and not multirun:
@@ -74,21 +74,21 @@ class Overrides:
     def _parse(self, text: str) -> Override:
         key = text.partition("=")[0]
         if not key.strip("+~ ") or ("=" not in text and not text.startswith("~")):
-            raise UserError(f"{text}: is no option: write OPTION=VALUE, such as task=sorting; see `treereason --help`")
+            raise UserError(
+                f"{text}: is not an option: write OPTION=VALUE, such as task=sorting; see `treereason --help`"
+            )
         try:
             return OverridesParser.create(config_loader=self._loader).parse_overrides([text])[0]
         except HydraException:
             raise UserError(f"{text}: cannot be read; quote a value with special characters: '{key}=\"...\"'") from None
 
-    def _with_files(self, override: Override) -> Override:
-        if override.key_or_group not in plugins.BUILTIN:
-            return override
-        names = list(_values(override))
-        if not any(plugins.is_file(name) for name in names):
-            return override
-        kind = override.key_or_group
-        stored = [_store(kind, name) if plugins.is_file(name) else name for name in names]
-        return self._parse(f"{kind}={','.join(stored)}")
+    def _with_choices(self, override: Override) -> Override:
+        for kind in KINDS:
+            names = list(_values(override)) if override.key_or_group == kind else []
+            if any(is_reference(name) for name in names):
+                choices = [store_reference(kind, name) if is_reference(name) else name for name in names]
+                return self._parse(f"{kind}={','.join(choices)}")
+        return override
 
     def _check_choice(self, override: Override) -> None:
         key = override.key_or_group
@@ -112,24 +112,6 @@ def _values(override: Override) -> Iterable[str]:
             yield value.text if isinstance(value, QuotedString) else str(value)
     else:
         yield str(override.value())
-
-
-def _store(kind: plugins.Kind, reference: str) -> str:
-    """Put the class's fields into hydra's store, and return the name under which they lie there."""
-    cls = plugins.find(kind, reference)
-    fields = plugins.defaults(cls)
-    if "name" in fields:
-        raise UserError(f"{kind}={reference}: {cls.__name__} has a field called name, which is taken: rename it")
-    where = plugins.absolute(reference)
-    store = ConfigStore.instance()
-    stem = where.rpartition("/")[2].partition(".py")[0]
-    for number in itertools.count():
-        choice = f"{stem}.{cls.__name__}" + (f".{number}" if number else "")
-        earlier = store.repo.get(kind, {}).get(f"{choice}.yaml")
-        if earlier is None or earlier.node["name"] == where:
-            break
-    store.store(group=kind, name=choice, node={"name": where, **fields}, provider="treereason")
-    return choice
 
 
 def _keys(config: Mapping[str, Any], prefix: str = "") -> Iterable[str]:

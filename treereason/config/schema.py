@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, field_validator, model_validator
@@ -25,24 +24,52 @@ class _Strict(BaseModel):
 
 
 class ModelConfig(_Strict):
-    """The language model: `name` is "embedded" for the shipped one, else a folder or hub id."""
+    """A language model that runs on this machine."""
 
-    name: Annotated[str, Field(min_length=1)]
-    style: Style = "chat"
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
+    name: Annotated[
+        str, Field(min_length=1, description="folder or hub id of a causal language model; embedded: the included one")
+    ]
+    style: Annotated[
+        Style,
+        Field(
+            description="chat: prompts go through the tokenizer's chat template; plain: as they are, for models "
+            "without one; embedded: in the terse format of the included model"
+        ),
+    ] = "chat"
+    dtype: Annotated[
+        Literal["auto", "float32", "bfloat16", "float16"],
+        Field(description="auto (as stored), float32, bfloat16 or float16"),
+    ] = "auto"
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:NUMBER")] = (
+        "auto"
+    )
 
 
 class RemoteModelConfig(_Strict):
     """A model on a server that speaks OpenAI's completions; what has a `url` is one of these."""
 
-    name: Annotated[str, Field(min_length=1)]
-    url: Annotated[str, Field(pattern=r"^https?://[^\s/@?#]+(/[^\s@?#]*)?$")]  # no user:password@, which would be saved
-    style: Style = "plain"
-    api_key_env: Annotated[str, Field(min_length=1)] | None = "OPENAI_API_KEY"
-    concurrency: Count = 8
-    timeout_s: Annotated[float, Field(gt=0)] = 120.0
-    max_retries: Annotated[int, Field(ge=0)] = 4
+    name: Annotated[str, Field(min_length=1, description="the model's name on the server")]
+    url: Annotated[
+        str,
+        Field(
+            pattern=r"^https?://[^\s/@?#]+(/[^\s@?#]*)?$",  # no user:password@, which would be saved
+            description="address of an OpenAI-compatible server; prompts go to URL/completions",
+        ),
+    ]
+    style: Annotated[
+        Style, Field(description="plain: prompts as they are; embedded: in the terse format of the included model")
+    ] = "plain"
+    api_key_env: Annotated[
+        Annotated[str, Field(min_length=1)] | None,
+        Field(description="environment variable that holds the key, if it is set; null: no key is sent"),
+    ] = "OPENAI_API_KEY"
+    concurrency: Annotated[Count, Field(description="most requests in flight at once")] = 8
+    timeout_s: Annotated[
+        float, Field(gt=0, description="a request that takes more seconds counts as failed, and is tried again")
+    ] = 120.0
+    max_retries: Annotated[
+        int, Field(ge=0, description="attempts after the first one, on 429, 5xx, broken connections and timeouts")
+    ] = 4
 
     @field_validator("style")
     @classmethod
@@ -55,9 +82,14 @@ class RemoteModelConfig(_Strict):
 _LOCAL, _REMOTE = "a local model", "a remote model"
 
 
+def model_class(values: Mapping[str, Any]) -> type[ModelConfig] | type[RemoteModelConfig]:
+    """The class that the options of a model are checked by."""
+    return RemoteModelConfig if "url" in values else ModelConfig
+
+
 def _where(values: Any) -> str:
-    remote = "url" in values if isinstance(values, Mapping) else isinstance(values, RemoteModelConfig)
-    return _REMOTE if remote else _LOCAL
+    cls = model_class(values) if isinstance(values, Mapping) else type(values)
+    return _REMOTE if cls is RemoteModelConfig else _LOCAL
 
 
 AnyModelConfig = Annotated[
@@ -68,14 +100,30 @@ AnyModelConfig = Annotated[
 class EngineConfig(_Strict):
     """How much is done at once, and how. None of it changes results."""
 
-    max_branches: Count = 256
-    parallel_problems: Count = 64
-    prefill_tokens: Count = 2048
-    kv_tokens: Annotated[int, Field(ge=1, le=KV_TOKENS_LIMIT)] | None = None
-    kv_gib: Annotated[float, Field(gt=0)] | None = None
-    threads: Annotated[int, Field(ge=1, le=THREADS_LIMIT)] | None = None
-    deterministic: bool = False
-    profile: bool = False
+    max_branches: Annotated[Count, Field(description="most branches that decode together; does not change results")] = (
+        256
+    )
+    parallel_problems: Annotated[Count, Field(description="most problems in work at once")] = 64
+    prefill_tokens: Annotated[Count, Field(description="most prompt tokens computed in one step")] = 2048
+    kv_tokens: Annotated[
+        Annotated[int, Field(ge=1, le=KV_TOKENS_LIMIT)] | None,
+        Field(description="tokens that the KV memory holds; null: decided from the model and the free memory"),
+    ] = None
+    kv_gib: Annotated[
+        Annotated[float, Field(gt=0)] | None, Field(description="the same in GiB, instead of kv_tokens")
+    ] = None
+    threads: Annotated[
+        Annotated[int, Field(ge=1, le=THREADS_LIMIT)] | None,
+        Field(description="CPU threads; null: one for the included model, all cores for others"),
+    ] = None
+    deterministic: Annotated[
+        bool,
+        Field(
+            description="true: a branch gets the same logits, bit for bit, whatever decodes beside it; slow, because "
+            "each step has max_branches + prefill_tokens rows"
+        ),
+    ] = False
+    profile: Annotated[bool, Field(description="true: print where the time goes")] = False
 
     @model_validator(mode="after")
     def _one_size(self) -> Self:
@@ -87,25 +135,60 @@ class EngineConfig(_Strict):
 class BudgetConfig(_Strict):
     """What one problem may spend; None is no limit."""
 
-    tokens: Count | None = None
-    seconds: Annotated[float, Field(gt=0)] | None = None
+    tokens: Annotated[
+        Count | None,
+        Field(
+            description="most tokens decoded per problem; near the end there are fewer and shorter children; "
+            "null: no limit"
+        ),
+    ] = None
+    seconds: Annotated[
+        Annotated[float, Field(gt=0)] | None,
+        Field(description="wall time per problem, with scoring; near the end children are shorter; null: no limit"),
+    ] = None
 
 
 class Config(_Strict):
-    """One run. `task` and `search` hold the plugin's name and its parameters; `scorer` None means the task's own."""
+    """One run. `task` and `search` hold the name of a class and its options."""
 
     task: dict[str, Any]
     search: dict[str, Any]
     model: AnyModelConfig
+    scorer: Annotated[
+        Annotated[str, Field(min_length=1)] | None,
+        Field(
+            description="how thoughts are scored: a name that the task knows, ./mine.py:my_scorer or "
+            "package.module:my_scorer; null: the task's own"
+        ),
+    ] = None
+    temperature: Annotated[float, Field(ge=0, description="of sampling; 0 takes the most likely token")] = 0.7
+    top_p: Annotated[
+        float,
+        Field(
+            gt=0,
+            le=1,
+            description="sample only from the most likely tokens that together have this probability; above 0, up to 1",
+        ),
+    ] = 1.0
+    seed: Annotated[
+        int, Field(ge=0, lt=2**63, description="same seed, same results; generated problems depend on it, too")
+    ] = 0
+    baseline: Annotated[
+        Literal["greedy", "none"],
+        Field(description="greedy: answer every problem once more at temperature 0, to compare; none: do not"),
+    ] = "greedy"
+    display: Annotated[
+        Literal["auto", "rich", "plain", "json", "none"],
+        Field(description="auto, rich (live), plain (lines), json (events as lines on stdout) or none"),
+    ] = "auto"
+    scorer_timeout_s: Annotated[
+        float, Field(gt=0, description="a scorer that takes more seconds fails its thought")
+    ] = 10.0
+    scorer_load_timeout_s: Annotated[
+        float, Field(gt=0, description="seconds that a scorer may take to load, a model of its own included")
+    ] = 120.0
     engine: EngineConfig = EngineConfig()
     budget: BudgetConfig = BudgetConfig()
-    scorer: Annotated[str, Field(min_length=1)] | None = None
-    temperature: Annotated[float, Field(ge=0)] = 0.7
-    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
-    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
-    display: Literal["auto", "rich", "plain", "json", "none"] = "auto"
-    baseline: Literal["greedy", "none"] = "greedy"
-    scorer_timeout_s: Annotated[float, Field(gt=0)] = 10.0
 
 
 def parse(values: Mapping[str, Any]) -> Config:
@@ -134,11 +217,3 @@ def explain(error: ValidationError, prefix: str = "") -> str:
             value = shorten(given, LONGEST_VALUE) if isinstance(given, str) else shown(given)
             lines.append(f"{option}={value}: {reason}")
     return "; ".join(dict.fromkeys(lines))
-
-
-def nearest(name: str, valid: Collection[str]) -> str:
-    """What to say behind an unknown name: the closest valid one, or all of them."""
-    close = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
-    if close:
-        return f"did you mean {close[0]}?"
-    return f"it may be {', '.join(valid)}" if valid else "there is none"

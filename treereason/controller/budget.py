@@ -35,6 +35,11 @@ class Budget:
         self._num_decoded = 0
 
     @property
+    def tokens_left(self) -> int | None:
+        """Tokens that no child has decoded or reserved; None without a limit."""
+        return self._left
+
+    @property
     def out_of_time(self) -> bool:
         return self._end is not None and self._clock() >= self._end
 

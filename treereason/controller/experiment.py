@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import os
-import signal
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from treereason import events
-from treereason.config import plugins
 from treereason.config.schema import KV_TOKENS_LIMIT, Config, RemoteModelConfig
+from treereason.config.user_files import load as load_reference
 from treereason.controller.budget import Budget
 from treereason.controller.run_spec import RunSpec
 from treereason.controller.runner import Runner
 from treereason.core import Sampling, Search, UserError
-from treereason.display.modes import display
+from treereason.display.base import Display
 from treereason.engine.engine import PAGE_SIZE, Engine
 from treereason.engine.model.language_model import LanguageModel
 from treereason.engine.model.load import load_model
@@ -27,6 +26,7 @@ from treereason.record.journal import Journal
 from treereason.record.results import Results
 from treereason.record.summary import Summary
 from treereason.scoring.process import Scoring
+from treereason.scoring.verdict import kind_of
 from treereason.search.single_sample import SingleSample
 from treereason.text import as_typed
 
@@ -69,18 +69,37 @@ def _connect(config: RemoteModelConfig) -> Server:
     return server
 
 
-def run_experiment(job: RunSpec, model: LanguageModel | Server, folder: Path) -> dict[str, Any]:
-    """Run and record; returns what summary.json holds. Ctrl-C ends the run early, and cleanly."""
+def run_experiment(
+    job: RunSpec,
+    model: LanguageModel | Server,
+    folder: Path,
+    screen: Display | None = None,
+    stopped: Callable[[], bool] = lambda: False,
+) -> dict[str, Any]:
+    """Run and record; returns what summary.json holds.
+
+    screen: shows the run; None shows nothing. stopped: asked between two steps; yes ends the run early, and cleanly.
+    """
     config = job.config
+    screen = screen or Display()
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
-        screen = display(config.display)
-        interrupted = stack.enter_context(_interrupt(screen.stopping))
         journal = stack.enter_context(Journal(folder / JOURNAL))
         results = stack.enter_context(Results(folder))
         summary = Summary()
         stack.enter_context(screen)
-        scoring = Scoring(job.scorer, config.scorer_timeout_s, plugins.load)
+        scorer = load_reference(job.scorer)
+        async_scorer = None
+        if kind_of(scorer) == "async":  # it asks the model, so it runs here and not in a process of its own
+            async_scorer = scorer() if isinstance(scorer, type) else scorer
+        scoring = Scoring(
+            job.scorer,
+            config.scorer_timeout_s,
+            load_reference,
+            load_timeout_s=config.scorer_load_timeout_s,
+            log=folder / "scorer.log",
+            start=async_scorer is None,
+        )
         stack.callback(scoring.close)
 
         profile = Profile()
@@ -95,7 +114,7 @@ def run_experiment(job: RunSpec, model: LanguageModel | Server, folder: Path) ->
         if config.baseline == "greedy":
             passes.append(("greedy", SingleSample(), 0.0))
         for name, algorithm, temperature in passes:
-            if interrupted:
+            if stopped():
                 break
             emit(_started(job, name))
             Runner(
@@ -106,18 +125,19 @@ def run_experiment(job: RunSpec, model: LanguageModel | Server, folder: Path) ->
                 sampling=Sampling(temperature, config.top_p),
                 parallel_problems=config.engine.parallel_problems,
                 emit=emit,
+                seed=config.seed,
+                scorer=scorer_name(job),
+                async_scorer=async_scorer,
                 budget=lambda: Budget(config.budget.tokens, config.budget.seconds),
-                stopped=lambda: bool(interrupted),
+                stopped=stopped,
                 profile=profile,
             ).run(job.problems)
-        status = "interrupted" if interrupted else "done"
+        status = "interrupted" if stopped() else "done"
         results.close()
         if config.engine.profile:
             summary.extra["profile"] = profile.shares()
         summary.write(folder, status)
         emit(events.RunDone(status, summary.as_dict(status), as_typed(str(folder))))
-    if interrupted and status == "done":  # while its end was recorded: the run is whole, but no other may follow it
-        raise KeyboardInterrupt
     return summary.as_dict(status)
 
 
@@ -137,20 +157,25 @@ def _engine(config: Config, model: LanguageModel | Server, stack: ExitStack, pro
     return stack.enter_context(RemoteEngine(model, seed=config.seed, must_count=config.budget.tokens is not None))
 
 
+def scorer_name(job: RunSpec) -> str:
+    """What the run's scorer is called in the record."""
+    return job.scorer.rpartition(":")[2].removeprefix("SCORERS.")
+
+
 def _started(job: RunSpec, pass_name: str) -> events.RunStarted:
     config = job.config
     return events.RunStarted(
         task=as_typed(config.task["name"]),
         search=as_typed(config.search["name"]),
         model=config.model.name,
-        scorer=job.scorer.rpartition(":")[2].removeprefix("SCORERS."),
+        scorer=scorer_name(job),
         seed=config.seed,
         num_problems=len(job.problems),
         pass_name=pass_name,
         config=config.model_dump(mode="json"),
         program=job.program,
         overrides=job.overrides,
-        scorer_oracle=bool(getattr(plugins.load(job.scorer), "oracle", False)),
+        scorer_oracle=bool(getattr(load_reference(job.scorer), "oracle", False)),
     )
 
 
@@ -176,24 +201,3 @@ def _free_memory_bytes() -> int:
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
     except (OSError, StopIteration):
         return 4 * 1024**3
-
-
-@contextmanager
-def _interrupt(stopping: Callable[[], None]) -> Iterator[list[int]]:
-    """A list that is empty until the first Ctrl-C. That one ends the run between two steps, a second one at once.
-
-    stopping: says on the screen that the first one has come.
-    """
-    received: list[int] = []
-
-    def on_interrupt(number: int, _frame: object) -> None:
-        if received:
-            raise KeyboardInterrupt
-        received.append(number)
-        stopping()
-
-    previous = signal.signal(signal.SIGINT, on_interrupt)
-    try:
-        yield received
-    finally:
-        signal.signal(signal.SIGINT, previous)

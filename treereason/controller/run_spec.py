@@ -11,7 +11,7 @@ from treereason.core import Problem, Search, Task
 
 @dataclass(frozen=True)
 class RunSpec:
-    """What the command line hands over. scorer: a reference that `plugins.load` understands in any process.
+    """What the command line hands over. scorer: a reference that `user_files.load` understands in any process.
 
     program, overrides: what the user typed, for the report.
     """

@@ -1,62 +1,34 @@
-"""Drives the searches of all problems over one engine: whoever can go on goes on, then everybody decodes together."""
+"""Drives the searches of all problems over one decoder: whoever can go on goes on, then all decode together."""
 
 from __future__ import annotations
 
+import sys
+import traceback
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any
 
 from treereason import events
+from treereason.controller.asking import Ask, BudgetSpent
 from treereason.controller.budget import Budget
-from treereason.controller.tree import BROKEN, SearchTree, Wait
-from treereason.core import Decoded, Expansion, Problem, Sampling, Score, Search, Task, Thought
+from treereason.controller.decoder import Decoder
+from treereason.controller.tree import BROKEN, SearchTree
+from treereason.core import Problem, Sampling, Score, Scorer, Search, Status, Task, Thought
 from treereason.profile import Profile
 from treereason.scoring.process import Scoring
 from treereason.text import describe
 
 OUT_OF_TIME = "the problem's budget.seconds are spent"
-
-
-class Model(Protocol):
-    """What a search must know of a model: the style of its prompts."""
-
-    @property
-    def style(self) -> str: ...
-
-
-class Engine(Protocol):
-    """What decodes, on this machine (`engine/engine.py`) or on a server (`remote/engine.py`)."""
-
-    @property
-    def model(self) -> Model: ...
-
-    @property
-    def busy(self) -> bool: ...
-
-    def submit(self, expansion: Expansion) -> None:
-        """Queue the expansion; its children come back from `step`, failed ones with an error."""
-        ...
-
-    def step(self) -> tuple[list[Decoded], events.StepDone | None]:
-        """Go on for a moment. Returns the children that are done, and figures (None when nothing was computed)."""
-        ...
-
-    def stop(self, problem: str, error: str) -> None:
-        """End all that the problem is decoding; it comes back from `step` with this error."""
-        ...
-
-    def release(self, problem: str, path: tuple[int, ...]) -> None:
-        """A thought is no longer needed."""
-        ...
-
-    def end_problem(self, problem: str) -> int:
-        """Give up and release all of a problem; returns the most KV tokens it ever held."""
-        ...
+NO_PRIMITIVE = (
+    "it awaited something that is no primitive of the tree, such as asyncio.sleep or a task: "
+    "await tree.expand and the like, and tree.gather for several at once"
+)
 
 
 class _Run:
-    """One problem in flight: its coroutine, and what that waits for."""
+    """One problem in flight: its search, then the evaluation of what that answered; and what it waits for."""
 
     def __init__(self, tree: SearchTree, search: Search, budget: Budget) -> None:
         self.tree = tree
@@ -64,53 +36,93 @@ class _Run:
         self.num_awaited = 0
         self.answer: Thought | None = None
         self.error: str | None = None
+        self.evaluating = False
+        self.kv_tokens_peak: int | None = None
         self._search = search
         self._coroutine: Coroutine[Any, None, Any] | None = None
 
-    def resume(self) -> Wait | None:
+    def resume(self) -> Ask | None:
         """What it waits for next, None when it is over; `answer` and `error` hold its end."""
+        if not self.evaluating:
+            ask = self._go_on()
+            if ask is not None:
+                return ask
+            self.close()
+            self.evaluating = True
+            self._coroutine = self.tree.evaluate(self.answer)
+        try:
+            ask = self._step()
+            assert isinstance(ask, Ask)
+            return ask
+        except StopIteration:
+            return None
+        except BROKEN as error:  # of the task's, which is asked whether a thought is whole
+            self.error = self.error or f"task: {describe(error)}"
+            return None
+
+    def close(self) -> None:
+        # Its problem is over, whatever a search does that is told to end.
+        with suppress(*BROKEN, BudgetSpent):
+            if self._coroutine is not None:
+                self._coroutine.close()
+
+    def _go_on(self) -> Ask | None:
         try:
             if self._coroutine is None:
                 self._coroutine = self._search.run(self.tree)
-            wait = self._coroutine.send(None)
+                if not isinstance(self._coroutine, Coroutine):
+                    raise TypeError("run is no coroutine: write `async def run(self, tree)`")
+            ask = self._step()
         except StopIteration as stop:
             if stop.value is None or isinstance(stop.value, Thought):
                 self.answer = stop.value
             else:
                 self.error = f"search: run returned {type(stop.value).__name__}: return a Thought or None"
-            return None
+        except BudgetSpent:
+            self.answer = self.tree.best()
         except BROKEN as error:
-            self.error = f"search: {describe(error)}"
-            return None
-        if isinstance(wait, Wait):
-            return wait
-        self.error = "search: it awaited something else than the tree: a search may only await the tree's primitives"
+            self.error = f"search: {describe(error)}{_where(error, self._search, self.tree.task)}"
+        else:
+            if isinstance(ask, Ask):
+                return ask
+            self.error = f"search: {NO_PRIMITIVE}"
+        if (forgotten := self.tree.calls.forgotten()) is not None:
+            self.answer, self.error = None, f"search: {forgotten}"
         return None
 
-    def close(self) -> None:
-        # Its problem is over, whatever a search does that is told to end.
-        with suppress(*BROKEN):
-            if self._coroutine is not None:
-                self._coroutine.close()
+    def _step(self) -> Any:
+        assert self._coroutine is not None
+        return self._coroutine.send(None)
+
+
+def _where(error: BaseException, *plugins: object) -> str:
+    """File and line of the search or task in which an error came up, nothing where it came up in neither."""
+    files = {getattr(sys.modules.get(type(plugin).__module__), "__file__", None) for plugin in plugins}
+    lines = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in files]
+    return f" ({Path(lines[-1].filename).name}, line {lines[-1].lineno})" if lines else ""
 
 
 class Runner:
     """Runs one search over many problems, at most `parallel_problems` at a time, in their order.
 
-    budget: makes the budget of one problem, when that starts.
+    budget: makes the budget of one problem, when that starts. seed: of the searches' own choices.
+    scorer: name of the run's scorer; async_scorer: itself, where it is a coroutine function, which needs no process.
     `stopped` is asked between steps: once it says yes, problems in flight are given up and `run` returns.
     """
 
     def __init__(
         self,
         *,
-        engine: Engine,
+        engine: Decoder,
         scoring: Scoring,
         task: Task,
         search: Search,
         sampling: Sampling,
         parallel_problems: int,
         emit: events.Sink,
+        seed: int = 0,
+        scorer: str = "",
+        async_scorer: Scorer | None = None,
         budget: Callable[[], Budget] = Budget,
         stopped: Callable[[], bool] = lambda: False,
         profile: Profile | None = None,
@@ -122,10 +134,14 @@ class Runner:
         self._sampling = sampling
         self._parallel_problems = parallel_problems
         self._emit = emit
+        self._seed = seed
+        self._scorer = scorer
+        self._async_scorer = async_scorer
         self._budget = budget
         self._stopped = stopped
         self._profile = profile or Profile()
         self._active: dict[str, _Run] = {}
+        self._ready: deque[_Run] = deque()
 
     def run(self, problems: Sequence[Problem]) -> None:
         waiting = deque(problems)
@@ -133,8 +149,10 @@ class Runner:
             with self._profile.measure("search"):
                 while waiting and len(self._active) < self._parallel_problems:
                     self._start(waiting.popleft())
+                for run in [self._ready.popleft() for _ in range(len(self._ready))]:
+                    self._advance(run)
             for name, run in list(self._active.items()):
-                if run.budget.out_of_time:
+                if run.budget.out_of_time and not run.evaluating:
                     self._engine.stop(name, OUT_OF_TIME)
                     self._take_verdicts(self._scoring.stop(name, OUT_OF_TIME))
             if self._engine.busy:
@@ -147,7 +165,7 @@ class Runner:
                         run.tree.take_decoded(child)
                         self._one_less(run)
             with self._profile.measure("scorer"):
-                verdicts = self._scoring.poll(0.0 if self._engine.busy else 0.05)
+                verdicts = self._scoring.poll(0.0 if self._engine.busy or self._ready else 0.05)
             with self._profile.measure("search"):
                 self._take_verdicts(verdicts)
         for run in list(self._active.values()):
@@ -159,10 +177,13 @@ class Runner:
         tree = SearchTree(
             problem,
             self._task,
-            style=self._engine.model.style,
+            style=self._engine.style,
             sampling=self._sampling,
-            release=lambda path: self._engine.release(problem.id, path),
+            drop_kv=lambda path: self._engine.drop(problem.id, path),
             emit=self._emit,
+            seed=self._seed,
+            scorer=self._scorer,
+            async_scorer=self._async_scorer,
             budget=budget,
         )
         run = _Run(tree, self._search, budget)
@@ -182,43 +203,46 @@ class Runner:
 
     def _advance(self, run: _Run) -> None:
         """Let the search go on until it waits for something, or is over."""
-        wait = run.resume()
-        if wait is None:
+        ask = run.resume()
+        if run.evaluating and self._async_scorer is None and run.kv_tokens_peak is None:
+            run.kv_tokens_peak = self._engine.end_problem(run.tree.root.problem.id)
+        if ask is None:
             self._done(run, self._end(run))
             return
-        run.num_awaited = sum(len(expansion.children) for expansion in wait.expansions) + len(wait.thoughts)
-        assert run.num_awaited, "a search waits for nothing"
-        for expansion in wait.expansions:
-            self._engine.submit(expansion)
-        for thought in wait.thoughts:
+        run.num_awaited = ask.size
+        if not run.num_awaited:  # it only gave the others their turn
+            self._ready.append(run)
+        for request in ask.requests:
+            self._engine.submit(request)
+        for thought in ask.thoughts:
             self._scoring.submit(thought)
 
     def _end(self, run: _Run) -> int:
-        """Return all KV of the problem; the most KV tokens that it held."""
+        """Return all KV of the problem, if that is not done yet; the most KV tokens that it held."""
         problem = run.tree.root.problem
         del self._active[problem.id]
         run.close()
-        return self._engine.end_problem(problem.id)
+        return self._engine.end_problem(problem.id) if run.kv_tokens_peak is None else run.kv_tokens_peak
 
     def _done(self, run: _Run, kv_tokens_peak: int) -> None:
-        tree, best = run.tree, run.answer
-        problem = tree.root.problem
-        error = run.error
+        tree, best, error = run.tree, run.answer, run.error
         if best is None and error is None:
             error = next((t.error for t in tree.thoughts if t.error), "no thought holds an answer")
         samples: list[Thought] = []
         solved = False
         try:
-            samples = tree.single_samples()
+            samples = [thought for thought in tree.single_samples() if tree.evaluation(thought) is not None]
             solved = best is not None and self._solves(best)
         except BROKEN as broken:
             error = error or f"task: {describe(broken)}"
+        evaluation = tree.evaluation(best) if best is not None else None
+        failed = [thought for thought in tree.thoughts if thought.status is Status.FAILED]
         self._emit(
             events.ProblemDone(
-                problem=problem.id,
+                problem=tree.root.problem.id,
                 status="done" if error is None else "failed",
                 solved=solved,
-                score=best.score.value if best is not None and best.score is not None else None,
+                score=evaluation.value if evaluation is not None else None,
                 answer=best.answer if best is not None else None,
                 best=best.path if best is not None else None,
                 error=error,
@@ -226,9 +250,12 @@ class Runner:
                 tokens_prefilled=tree.cost.tokens_prefilled,
                 tokens_reused=tree.cost.tokens_reused,
                 kv_tokens_peak=kv_tokens_peak,
-                single_sample_scores=tuple(t.score.value for t in samples if t.score is not None),
+                single_sample_scores=tuple(score.value for t in samples if (score := tree.evaluation(t)) is not None),
                 tokens_wasted=tree.tokens_wasted(best),
-                single_sample_solved=tuple(self._sample_solves(t) for t in samples),
+                single_sample_solved=tuple(self._sample_solves(thought) for thought in samples),
+                thoughts_failed=len(failed),
+                first_thought_error=failed[0].error if failed else None,
+                guided_by=tuple(sorted(tree.guided_by)),
             )
         )
 

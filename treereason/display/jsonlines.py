@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, redirect_stdout
 from dataclasses import fields, replace
-from types import TracebackType
 from typing import IO, Self
 
-from treereason.display.logs import logs_to, stderr_handler
-from treereason.display.stopping import announce_stop
+from treereason.display.base import Display, logs_to
 from treereason.events import Event, StepDone
 from treereason.jsonable import jsonable
 
-PERIOD = 1.0
+PERIOD_S = 1.0
 
 
-class JsonDisplay:
-    """Writes one JSON object an event: its `kind`, then its fields.
+class JsonDisplay(Display):
+    """Writes one JSON object per event: its `kind`, then its fields.
 
-    Engine steps of one `launch` are put together, at most one line a second: their counts and seconds are sums since
+    Engine steps of one `launch` are put together, at most one line per second: their counts and seconds are sums since
     the line before, so that adding up lines still gives the truth. While it is open, log lines and prints go to stderr.
     """
 
@@ -39,24 +38,21 @@ class JsonDisplay:
             if self._steps is not None and self._steps.launch != event.launch:
                 self._write_steps()
             self._steps = event if self._steps is None else _add(self._steps, event)
-            if self._clock() - self._written >= PERIOD:
+            if self._clock() - self._written >= PERIOD_S:
                 self._write_steps()
             return
         if event.kind in ("run_started", "run_done", "problem_done"):
             self._write_steps()
         self._write(event)
 
-    def stopping(self) -> None:
-        announce_stop()
-
     def __enter__(self) -> Self:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+        self._open.enter_context(logs_to(handler))
         self._open.enter_context(redirect_stdout(sys.stderr))
-        self._open.enter_context(logs_to(stderr_handler()))
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
         self._write_steps()
         self._open.close()
 

@@ -13,8 +13,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from treereason.display import figures
-from treereason.display.clean import one_line
+from treereason.display import formatting
+from treereason.display.formatting import printable
 from treereason.events import RunDone, RunStarted
 
 WORTH_SAYING = 1.05
@@ -24,9 +24,10 @@ HEADINGS = ("", "solved", "mean score")
 
 @dataclass(frozen=True)
 class Report:
-    """`table`: (who, solved, mean score) as text; `figures`: (name, text); `commands`: (command, what it does).
+    """What a run came to, as text that is safe to show.
 
     good: whether the run came to its end, and not every problem failed.
+    table: (who, solved, mean score); figures: (name, text); commands: (command, what it does).
     """
 
     good: bool
@@ -38,56 +39,57 @@ class Report:
 
 
 def report(event: RunDone, started: RunStarted | None = None) -> Report:
-    """Put a finished or interrupted run into words; figures that the summary lacks are left out.
+    """The report of a finished or interrupted run; what its summary lacks is left out.
 
-    started: how the run began; with it the commands repeat what the user typed.
+    started: how the run began; with it the commands repeat what the user typed, and there are none for a run that
+    was started from Python.
     """
     summary = event.summary
-    task, search = one_line(str(summary.get("task", "?"))), one_line(str(summary.get("search", "?")))
+    task, search = printable(str(summary.get("task", "?"))), printable(str(summary.get("search", "?")))
     total = int(summary.get("problems") or 0)
     num_done = int(summary.get("problems_done", total) or 0)
-    folder = one_line(event.folder)
+    folder = printable(event.folder)
     finished = event.status == "done"
     all_failed = 0 < num_done <= int(summary.get("failed") or 0)
     if finished:
-        title = f"done: {figures.count(total, 'problem')} in {figures.duration(summary.get('seconds') or 0.0)}"
+        title = f"done: {formatting.count(total, 'problem')} in {formatting.duration(summary.get('seconds') or 0.0)}"
         title += ", all failed" * all_failed
     else:
-        title = f"interrupted: {num_done:,} of {figures.count(total, 'problem')} done, kept in {folder}"
+        title = f"interrupted: {num_done:,} of {formatting.count(total, 'problem')} done"
+        title += f", kept in {folder}" * bool(folder)
     return Report(
         good=finished and not all_failed,
         title=title,
         words=_words(summary, task, search, num_done),
         table=_table(summary, search, num_done),
-        figures=[*_figures(summary), ("results", folder)],
+        figures=[*_figures(summary), *([("results", folder)] if folder else [])],
         commands=_commands(started, task, search, int(summary.get("seed") or 0)),
     )
 
 
 def panel(event: RunDone, width: int, started: RunStarted | None = None) -> RenderableType:
-    """The final panel of the live display, at most MAX_WIDTH columns wide."""
-    said = report(event, started)
+    """The report as a panel of `width` columns, but no wider than MAX_WIDTH."""
+    found = report(event, started)
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="dim", border_style="dim")
     for heading in HEADINGS:
         table.add_column(heading, justify="right" if heading else "left")
-    for index, row in enumerate(said.table):
+    for index, row in enumerate(found.table):
         table.add_row(*(Text(cell) for cell in row), style="bold green" if index == 0 else "")
-    figures_grid = _grid(said.figures, "dim", "")
-    commands = _grid(said.commands, "cyan", "dim")
-    style = "green" if said.good else "yellow"
+    commands: list[RenderableType] = []
+    if found.commands:
+        commands = [Text(), Text("next", style="dim"), _grid(found.commands, "cyan", "dim")]
+    style = "green" if found.good else "yellow"
     return Panel(
         Group(
-            *(Text(line) for line in said.words),
+            *(Text(line) for line in found.words),
             Text(),
             table,
             Text(),
-            figures_grid,
-            Text(),
-            Text("next", style="dim"),
-            commands,
+            _grid(found.figures, "dim", ""),
+            *commands,
         ),
         box=box.ROUNDED,
-        title=Text(said.title, style=f"bold {style}"),
+        title=Text(found.title, style=f"bold {style}"),
         title_align="left",
         border_style=style,
         padding=(0, 2),
@@ -96,77 +98,83 @@ def panel(event: RunDone, width: int, started: RunStarted | None = None) -> Rend
 
 
 def lines(event: RunDone, started: RunStarted | None = None) -> list[str]:
-    """The same report as plain lines."""
-    said = report(event, started)
-    rows = [HEADINGS, *said.table]
+    """The report as plain lines, without line ends."""
+    found = report(event, started)
+    rows = [HEADINGS, *found.table]
     widths = [max(len(row[i]) for row in rows) for i in range(3)]
-    name = max(len(name) for name, _ in said.figures)
-    command = max(len(command) for command, _ in said.commands)
+    name = max(len(name) for name, _ in found.figures)
+    command = max((len(command) for command, _ in found.commands), default=0)
     return [
-        said.title,
-        *said.words,
+        found.title,
+        *found.words,
         "",
         *(f"{who:{widths[0]}}  {solved:>{widths[1]}}  {mean:>{widths[2]}}".rstrip() for who, solved, mean in rows),
         "",
-        *(f"{left:{name}}  {right}" for left, right in said.figures),
-        "",
-        "next:",
-        *(f"  {left:{command}}  {right}" for left, right in said.commands),
+        *(f"{left:{name}}  {right}" for left, right in found.figures),
+        *(["", "next:"] if found.commands else []),
+        *(f"  {left:{command}}  {right}" for left, right in found.commands),
     ]
 
 
 def _commands(started: RunStarted | None, task: str, search: str, seed: int) -> list[tuple[str, str]]:
     """What to type next: the same run with another search, if its task goes with one, or another seed."""
     program = started.program if started else "treereason"
+    if not program:
+        return []
     given = [text for text in (started.overrides if started else ()) if not text.startswith(("hydra.", "seed="))]
     if not any(text.startswith("task=") for text in given):
         given.insert(0, f"task={task}")
-    elsewhere = [text for text in given if not text.startswith(("search=", "search."))]
+    but_search = [text for text in given if not text.startswith(("search=", "search."))]
     if not any(text.startswith("search=") for text in given):
         given.append(f"search={search}")
-    other = "tree_of_thoughts" if search != "tree_of_thoughts" else "best_of_n"
+    another = "tree_of_thoughts" if search != "tree_of_thoughts" else "best_of_n"
     commands = [([*given, f"seed={seed + 1}"], "another seed"), (["--help"], "all options")]
-    if search != task:  # partners share a name, and go with nothing else
-        commands.insert(0, ([*elsewhere, f"search={other}"], "another search"))
-    return [(one_line(f"{program} {shlex.join(words)}", 1000), what) for words, what in commands]
+    if search != task:  # a task and a search of one name go with each other only
+        commands.insert(0, ([*but_search, f"search={another}"], "another search"))
+    return [(printable(f"{program} {shlex.join(words)}", 1000), what) for words, what in commands]
 
 
 def _words(summary: Mapping[str, Any], task: str, search: str, num_done: int) -> list[str]:
     solved, failed = int(summary.get("solved") or 0), int(summary.get("failed") or 0)
-    sentence = f"{search} solved {solved:,} of {figures.count(num_done, f'{task} problem')}"
+    sentence = f"{search} solved {solved:,} of {formatting.count(num_done, f'{task} problem')}"
     sentence += f"; {failed:,} failed." if failed else "."
     if not num_done:
         sentence = f"{search} was stopped before the first problem was done."
-    said = [sentence]
+    words = [sentence]
     if error := summary.get("first_error"):
-        said.append(f"The first failure, problem {one_line(str(error))}")
-    if summary.get("scorer_oracle"):
-        said.append(f"The scorer {summary.get('scorer')} knows the truth: it shows what the search could reach.")
+        words.append(f"The first failure, problem {printable(str(error))}")
+    if num_failed := int(summary.get("thoughts_failed") or 0):
+        first = summary.get("first_thought_error")
+        which = f"; the first, problem {printable(str(first))}" if first else "."
+        words.append(formatting.count(num_failed, "thought") + " failed" + which)
+    if summary.get("oracle_guided", summary.get("scorer_oracle")):
+        scorer = printable(str(summary.get("scorer")))
+        words.append(f"The scorer {scorer} knows the truth: this shows what the search could reach.")
     mean, single = summary.get("mean_score"), summary.get("single_sample_mean_score")
     if mean is not None and single is not None:
-        said.append(
-            f"A single sample of the same model scores {figures.score(single)} on average, "
-            f"the search {figures.score(mean)}."
+        words.append(
+            f"A single sample of the same model scores {formatting.score(single)} on average, "
+            f"the search {formatting.score(mean)}."
         )
     ratio = summary.get("kv_read_ratio")
     if ratio is not None and ratio >= WORTH_SAYING:
-        said.append(
+        words.append(
             f"Each shared token was read once for all branches: {ratio:.1f}x fewer KV reads than decoding "
             "every branch on its own."
         )
-    return said
+    return words
 
 
 def _table(summary: Mapping[str, Any], search: str, num_done: int) -> list[tuple[str, str, str]]:
-    rows = [(search, f"{summary.get('solved') or 0:,} of {num_done:,}", figures.score(summary.get("mean_score")))]
+    rows = [(search, f"{summary.get('solved') or 0:,} of {num_done:,}", formatting.score(summary.get("mean_score")))]
     if summary.get("single_sample_mean_score") is not None:
         solved = summary.get("single_sample_solved")
         of = "-" if solved is None else f"{solved:,.1f} of {num_done:,}"
-        rows.append(("single sample (mean)", of, figures.score(summary["single_sample_mean_score"])))
+        rows.append(("single sample (mean)", of, formatting.score(summary["single_sample_mean_score"])))
     if summary.get("greedy_solved") is not None:
         of = summary.get("greedy_problems_done", num_done)
         rows.append(
-            ("greedy", f"{summary['greedy_solved']:,} of {of:,}", figures.score(summary.get("greedy_mean_score")))
+            ("greedy", f"{summary['greedy_solved']:,} of {of:,}", formatting.score(summary.get("greedy_mean_score")))
         )
     return rows
 
@@ -180,7 +188,7 @@ def _figures(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
         text += f"; {unfinished:,} decoded for unfinished problems"
     found = [("tokens", text)]
     if pace := summary.get("tokens_per_second"):
-        found.append(("speed", f"{pace:,.0f} tokens decoded a second"))
+        found.append(("speed", f"{pace:,.0f} tokens decoded per second"))
     if peak := summary.get("kv_tokens_peak"):
         found.append(("KV cache", f"{peak:,} tokens at the peak"))
     if profile := summary.get("profile"):
@@ -190,7 +198,7 @@ def _figures(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
         found.append(("steps", ", ".join([f"{graph:,} from graphs", *(f"{n:,} eager: {why}" for why, n in eager)])))
     if ratio := summary.get("kv_read_ratio"):
         read, alone = (int(summary.get(f"kv_tokens_read_{name}") or 0) for name in ("tree", "sequence"))
-        found.append(("KV reads", f"{read:,} tokens by tree, {alone:,} branch by branch: {ratio:.1f}x"))
+        found.append(("KV reads", f"{read:,} tokens, {alone:,} if every branch read its own: {ratio:.1f}x"))
     return found
 
 

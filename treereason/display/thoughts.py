@@ -1,12 +1,11 @@
-"""The thoughts of one problem as the events tell of them."""
+"""The thoughts of one problem, as the events tell of them."""
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field
 
 from treereason.core import Status
-from treereason.display.clean import one_line
+from treereason.display.formatting import printable
 from treereason.events import (
     Event,
     ProblemDone,
@@ -25,7 +24,7 @@ from treereason.jsonable import jsonable
 class ShownThought:
     """One thought. `text` and `error` are one line and safe to show.
 
-    children: direct ones; decoding: how many of them are being decoded.
+    children: direct ones; num_decoding: how many of them are being decoded.
     """
 
     path: ThoughtPath
@@ -35,28 +34,27 @@ class ShownThought:
     error: str = ""
     num_parents: int = 1
     children: list[ThoughtPath] = field(default_factory=list)
-    decoding: int = 0
+    num_decoding: int = 0
 
 
 @dataclass
 class ShownProblem:
     """Thoughts by path, and by status in the order in which they got it (the latest last).
 
+    name: one line and safe to show. The root thought, path (), holds the problem's input and is in no status.
     probes: those being decoded. They ask about a thought and are none themselves, unless they fail, which is shown.
     """
 
-    problem: str
-    root: ShownThought
-    nodes: dict[ThoughtPath, ShownThought] = field(default_factory=dict)
+    name: str
+    thoughts: dict[ThoughtPath, ShownThought]
     by_status: dict[Status, dict[ThoughtPath, ShownThought]] = field(default_factory=lambda: {s: {} for s in Status})
     probes: set[ThoughtPath] = field(default_factory=set)
     done: ProblemDone | None = None
 
     @classmethod
-    def start(cls, problem: str, problem_input: object) -> ShownProblem:
+    def start(cls, name: str, problem_input: object) -> ShownProblem:
         text = problem_input if isinstance(problem_input, str) else str(jsonable(problem_input))
-        root = ShownThought((), one_line(text), Status.KEPT)
-        return cls(one_line(problem, 40), root, {(): root})
+        return cls(printable(name, 40), {(): ShownThought((), printable(text), Status.KEPT)})
 
     def apply(self, event: Event) -> None:
         """Follow one event of this problem."""
@@ -64,55 +62,52 @@ class ShownProblem:
             case ThoughtCreated(probe=True):
                 self.probes.add(event.thought)
             case ThoughtCreated():
-                self._node(event.thought).num_parents = len(event.parents)
+                self._thought(event.thought).num_parents = len(event.parents)
             case ThoughtDecoded() if event.thought in self.probes:
                 self.probes.remove(event.thought)
             case ThoughtDecoded():
-                node = self._set(event.thought, Status.DECODED)
-                node.text = one_line(event.text) or one_line("" if event.answer is None else str(event.answer))
+                thought = self._set(event.thought, Status.DECODED)
+                thought.text = printable(event.text) or printable("" if event.answer is None else str(event.answer))
             case ThoughtScored():
-                self._node(event.thought).score = event.score
+                self._thought(event.thought).score = event.score
             case ThoughtKept():
                 self._set(event.thought, Status.KEPT)
             case ThoughtPruned():
                 self._set(event.thought, Status.PRUNED)
             case ThoughtFailed():
                 self.probes.discard(event.thought)
-                self._set(event.thought, Status.FAILED).error = one_line(event.error)
+                self._set(event.thought, Status.FAILED).error = printable(event.error)
             case ProblemDone():
                 self.done = event
 
-    def counts(self) -> Counter[Status]:
-        return Counter({status: len(nodes) for status, nodes in self.by_status.items()})
-
     def best(self) -> ShownThought | None:
         """The answer once the problem is done; before that the deepest kept thought, of these the best scored."""
-        if self.done is not None and self.done.best in self.nodes:
-            return self.nodes[self.done.best]
+        if self.done is not None and self.done.best in self.thoughts:
+            return self.thoughts[self.done.best]
         kept, decoded = self.by_status[Status.KEPT], self.by_status[Status.DECODED]
-        candidates = kept.values() or [node for node in decoded.values() if node.score is not None]
+        candidates = kept.values() or [thought for thought in decoded.values() if thought.score is not None]
         return max(candidates, key=_rank, default=None)
 
     def _set(self, path: ThoughtPath, status: Status) -> ShownThought:
-        node = self._node(path)
+        thought = self._thought(path)
         if path:
-            self.by_status[node.status].pop(path, None)
-            self.by_status[status][path] = node
-            parent = self.nodes[path[:-1]]
-            parent.decoding += (status is Status.DECODING) - (node.status is Status.DECODING)
-            node.status = status
-        return node
+            self.by_status[thought.status].pop(path, None)
+            self.by_status[status][path] = thought
+            parent = self.thoughts[path[:-1]]
+            parent.num_decoding += (status is Status.DECODING) - (thought.status is Status.DECODING)
+            thought.status = status
+        return thought
 
-    def _node(self, path: ThoughtPath) -> ShownThought:
-        node = self.nodes.get(path)
-        if node is None:
-            node = self.nodes[path] = ShownThought(path)
-            self.by_status[Status.DECODING][path] = node
-            parent = self._node(path[:-1])
+    def _thought(self, path: ThoughtPath) -> ShownThought:
+        thought = self.thoughts.get(path)
+        if thought is None:
+            thought = self.thoughts[path] = ShownThought(path)
+            self.by_status[Status.DECODING][path] = thought
+            parent = self._thought(path[:-1])
             parent.children.append(path)
-            parent.decoding += 1
-        return node
+            parent.num_decoding += 1
+        return thought
 
 
-def _rank(node: ShownThought) -> tuple[int, float]:
-    return len(node.path), float("-inf") if node.score is None else node.score
+def _rank(thought: ShownThought) -> tuple[int, float]:
+    return len(thought.path), float("-inf") if thought.score is None else thought.score

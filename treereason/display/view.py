@@ -9,12 +9,12 @@ from rich.panel import Panel
 from rich.text import Text
 
 from treereason.core import Status
-from treereason.display import figures
+from treereason.display import formatting
+from treereason.display.base import STOPPING
 from treereason.display.state import Snapshot
-from treereason.display.stopping import NOTE
 from treereason.display.viewport import Row, Viewport
 
-CHROME = 9
+OTHER_ROWS = 9
 FAINT = "dim"
 MIN_WIDTH = 24
 SCORE_WIDTH = 7
@@ -27,102 +27,97 @@ MARKS = {
 }
 
 
-def tree_height(height: int) -> int:
+def rows_for_thoughts(height: int) -> int:
     """Rows free for thoughts in a terminal of `height` rows."""
-    return max(0, height - CHROME)
+    return max(0, height - OTHER_ROWS)
 
 
 def max_depth(width: int) -> int:
-    """Levels of the tree that fit a terminal of `width` columns and leave half of it to the text."""
+    """Levels of thoughts that fit a terminal of `width` columns and leave half of it to the text."""
     return max(3, width // 5)
 
 
 def frame(snapshot: Snapshot, width: int, height: int, min_rows: int = 0, stopping: bool = False) -> RenderableType:
-    """The live view. `min_rows`: rows that the tree takes at least, so that the frame does not jump.
+    """The live view, at most `width` columns and `height` - 1 rows.
 
-    stopping: whether Ctrl-C has come.
+    min_rows: rows that the thoughts take at least, so that the frame does not jump. stopping: whether Ctrl-C has come.
     """
     header = _header(snapshot, width, stopping)
-    if width < MIN_WIDTH or height < CHROME + 3:
+    if width < MIN_WIDTH or height < OTHER_ROWS + 3:
         return Group(*header[: max(1, height - 1)])
-    rows = min(max(min_rows, snapshot.viewport.height), tree_height(height))
-    return Group(*header, _tree(snapshot, width, rows), *_engine(snapshot, width))
+    rows = min(max(min_rows, snapshot.viewport.height), rows_for_thoughts(height))
+    return Group(*header, _thoughts(snapshot, width, rows), *_engine(snapshot, width))
 
 
 def _header(snapshot: Snapshot, width: int, stopping: bool) -> list[Text]:
     started = snapshot.started
     if started is None:
         return [_fit(Text("treereason", style="bold"), width)]
-    title = Text.assemble(("treereason ", "bold"), (" ", ""), (started.search, "bold cyan"))
-    if started.pass_name == "greedy":
-        title = Text.assemble(("treereason ", "bold"), (" ", ""), ("greedy baseline", "bold cyan"))
-    title.append(f" on {started.task}")
+    name = "greedy baseline" if started.pass_name == "greedy" else started.search
+    title = Text.assemble(("treereason  ", "bold"), (name, "bold cyan"), f" on {started.task}")
     solved = Text("no problem done yet", style=FAINT)
-    if snapshot.done:
-        solved = Text.assemble((f"{snapshot.solved:,}", "bold green"), f" of {snapshot.done:,} solved")
-    if snapshot.failed:
-        solved.append(f"   {snapshot.failed:,} failed", style="red")
+    if snapshot.num_done:
+        solved = Text.assemble((f"{snapshot.num_solved:,}", "bold green"), f" of {snapshot.num_done:,} solved")
+    if snapshot.num_failed:
+        solved.append(f"   {snapshot.num_failed:,} failed", style="red")
     if snapshot.mean_score is not None:
-        solved.append(f"   mean score {figures.score(snapshot.mean_score)}")
-        solved.append(f"   best {figures.score(snapshot.best_score)}", style=FAINT)
+        solved.append(f"   mean score {formatting.score(snapshot.mean_score)}")
+        solved.append(f"   best {formatting.score(snapshot.best_score)}", style=FAINT)
     return [
         _spread(title, Text(f"{started.model}   seed {started.seed}", style=FAINT), width),
         _progress(snapshot, width),
-        _spread(Text(NOTE, style="bold yellow") if stopping else solved, Text(), width),
+        _fit(Text(STOPPING, style="bold yellow") if stopping else solved, width),
     ]
 
 
 def _progress(snapshot: Snapshot, width: int) -> Text:
-    left = snapshot.seconds_left
-    times = f"{figures.clock(snapshot.seconds)}"
-    if left is not None and snapshot.done < snapshot.total:
-        times += f"   {figures.clock(left)} left"
-    figure = Text.assemble((f"{snapshot.done:,}", "bold"), f" of {snapshot.total:,}", (f"   {times}", FAINT))
-    room = 2 * len(f"{snapshot.total:,}") + len("   of    00:00   00:00 left")
-    figure.pad_left(max(2, room - figure.cell_len))
-    share = snapshot.done / snapshot.total if snapshot.total else 0.0
+    done, total, left = snapshot.num_done, snapshot.num_problems, snapshot.seconds_left
+    times = f"{formatting.clock(snapshot.seconds)}"
+    if left is not None and done < total:
+        times += f"   {formatting.clock(left)} left"
+    figure = Text.assemble((f"{done:,}", "bold"), f" of {total:,}", (f"   {times}", FAINT))
+    usual_width = 2 * len(f"{total:,}") + len("   of    00:00   00:00 left")
+    figure.pad_left(max(2, usual_width - figure.cell_len))
+    share = done / total if total else 0.0
     return _fit(Text.assemble(bar(max(4, width - figure.cell_len), share, style="green"), figure), width)
 
 
-def _tree(snapshot: Snapshot, width: int, rows: int) -> Panel:
-    inner = width - 4
-    lines = list(_tree_lines(snapshot.viewport, inner))[:rows]
+def _thoughts(snapshot: Snapshot, width: int, rows: int) -> Panel:
+    lines = _thought_lines(snapshot.viewport, width - 4)[:rows]
     lines += [Text()] * (rows - len(lines))
-    title = Text.assemble(
-        (f"problem {snapshot.problem}" if snapshot.problem else "waiting for the first problem", "not dim bold")
-    )
-    subtitle = Text(figures.count(snapshot.thoughts, "thought"), style=FAINT)
-    done = snapshot.problem_done
-    if done is not None:
-        verdict = ("failed", "not dim red") if done.status == "failed" else ("solved", "not dim green")
-        verdict = verdict if done.solved or done.status == "failed" else ("not solved", "not dim yellow")
-        title.append_text(Text.assemble("  ", verdict))
+    name = f"problem {snapshot.problem}" if snapshot.problem else "waiting for the first problem"
+    title = Text.assemble((name, "not dim bold"))
+    if (done := snapshot.problem_done) is not None:
+        verdict = ("solved", "not dim green") if done.solved else ("not solved", "not dim yellow")
+        verdict = ("failed", "not dim red") if done.status == "failed" else verdict
+        title = Text.assemble(title, "  ", verdict)
     return Panel(
         Group(*lines) if lines else Text(),
         box=box.ROUNDED,
         border_style=FAINT,
         title=title,
         title_align="left",
-        subtitle=subtitle,
+        subtitle=Text(formatting.count(snapshot.num_thoughts, "thought"), style=FAINT),
         subtitle_align="right",
         width=width,
         height=rows + 2,
     )
 
 
-def _tree_lines(viewport: Viewport, width: int) -> list[Text]:
+def _thought_lines(viewport: Viewport, width: int) -> list[Text]:
     lines = [_spread(*_row(row), width) for row in viewport.rows]
-    if viewport.above:
-        levels = figures.count(viewport.above, "level")
+    if viewport.levels_above:
+        levels = formatting.count(viewport.levels_above, "level")
         lines.insert(0, Text(f"… {levels} above", style=FAINT))
-    if viewport.more > 0:
-        lines.append(Text(f"… {viewport.more:,} more", style=FAINT))
+    if viewport.num_more > 0:
+        lines.append(Text(f"… {viewport.num_more:,} more", style=FAINT))
     return lines
 
 
 def _row(row: Row) -> tuple[Text, Text]:
+    """The left and the right end of one row."""
     line = Text.assemble((row.guides, FAINT))
-    right = Text("probing " if row.probed else "", style="cyan")
+    right = Text.assemble(("probing " if row.probed else "", "cyan"))
     if row.is_root:
         return line.append(row.text or "problem", style="bold"), right
     mark, style = MARKS[row.status]
@@ -134,14 +129,12 @@ def _row(row: Row) -> tuple[Text, Text]:
     if row.status is Status.FAILED:
         line.append(row.error or "failed", style="red")
     elif row.status is Status.DECODING and not row.text:
-        line.append(f"{row.together:,} decoding" if row.together > 1 else "decoding", style=FAINT)
+        line.append(f"{row.num_thoughts:,} decoding" if row.num_thoughts > 1 else "decoding", style=FAINT)
     else:
         line.append(row.text or "(empty)", style=_text_style(row))
-    right = Text.assemble(right, (f"{row.hidden:,} more " if row.hidden else "", FAINT))
-    right.append(
-        (figures.score(row.score) if row.score is not None else "").rjust(SCORE_WIDTH), style=_score_style(row)
-    )
-    return line, right
+    right.append(f"{row.num_hidden:,} more " if row.num_hidden else "", style=FAINT)
+    score = formatting.score(row.score) if row.score is not None else ""
+    return line, right.append(score.rjust(SCORE_WIDTH), style=_score_style(row))
 
 
 def _text_style(row: Row) -> str:
@@ -161,11 +154,13 @@ def _score_style(row: Row) -> str:
 def _engine(snapshot: Snapshot, width: int) -> list[Text]:
     branches = Text.assemble(
         ("branches  ", FAINT),
-        (f"{snapshot.live:,}", "bold cyan"),
+        (f"{snapshot.num_live:,}", "bold cyan"),
         " live",
-        f"   {snapshot.waiting:,} waiting",
-        (f"   {snapshot.pruned:,} pruned", FAINT),
+        f"   {snapshot.num_waiting:,} waiting",
+        (f"   {snapshot.num_pruned:,} pruned", FAINT),
     )
+    if snapshot.num_thoughts_failed:
+        branches.append(f"   {snapshot.num_thoughts_failed:,} failed", style="red")
     pace = Text.assemble((f"{snapshot.tokens_per_second:,.0f}", "bold"), " tokens/s")
     shared = Text.assemble(("shared    ", FAINT), f"{snapshot.tokens_reused:,} prompt tokens reused")
     ratio = snapshot.kv_read_ratio
@@ -175,18 +170,18 @@ def _engine(snapshot: Snapshot, width: int) -> list[Text]:
 
 def _kv(snapshot: Snapshot, width: int) -> Text:
     label = Text("KV cache  ", style=FAINT)
-    if not snapshot.kv_capacity:  # nothing computed yet, or a server's memory, which is not ours to count
-        return _spread(label, Text("-"), width)
+    used, peak, capacity = snapshot.kv_tokens_used, snapshot.kv_tokens_peak, snapshot.kv_tokens_capacity
+    if not capacity:  # nothing computed yet, or a server's memory, which is not ours to count
+        return _fit(label.append("-"), width)
     figure = Text.assemble(
-        (f"  {snapshot.kv_used:,}", "bold"),
-        f" of {snapshot.kv_capacity:,} tokens",
-        (f"   peak {figures.short(snapshot.kv_peak)}", FAINT),
+        (f"  {used:,}", "bold"),
+        f" of {capacity:,} tokens",
+        (f"   peak {peak:,}", FAINT),
     )
-    room = width - label.cell_len - figure.cell_len
-    if room < 8:
+    bar_width = width - label.cell_len - figure.cell_len
+    if bar_width < 8:
         return _fit(label.append_text(figure), width)
-    used, peak = snapshot.kv_used / snapshot.kv_capacity, snapshot.kv_peak / snapshot.kv_capacity
-    return _fit(Text.assemble(label, bar(room, used, "cyan", mark=peak), figure), width)
+    return _fit(Text.assemble(label, bar(bar_width, used / capacity, "cyan", mark=peak / capacity), figure), width)
 
 
 def bar(width: int, share: float, style: str, mark: float | None = None) -> Text:
@@ -202,11 +197,11 @@ def bar(width: int, share: float, style: str, mark: float | None = None) -> Text
 
 
 def _spread(left: Text, right: Text, width: int) -> Text:
-    """One line with `right` at its right edge; `left` is cut to make room."""
-    room = width - right.cell_len - (2 if right.cell_len else 0)
-    if room < width // 3:
+    """One line with `right` at its right edge; `left` is cut where they would meet."""
+    left_width = width - right.cell_len - (2 if right.cell_len else 0)
+    if left_width < width // 3:
         return _fit(left, width)
-    line = _fit(left, room)
+    line = _fit(left, left_width)
     line.append(" " * (width - right.cell_len - cell_len(line.plain)))
     return line.append_text(right)
 

@@ -12,10 +12,11 @@ from transformers import AttentionInterface
 
 from treereason.engine.kv.cache import KVCache
 from treereason.engine.kv.forest import Forest, Node
-from treereason.kernels.invariant_path import InvariantPath
+from treereason.kernels.cpu.invariant_backend import InvariantBackend
+from treereason.kernels.cpu.torch_backend import TorchBackend
+from treereason.kernels.gpu.triton_backend import TritonBackend
+from treereason.kernels.options import AttentionOptions
 from treereason.kernels.plan import Int32, Plan, make_plan
-from treereason.kernels.torch_path import TorchPath
-from treereason.kernels.triton_path import TritonPath
 from treereason.profile import Profile
 
 NAME = "treereason"
@@ -25,12 +26,12 @@ AttentionKind = Literal["tree", "triton", "sequence", "invariant"]
 invariant: bits of a row do not depend on its company."""
 
 
-Path = TorchPath | TritonPath | InvariantPath
-PATHS: dict[AttentionKind, Callable[[Plan], Path]] = {
-    "tree": TorchPath,
-    "triton": TritonPath,
-    "sequence": TorchPath,
-    "invariant": InvariantPath,
+Backend = TorchBackend | TritonBackend | InvariantBackend
+BACKENDS: dict[AttentionKind, Callable[[Plan], Backend]] = {
+    "tree": TorchBackend,
+    "triton": TritonBackend,
+    "sequence": TorchBackend,
+    "invariant": InvariantBackend,
 }
 
 
@@ -38,7 +39,7 @@ class AttentionStep(Protocol):
     """What a model's forward carries to its attention layers."""
 
     def attend(
-        self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, **options: Any
+        self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, options: AttentionOptions
     ) -> torch.Tensor:
         """Store key and value [N, Hkv, D], and attend: query [N, Hq, D] -> [N, Hq, D]."""
         ...
@@ -54,7 +55,7 @@ class EagerStep:
     """
 
     plan: Plan
-    path: Path
+    backend: Backend
     profile: Profile
     cache: KVCache
     token_ids: torch.Tensor
@@ -64,12 +65,12 @@ class EagerStep:
     num_padding: int = 0
 
     def attend(
-        self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, **options: Any
+        self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, options: AttentionOptions
     ) -> torch.Tensor:
         with self.profile.measure("attention"):
             query, key, value = (x[: len(self.slots)] for x in (query, key, value))
             keys, values = self.cache.store(layer, self.slots, key, value)
-            out, _lse = self.path(query.contiguous(), keys, values, **options)
+            out, _lse = self.backend(query.contiguous(), keys, values, options)
             return torch.nn.functional.pad(out, (0, 0, 0, 0, 0, self.num_padding)) if self.num_padding else out
 
 
@@ -80,15 +81,15 @@ class GraphStep:
     """
 
     def __init__(self, cache: KVCache, plan: Plan, num_rows: int) -> None:
-        from treereason.kernels.static_path import StaticPath
+        from treereason.kernels.gpu.static_backend import StaticBackend
 
-        self.path = StaticPath(plan, num_rows)
+        self.backend = StaticBackend(plan, num_rows)
         self._cache = cache
 
     def attend(
-        self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, **options: Any
+        self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, options: AttentionOptions
     ) -> torch.Tensor:
-        return self.path(query.contiguous(), key, value, *self._cache.pools(layer), **options)
+        return self.backend(query.contiguous(), key, value, *self._cache.pools(layer), options)
 
 
 def eager_step(
@@ -112,7 +113,7 @@ def eager_step(
     num_padding = max(0, num_rows - plan.num_rows)
     return EagerStep(
         plan=plan,
-        path=PATHS[attention](each_alone(plan, new) if attention == "sequence" else plan),
+        backend=BACKENDS[attention](each_alone(plan, new) if attention == "sequence" else plan),
         profile=profile or Profile(),
         cache=cache,
         token_ids=torch.tensor(token_ids + [0] * num_padding, device=device),
@@ -207,8 +208,9 @@ def tree_attention(
     assert attention_mask is None
     layer = module.layer_idx
     assert isinstance(layer, int)
-    rows = [x[0].transpose(0, 1) for x in (query, key, value)]  # [N, H, D]
-    out = step.attend(layer, *rows, scale=scaling, window=sliding_window, softcap=softcap, sinks=s_aux)
+    q, k, v = (x[0].transpose(0, 1) for x in (query, key, value))  # [N, H, D]
+    options = AttentionOptions(scale=scaling, window=sliding_window, softcap=softcap, sinks=s_aux)
+    out = step.attend(layer, q, k, v, options)
     return out[None], None
 
 

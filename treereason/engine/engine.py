@@ -74,6 +74,10 @@ class Engine:
         self._num_steps = 0
 
     @property
+    def style(self) -> str:
+        return self.model.style
+
+    @property
     def busy(self) -> bool:
         return self._scheduler.busy or bool(self._failed or self._finished)
 
@@ -161,7 +165,7 @@ class Engine:
         for item in self._scheduler.drop(problem):
             self._give_up(item, error)
 
-    def release(self, problem: str, path: tuple[int, ...]) -> None:
+    def drop(self, problem: str, path: tuple[int, ...]) -> None:
         """Return a thought's KV now; what others stand on stays. Unknown thoughts (the root, failed ones) are fine."""
         node, _ = self._thoughts.pop((problem, path), (None, []))
         if node is not None:
@@ -174,7 +178,7 @@ class Engine:
         self._failed = [failed for failed in self._failed if failed.problem != problem]
         self._finished = [branch for branch in self._finished if branch.problem != problem]
         for owner, path in [key for key in self._thoughts if key[0] == problem]:
-            self.release(owner, path)
+            self.drop(owner, path)
         peak = self.forest.peak_of(problem)
         self.forest.forget(problem)
         self.forest.check()

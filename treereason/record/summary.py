@@ -59,6 +59,20 @@ class _Pass:
         return next((f"{done.problem}: {done.error}" for done in self.done.values() if done.status == "failed"), None)
 
     @property
+    def guided_by(self) -> list[str]:
+        return sorted({scorer for done in self.done.values() for scorer in done.guided_by})
+
+    @property
+    def oracle_guided(self) -> bool:
+        """Whether a scorer that knows the truth steered the search, and did not only judge its answers."""
+        return self.started.scorer_oracle and self.started.scorer in self.guided_by
+
+    @property
+    def first_thought_error(self) -> str | None:
+        errors = ((done.problem, done.first_thought_error) for done in self.done.values())
+        return next((f"{problem}: {error}" for problem, error in errors if error is not None), None)
+
+    @property
     def complete(self) -> bool:
         return len(self.done) >= self.started.num_problems
 
@@ -135,12 +149,16 @@ class Summary:
             "model": started.model,
             "scorer": started.scorer,
             "scorer_oracle": started.scorer_oracle,
+            "guided_by": search.guided_by,
+            "oracle_guided": search.oracle_guided,
             "seed": started.seed,
             "problems": started.num_problems,
             "problems_done": len(search.done),
             "solved": search.num_solved,
             "failed": search.num_failed,
             "first_error": search.first_error,
+            "thoughts_failed": sum(done.thoughts_failed for done in search.done.values()),
+            "first_thought_error": search.first_thought_error,
             "mean_score": search.mean_score,
             "single_sample_solved": search.single_sample_solved,
             "single_sample_mean_score": search.single_sample_mean_score,

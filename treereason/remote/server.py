@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -21,27 +21,34 @@ from tenacity import (
 
 from treereason.core import UserError
 from treereason.remote.answer import RequestFailed
+from treereason.text import one_line
 
 PROBE_TIMEOUT_S = 5.0
 MAX_PAUSE_S = 60.0
-MAX_MESSAGE = 300
 
 _backoff = wait_exponential(multiplier=0.5, max=MAX_PAUSE_S) + wait_random(0, 0.5)
 
 
-class _Transient(RequestFailed):
-    """A failure that may pass. retry_after: seconds that the server asked for."""
+class Transient(RequestFailed):
+    """A failure that may pass.
 
-    def __init__(self, message: str, retry_after: float | None = None) -> None:
+    status: of HTTP, None when there was no answer. retry_after_s: the pause that the server asked for, in seconds.
+    """
+
+    def __init__(self, message: str, status: int | None = None, retry_after_s: float | None = None) -> None:
         super().__init__(message)
-        self.retry_after = retry_after
+        self.status = status
+        self.retry_after_s = retry_after_s
 
 
 class Server:
     """Sends completions to `url`, at most `concurrency` at a time.
 
-    What may pass (429, 5xx, a broken connection, no answer within `timeout_s`) is tried `max_retries` times more,
-    after the pause that the server asks for or a growing one. The key appears in no message.
+    What may pass (429, 5xx, a broken connection, no answer within `timeout_s` seconds) is tried `max_retries` times
+    more, after the pause that the server asks for or a growing one. The key appears in no message.
+
+    style: of the model's prompts, "plain" or "embedded". sleep: how a pause in seconds is spent.
+    Raises UserError for a key that no header can carry.
     """
 
     def __init__(
@@ -54,17 +61,19 @@ class Server:
         concurrency: int = 8,
         timeout_s: float = 120.0,
         max_retries: int = 4,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         if not (api_key.isascii() and api_key.isprintable()):
             raise UserError(f"model.url={url}: the API key holds characters that no key has")
         self.name = name
         self.style = style
-        self._url = url.rstrip("/")
+        self.url = url.rstrip("/")
         self._api_key = api_key
         self._timeout_s = timeout_s
         self._max_retries = max_retries
+        self._sleep = sleep
         self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        self._slots = asyncio.Semaphore(concurrency)
+        self._in_flight = asyncio.Semaphore(concurrency)
         # No timeout of httpx's own: those are for single reads, which a server that trickles never runs into.
         self._client = httpx.AsyncClient(
             headers={**self._headers, "Content-Type": "application/json"},
@@ -75,40 +84,42 @@ class Server:
     def probe(self) -> None:
         """Raises UserError when nobody answers, or the key is refused. Servers that do not list models are fine."""
         try:
-            answer = httpx.get(f"{self._url}/models", headers=self._headers, timeout=PROBE_TIMEOUT_S)
+            answer = httpx.get(f"{self.url}/models", headers=self._headers, timeout=PROBE_TIMEOUT_S)
         except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:  # the last: no name of a host
-            raise UserError(f"model.url={self._url}: the server cannot be reached: {_reason(error)}") from None
+            raise UserError(f"model.url={self.url}: the server cannot be reached: {one_line(error)}") from None
         if answer.status_code in (401, 403):
             raise UserError(
-                f"model.url={self._url}: the server refuses the key: {self._said(answer)}; "
+                f"model.url={self.url}: the server refuses the key: {self._said(answer)}; "
                 "model.api_key_env names the environment variable that holds it"
             )
 
     async def complete(self, request: Mapping[str, Any]) -> Any:
-        """The decoded answer to one request. Raises RequestFailed."""
+        """The decoded JSON that answers one request, given without the model's name. Raises RequestFailed."""
         retrying = AsyncRetrying(
             stop=stop_after_attempt(1 + self._max_retries),
             wait=_pause,
-            retry=retry_if_exception_type(_Transient),
+            sleep=self._sleep,
+            retry=retry_if_exception_type(Transient),
             reraise=True,
         )
         content = json.dumps({"model": self.name, **request}).encode()
-        async with self._slots:  # kept during pauses: a server that has too much to do gets less
+        async with self._in_flight:  # kept during pauses: a server that has too much to do gets less
             return await retrying(self._post, content)
 
     async def close(self) -> None:
+        """Close the connections. Requests in flight must have ended."""
         await self._client.aclose()
 
     async def _post(self, content: bytes) -> Any:
         try:
             async with asyncio.timeout(self._timeout_s):
-                answer = await self._client.post(f"{self._url}/completions", content=content)
+                answer = await self._client.post(f"{self.url}/completions", content=content)
         except TimeoutError:
-            raise _Transient(f"the server did not answer within {self._timeout_s:g} s (model.timeout_s)") from None
+            raise Transient(f"the server did not answer within {self._timeout_s:g} s (model.timeout_s)") from None
         except httpx.HTTPError as error:
-            raise _Transient(f"the connection to the server broke: {_reason(error)}") from None
+            raise Transient(f"the connection to the server broke: {one_line(error)}") from None
         if answer.status_code == 429 or answer.status_code >= 500:
-            raise _Transient(self._said(answer), _retry_after(answer))
+            raise Transient(self._said(answer), answer.status_code, _retry_after_s(answer))
         if not answer.is_success:
             raise RequestFailed(self._said(answer))
         try:
@@ -128,19 +139,18 @@ class Server:
         line = " ".join(str(words).split())
         if self._api_key:
             line = line.replace(self._api_key, "***")
-        said = f"the server answered {answer.status_code}: {line or answer.reason_phrase}"
-        return said if len(said) <= MAX_MESSAGE else said[: MAX_MESSAGE - 3] + "..."
+        return one_line(f"the server answered {answer.status_code}: {line or answer.reason_phrase}")
 
 
 def _pause(state: RetryCallState) -> float:
     """Seconds until the next attempt."""
     error = state.outcome.exception() if state.outcome else None
-    if isinstance(error, _Transient) and error.retry_after is not None:
-        return min(error.retry_after, MAX_PAUSE_S)
+    if isinstance(error, Transient) and error.retry_after_s is not None:
+        return min(error.retry_after_s, MAX_PAUSE_S)
     return _backoff(state)
 
 
-def _retry_after(answer: httpx.Response) -> float | None:
+def _retry_after_s(answer: httpx.Response) -> float | None:
     """Seconds in a Retry-After header, which holds a number of them or a date."""
     value = answer.headers.get("Retry-After", "").strip()
     if value.isdecimal():
@@ -150,8 +160,3 @@ def _retry_after(answer: httpx.Response) -> float | None:
     except ValueError:
         return None
     return max(0.0, (until.replace(tzinfo=until.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
-
-
-def _reason(error: Exception) -> str:
-    """One line about what httpx raised; some of its exceptions have no text."""
-    return " ".join(str(error).split()) or type(error).__name__

@@ -1,8 +1,11 @@
 """Thoughts as bytes for another process: each with its ancestors, however deep, and nothing else of the tree."""
 
 import pickle
+from dataclasses import fields
 
-from treereason.core import Cost, Score, Status, Thought
+from treereason.core import Thought
+
+_OWN = [field.name for field in fields(Thought) if field.name not in ("problem", "parents")]
 
 
 def dump(thought: Thought) -> bytes:
@@ -10,19 +13,7 @@ def dump(thought: Thought) -> bytes:
     order = _ancestors_first(thought)
     place = {id(each): i for i, each in enumerate(order)}
     records = [
-        (
-            each.path,
-            tuple(place[id(parent)] for parent in each.parents),
-            each.text,
-            each.answer,
-            each.score and (each.score.value, each.score.final),
-            each.status.value,
-            each.error,
-            each.logprob,
-            each.num_children,
-            (each.cost.tokens_prefilled, each.cost.tokens_decoded, each.cost.tokens_reused),
-        )
-        for each in order
+        (tuple(place[id(parent)] for parent in each.parents), [getattr(each, name) for name in _OWN]) for each in order
     ]
     return pickle.dumps((thought.problem, records), pickle.HIGHEST_PROTOCOL)
 
@@ -31,14 +22,9 @@ def load(data: bytes) -> Thought:
     """The thought that `dump` was given, as a copy."""
     problem, records = pickle.loads(data)
     thoughts: list[Thought] = []
-    for path, parents, text, answer, score, status, error, logprob, num_children, cost in records:
+    for parents, own in records:
         above = tuple(thoughts[i] for i in parents)
-        verdict = Score(*score) if score is not None else None
-        thoughts.append(
-            Thought(
-                problem, path, above, text, answer, verdict, Status(status), error, logprob, num_children, Cost(*cost)
-            )
-        )
+        thoughts.append(Thought(problem, parents=above, **dict(zip(_OWN, own, strict=True))))
     return thoughts[-1]
 
 

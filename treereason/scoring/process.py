@@ -10,17 +10,19 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe
+from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import IO, Any
 
 from treereason.core import Score, Thought
 from treereason.scoring import codec
 from treereason.text import describe
 
 LONGEST_BATCH = 256
-LOAD_LIMIT_S = 120.0
+LOAD_TIMEOUT_S = 120.0
 _GLANCE_S = 0.05
 _BOOT = "import sys; sys.path[:] = sys.argv[2:]; from treereason.scoring.worker import main; main(int(sys.argv[1]))"
 
@@ -37,13 +39,28 @@ class Scoring:
 
     ref: the scorer as `load` understands it; `load` is a function of a module, which the process imports and calls.
     timeout_s: time for one thought; then the process is killed, and a new one goes on with the next thought.
+    load_timeout_s: time for loading the scorer, which a class may spend in its `__init__`.
+    log: file that takes what the scorer prints; None drops it. start: load at once; else with the first thought.
 
     Results come in the order of submission. A scorer that does not load fails every thought.
     """
 
-    def __init__(self, ref: str, timeout_s: float, load: Callable[[str], Any]) -> None:
+    def __init__(
+        self,
+        ref: str,
+        timeout_s: float,
+        load: Callable[[str], Any],
+        *,
+        load_timeout_s: float = LOAD_TIMEOUT_S,
+        log: Path | None = None,
+        start: bool = True,
+    ) -> None:
         self._hello = (f"{load.__module__}:{load.__qualname__}", ref, timeout_s)
         self._timeout_s = timeout_s
+        self._load_timeout_s = load_timeout_s
+        self._log = log
+        self._batches = False
+        self._num_singly = 0
         self._entries: deque[_Entry] = deque()
         self._unsent: deque[_Entry] = deque()
         self._sent: deque[_Entry] = deque()
@@ -53,7 +70,8 @@ class Scoring:
         self._since = 0.0
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection | None = None
-        self._start()
+        if start:
+            self._start()
 
     def __enter__(self) -> Scoring:
         return self
@@ -132,14 +150,17 @@ class Scoring:
 
     def _start(self) -> None:
         mine, theirs = Pipe()
-        with theirs:
+        with theirs, ExitStack() as opened:
+            output: int | IO[bytes] = subprocess.DEVNULL
+            if self._log is not None:
+                output = opened.enter_context(self._log.open("ab"))
             command = [sys.executable, "-c", _BOOT, str(theirs.fileno()), *sys.path]
             # In a session of its own Ctrl-C does not reach it, and what it starts can be killed with it.
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
                 pass_fds=(theirs.fileno(),),
                 start_new_session=True,
             )
@@ -148,7 +169,10 @@ class Scoring:
         self._tell(self._hello)
 
     def _send(self) -> None:
-        batch = [self._unsent.popleft() for _ in range(min(len(self._unsent), LONGEST_BATCH))]
+        # After a batch that ended the process each of its thoughts goes alone, so that only the guilty one fails.
+        longest = 1 if self._batches and self._num_singly else LONGEST_BATCH
+        self._num_singly = max(0, self._num_singly - 1)
+        batch = [self._unsent.popleft() for _ in range(min(len(self._unsent), longest))]
         self._sent.extend(batch)
         self._since = time.monotonic()
         self._tell([entry.data for entry in batch])
@@ -168,16 +192,20 @@ class Scoring:
                 self._since = time.monotonic()
                 if not self._loading:
                     self._sent.popleft().outcome = answer if isinstance(answer, str) else Score(*answer)
-                elif answer is None:
-                    self._loading = False
                 else:
-                    self._stop()
-                    self._fail(answer)
+                    kind, error = answer
+                    if error is None:
+                        self._loading, self._batches = False, kind == "batch"
+                    else:
+                        self._stop()
+                        self._fail(error)
         except (EOFError, OSError):
             self._fail(_obituary(self._stop()))
 
     def _watch(self, process: subprocess.Popen[bytes]) -> None:
-        limit_s = LOAD_LIMIT_S if self._loading else self._timeout_s
+        limit_s, option = self._timeout_s * (len(self._sent) if self._batches else 1), "scorer_timeout_s"
+        if self._loading:
+            limit_s, option = self._load_timeout_s, "scorer_load_timeout_s"
         if process.poll() is not None:
             # What it answered before its end may still lie in the socket, which a child of its own may keep open.
             self._receive(0.0)
@@ -185,7 +213,7 @@ class Scoring:
                 self._fail(_obituary(self._stop()))
         elif time.monotonic() - self._since > limit_s:
             self._stop()
-            self._fail(f"scorer took longer than {limit_s:g} s")
+            self._fail(f"scorer took longer than {limit_s:g} s ({option})")
 
     def _fail(self, error: str) -> None:
         """Blame the thought at work for the end of the process; the others wait for the next process."""
@@ -193,7 +221,10 @@ class Scoring:
             self._loading = False
             self._broken = f"scorer does not load: {error}"
         elif self._sent:
-            self._sent.popleft().outcome = error
+            if self._batches and len(self._sent) > 1:
+                self._num_singly = len(self._sent)
+            else:
+                self._sent.popleft().outcome = error
             self._unsent.extendleft(reversed(self._sent))
             self._sent.clear()
 

@@ -1,12 +1,11 @@
 """The process in which a scorer runs: it may raise, hang or die there without harm to the run.
 
-It speaks with scoring.py over one socket. First it is told which scorer to load and says whether it did; then it
-gets lists of thoughts and answers each thought with (value, final) or with the text of an error.
+It speaks with process.py over one socket. First it is told which scorer to load, and says of which kind it is or why it
+does not load; then it gets lists of thoughts and answers each thought with (value, final) or the text of an error.
 """
 
 import contextlib
 import importlib
-import math
 import os
 import pickle
 import queue
@@ -14,37 +13,40 @@ import signal
 import threading
 from collections.abc import Callable
 from multiprocessing.connection import Connection
-from numbers import Real
 from typing import Any
 
 from treereason.core import Score
 from treereason.scoring import codec
-from treereason.text import LONGEST_LINE, describe, shown
+from treereason.scoring.verdict import kind_of, read_batch, read_verdict
+from treereason.text import describe
 
 # A scorer that spins on after the run's own end is ended by the kernel after this much CPU time beyond the limit.
 GRACE_S = 5.0
 
 Verdict = tuple[float, bool] | str
-
-
-def read_verdict(returned: Any) -> Verdict:
-    """What a scorer returned, as (value, final), or the error that it is no score."""
-    score = returned if isinstance(returned, Score) else Score(returned)
-    try:
-        value = float(score.value) if isinstance(score.value, Real) else math.nan
-    except OverflowError:
-        value = math.inf
-    if math.isfinite(value):
-        return value, bool(score.final)
-    return f"scorer returned {shown(returned, LONGEST_LINE)}, not a finite number"
+"""(value, final), or the text of an error: plain values, which survive whatever a scorer returned."""
 
 
 def judge(scorer: Callable[[Any], Any], data: bytes) -> Verdict:
     """The scorer's verdict on a thought in codec's form; never raises."""
     try:
-        return read_verdict(scorer(codec.load(data)))
+        return _plain(read_verdict(scorer(codec.load(data))))
     except BaseException as error:
         return describe(error)
+
+
+def judge_batch(scorer: Callable[[Any], Any], batch: list[bytes]) -> list[Verdict]:
+    """The verdicts of a batch scorer; where the batch raises, each thought is tried alone. Never raises."""
+    try:
+        return [_plain(verdict) for verdict in read_batch(scorer([codec.load(data) for data in batch]), len(batch))]
+    except BaseException as error:
+        if len(batch) == 1:
+            return [describe(error)]
+    return [verdict for data in batch for verdict in judge_batch(scorer, [data])]
+
+
+def _plain(verdict: Score | str) -> Verdict:
+    return verdict if isinstance(verdict, str) else (verdict.value, verdict.final)
 
 
 def resolve(dotted: str) -> Any:
@@ -66,16 +68,24 @@ def main(descriptor: int) -> None:
     longest_s = (timeout_s + GRACE_S) * (os.cpu_count() or 1)
     try:
         scorer = resolve(loader)(reference)
+        if isinstance(scorer, type):
+            scorer = scorer()
         if not callable(scorer):
             raise TypeError(f"{reference} cannot be called")
+        kind = kind_of(scorer)
     except BaseException as error:
-        connection.send(describe(error))
+        connection.send(("", describe(error)))
         return
-    connection.send(None)
+    connection.send((kind, None))
     while True:
-        for data in inbox.get():
-            signal.setitimer(signal.ITIMER_VIRTUAL, longest_s)
-            connection.send_bytes(pickle.dumps(judge(scorer, data)))
+        batch = inbox.get()
+        together = len(batch) if kind == "batch" else 1
+        for first in range(0, len(batch), together):
+            signal.setitimer(signal.ITIMER_VIRTUAL, longest_s * together)
+            some = batch[first : first + together]
+            verdicts = judge_batch(scorer, some) if kind == "batch" else [judge(scorer, some[0])]
+            for verdict in verdicts:
+                connection.send_bytes(pickle.dumps(verdict))
 
 
 def _receive(connection: Connection, inbox: queue.SimpleQueue[Any]) -> None:

@@ -13,9 +13,9 @@ from treereason.search.sampling import sample_answers
 
 @dataclass(frozen=True)
 class BestOfN:
-    """n samples; the earliest of the best scored."""
+    """Take n independent samples and answer with the one that has the highest score, the earliest of equals."""
 
-    n: Annotated[int, Field(ge=1)] = 5
+    n: Annotated[int, Field(ge=1, description="samples, of which the best scored one wins")] = 5
 
     async def run(self, tree: Tree) -> Thought | None:
         await tree.score(await sample_answers(tree, self.n))

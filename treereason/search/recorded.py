@@ -1,33 +1,39 @@
-"""Replays a recorded search: every branch forks, grows and is pruned as `task=recorded` recorded it."""
+"""Repeats a recorded search: every branch forks, grows and is pruned as the record of `task=recorded` says."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from treereason.core import Status, Thought, Tree
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """Generation by generation: all recorded children start together, what nothing follows is pruned."""
+    """Follow the record generation by generation; a thought that nothing follows is dropped.
 
-    partner: ClassVar[str] = "recorded"
+    All recorded children of a generation start together. Needs the problems of `task=recorded`.
+    """
 
     async def run(self, tree: Tree) -> Thought | None:
-        recorded = tree.root.problem.input
-        parents, starting = [tree.root], [tree.root] * len(recorded["children"])
+        segments = {tree.root: tree.root.problem.input}
+        starting = [tree.root for _ in tree.root.problem.input["children"]]
         last: Thought | None = None
-        ended = 0
+        num_ended = 0
         while starting:
-            thoughts = [t for t in await tree.expand(starting, 1) if t.status is Status.DECODED]
-            ended += sum(thought.answer["ended"] for thought in thoughts)
-            last = thoughts[-1] if thoughts else last
-            starting = [thought for thought in thoughts for _ in range(thought.answer["following"])]
-            # The children hold the tokens that they stand on, so whoever has started them may go.
-            tree.keep([t for t in (*parents, *thoughts) if t.depth and t not in starting], 0)
-            parents = list(dict.fromkeys(starting))
+            thoughts = await tree.expand(starting, part=True)
+            segments |= {t: segments[above]["children"][t.path[-1]] for t in thoughts if (above := t.parent)}
+            # A model that holds fewer tokens than were recorded ends a segment early.
+            whole = [t for t in thoughts if t.status is not Status.FAILED and _is_whole(t, segments[t])]
+            num_ended += sum(segments[thought]["ends"] for thought in whole)
+            last = whole[-1] if whole else last
+            following = [thought for thought in whole for _ in segments[thought]["children"]]
+            # The children hold the tokens that they continue, so whoever has started them may go.
+            tree.drop(thought for thought in (*starting, *thoughts) if thought not in following)
+            starting = following
         if last is not None:
-            last.answer = {"following": 0, "ended": ended}
-            await tree.score([last])
+            last.answer = {"following": 0, "ended": num_ended}
         return last
+
+
+def _is_whole(thought: Thought, segment: dict[str, int]) -> bool:
+    return thought.cost.tokens_decoded == segment["tokens"]

@@ -14,13 +14,16 @@ from treereason.search.sampling import sample_answers
 
 @dataclass(frozen=True)
 class SelfConsistency:
-    """n samples, a vote over their answers, the earliest of equals. Scores are for the report; they do not vote."""
+    """Take n independent samples and answer with the most frequent answer, the earliest of equals.
 
-    n: Annotated[int, Field(ge=1)] = 15
+
+    No score is asked for: the vote needs none.
+    """
+
+    n: Annotated[int, Field(ge=1, description="samples that vote")] = 15
 
     async def run(self, tree: Tree) -> Thought | None:
         samples = await sample_answers(tree, self.n)
-        await tree.score(samples)
         answered = [thought for thought in samples if thought.answer is not None]
         votes = Counter(repr(thought.answer) for thought in answered)
         return max(answered, key=lambda thought: votes[repr(thought.answer)], default=None)

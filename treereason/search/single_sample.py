@@ -1,4 +1,4 @@
-"""One sample a problem: the baseline that every search has to beat."""
+"""One sample per problem: the baseline that every search has to beat."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from treereason.search.sampling import sample_answers
 
 @dataclass(frozen=True)
 class SingleSample:
-    """One chain from the root to an answer."""
+    """Answer with one sample, whatever its score."""
 
     async def run(self, tree: Tree) -> Thought | None:
         samples = await sample_answers(tree, 1)
-        await tree.score(samples)
         return next((sample for sample in samples if sample.answer is not None), None)

@@ -12,11 +12,14 @@ from treereason.core import Thought, Tree
 
 @dataclass(frozen=True)
 class TreeOfThoughts:
-    """Expand every thought of the frontier k times, score, keep the b best, at most `steps` times."""
+    """Expand each thought of the frontier k times, score the children, keep the b best; at most `steps` times.
 
-    k: Annotated[int, Field(ge=1)] = 5
-    b: Annotated[int, Field(ge=1)] = 1
-    steps: Annotated[int, Field(ge=1)] = 4
+    k, b and T of the paper's algorithm 1 are `k`, `b` and `steps`.
+    """
+
+    k: Annotated[int, Field(ge=1, description="children of each kept thought")] = 5
+    b: Annotated[int, Field(ge=1, description="thoughts kept at each step")] = 1
+    steps: Annotated[int, Field(ge=1, description="most steps, if no final answer ends the search before")] = 4
 
     async def run(self, tree: Tree) -> Thought | None:
         frontier = [tree.root]
@@ -25,7 +28,8 @@ class TreeOfThoughts:
             if thoughts == frontier:
                 break
             await tree.score(thoughts)
-            frontier = tree.keep(thoughts, self.b)
+            above, frontier = frontier, tree.keep(thoughts, self.b)
+            tree.drop(thought for thought in above if thought not in frontier)
             if not frontier or any(t.score is not None and t.score.final for t in frontier):
                 break
         return tree.best()

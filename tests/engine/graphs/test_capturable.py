@@ -14,6 +14,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from treereason.engine.graphs.step_buffers import StepBuffers
 from treereason.engine.model.language_model import LanguageModel
 from treereason.engine.sampler import sample
+from treereason.kernels.options import AttentionOptions
 
 Build = Callable[[str], tuple[LanguageModel, PreTrainedModel]]
 META = torch.device("meta")
@@ -23,11 +24,11 @@ class NoAttention:
     """Our kernels take a plan from fixed addresses, which test_graphs.py looks at."""
 
     def attend(
-        self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, **options: Any
+        self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, options: AttentionOptions
     ) -> torch.Tensor:
         assert layer >= 0
         assert key.shape == value.shape
-        assert "scale" in options
+        assert options.scale > 0
         return query.contiguous()
 
 

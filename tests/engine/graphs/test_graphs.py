@@ -1,7 +1,7 @@
-"""Decode steps from captured graphs equal eager steps on the torch path, and capture nothing that a graph cannot hold.
+"""Decode steps from captured graphs equal eager steps on the torch backend, and capture only what a graph can hold.
 
-Run directly, this file needs a GPU and captures for real. test_graphs_interpreted.py runs it under Triton's
-interpreter, where a replay is the captured step run again.
+Under Triton's interpreter, which tests/conftest.py asks for, a replay is the captured step run again. Without it
+(`make gpu`) this file needs a GPU and captures for real.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from treereason.engine.graphs.step_graphs import BUCKETS, StepGraphs
 from treereason.engine.model.language_model import LanguageModel
 from treereason.engine.sampler import sample
 from treereason.events import StepDone
-from treereason.kernels import static_path
+from treereason.kernels.gpu import static_backend
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 DEVICE = "cpu" if INTERPRETED else "cuda"
@@ -83,7 +83,7 @@ def _empty_is_poisoned(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def models(kind: str) -> tuple[LanguageModel, LanguageModel]:
-    """The same random weights on the torch path of a CPU, and where graphs are made."""
+    """The same random weights on the torch backend of a CPU, and where graphs are made."""
     torch.manual_seed(0)
     auto: Any = AutoModelForCausalLM
     network: PreTrainedModel = auto.from_config(CONFIGS[kind](), dtype=torch.float32)
@@ -200,7 +200,7 @@ def check_equal(got: Run, want: Run) -> None:
 
 
 @pytest.mark.parametrize(("kind", "kv_tokens"), [("llama", 512), ("gemma2", 512), ("llama", 96)])
-def test_answers_and_logits_are_those_of_the_torch_path(kind: str, kv_tokens: int) -> None:
+def test_answers_and_logits_are_those_of_the_torch_backend(kind: str, kv_tokens: int) -> None:
     on_cpu, on_gpu = models(kind)
     want, got = (Run(make_engine(model, kv_tokens=kv_tokens)) for model in (on_cpu, on_gpu))
     for run in (want, got):
@@ -236,7 +236,7 @@ def buffers_of(engine: Engine) -> list[int]:
     graphs = graphs_of(engine)
     tensors = [graphs._buffers._in, graphs._buffers._out]
     tensors += [
-        work._buffer for planned in graphs._trees[4].path._planned.values() for work in planned.work.device.values()
+        work._buffer for planned in graphs._trees[4].backend._planned.values() for work in planned.work.device.values()
     ]
     tensors += [pool for pools in engine._cache._layers.values() for pool in pools]
     assert len(tensors) == 2 + 1 + 2
@@ -244,7 +244,7 @@ def buffers_of(engine: Engine) -> list[int]:
 
 
 def test_a_plan_that_outgrows_its_buffers_gets_larger_ones_and_a_new_graph(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(static_path, "LEAST_ENTRIES", 2)
+    monkeypatch.setattr(static_backend, "LEAST_ENTRIES", 2)
     on_cpu, on_gpu = models("gemma2")
     runs = [Run(make_engine(model)) for model in (on_cpu, on_gpu)]
     for run in runs:

@@ -102,7 +102,7 @@ class StepGraphs:
         loaded = self._loaded
         if loaded is None or step != loaded.step + 1 or loaded.row_of.keys() != work.tokens.keys():
             return None
-        if not self._trees[loaded.bucket].path.advance([leaf.pages[-1] for leaf in loaded.row_of]):
+        if not self._trees[loaded.bucket].backend.advance([leaf.pages[-1] for leaf in loaded.row_of]):
             return None
         loaded.kv_tokens_read += len(loaded.row_of)
         loaded.step = step
@@ -114,7 +114,7 @@ class StepGraphs:
         bucket = self._buckets[bisect_left(self._buckets, plan.num_rows)]
         if bucket not in self._trees:
             self._trees[bucket] = GraphStep(self._cache, plan, bucket)
-        elif not self._trees[bucket].path.load(plan):
+        elif not self._trees[bucket].backend.load(plan):
             for nucleus in (False, True):
                 self._replays.pop((bucket, nucleus), None)
         leaves = [node for node in nodes if node in work.tokens]

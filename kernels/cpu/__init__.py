@@ -1,0 +1,1 @@
+"""Tree attention on plain torch operations, for processors without an accelerator."""

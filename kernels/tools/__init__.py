@@ -1,0 +1,1 @@
+"""What is known about a kernel without running it: bytes moved, registers, spills and shared memory."""

@@ -1,0 +1,93 @@
+"""Ahead-of-time compilation of a kernel for a GPU that need not be there, and what its compiler reports.
+
+Registers, spilled bytes and shared memory come from ptxas and from the AMD code object's own notes. Occupancy and
+speed do not follow from these alone; a spill or an overflow of shared memory does rule a tile shape out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+import triton
+from triton import knobs
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+TARGETS = {
+    "sm_80": GPUTarget("cuda", 80, 32),
+    "sm_90": GPUTarget("cuda", 90, 32),
+    "gfx942": GPUTarget("hip", "gfx942", 64),
+}
+# Bytes one program may use.
+SHARED_LIMIT = {"sm_80": 163 * 1024, "sm_90": 227 * 1024, "gfx942": 64 * 1024}
+_POINTEE = {torch.float16: "fp16", torch.bfloat16: "bf16", torch.float32: "fp32"}
+
+
+@dataclass(frozen=True)
+class Report:
+    """Per thread registers and spilled bytes, per program shared memory in bytes."""
+
+    registers: int
+    spilled: int
+    shared: int
+
+
+def compile_report(
+    kernel: triton.JITFunction,
+    target: str,
+    dtype: torch.dtype,
+    constexprs: Mapping[str, int | bool],
+    options: Mapping[str, int],
+) -> Report:
+    """Compiles as a launch with aligned pointers and strides would. Needs TRITON_INTERPRET unset.
+
+    target: one of TARGETS. dtype: of q, k, v and out. constexprs: every one the kernel has. options: the compiler's.
+    Names of arguments say the types: q, k, v, out and *_pool have the model's dtype; lse, partial_*, sinks are float32;
+    scale, softcap floats; stride_*, window integers; the rest are int32 arrays.
+    """
+    signature = {}
+    attrs = {}
+    for index, name in enumerate(kernel.arg_names):
+        signature[name] = "constexpr" if name in constexprs else _type_of(name, dtype)
+        if signature[name].startswith("*") or name.startswith("stride"):
+            attrs[(index,)] = [["tt.divisibility", 16]]
+    source = ASTSource(kernel, signature, constexprs=dict(constexprs), attrs=attrs)
+    log = io.StringIO()
+    with _fresh_compile(), contextlib.redirect_stdout(log):
+        compiled = triton.compile(source, target=TARGETS[target], options=dict(options))
+    if target.startswith("sm"):
+        text = log.getvalue()
+        spilled = sum(int(n) for n in re.findall(r"(\d+) bytes spill (?:stores|loads)", text))
+        registers = max(int(n) for n in re.findall(r"Used (\d+) registers", text))
+    else:
+        text = compiled.asm["amdgcn"]
+        notes = {key: int(n) for key, n in re.findall(r"\.(\w+_count): +(\d+)", text)}
+        registers = notes["vgpr_count"]  # the unified file: accumulation registers are in it
+        spilled = 4 * notes["vgpr_spill_count"]  # scalar registers spill into vector ones, not to memory
+    return Report(registers, spilled, compiled.metadata.shared)
+
+
+def _type_of(name: str, dtype: torch.dtype) -> str:
+    if name in {"q", "k", "v", "out"} or name.endswith("_pool"):
+        return "*" + _POINTEE[dtype]
+    if name in {"lse", "sinks"} or name.startswith("partial_"):
+        return "*fp32"
+    if name in {"scale", "softcap"}:
+        return "fp32"
+    return "i32" if name.startswith(("stride", "window", "num_")) else "*i32"
+
+
+@contextlib.contextmanager
+def _fresh_compile() -> Iterator[None]:
+    """ptxas prints its report only when it runs, so the compile cache is passed over."""
+    before = knobs.compilation.always_compile, knobs.nvidia.dump_ptxas_log
+    knobs.compilation.always_compile, knobs.nvidia.dump_ptxas_log = True, True
+    try:
+        yield
+    finally:
+        knobs.compilation.always_compile, knobs.nvidia.dump_ptxas_log = before

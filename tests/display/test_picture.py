@@ -1,0 +1,34 @@
+"""Pictures drawn from the events of a run."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.display.scripted_run import Script, run_done, run_started, timed
+from treereason.display import picture
+
+
+def test_a_picture_of_a_folder_that_was_used_again_shows_the_latest_run() -> None:
+    again = [*Script(problems=3, seed=1).run(), replace(run_started(3), pass_name="greedy"), run_done(solved=1)]
+    journal = timed([*Script(problems=12).run(), run_done(solved=12), *again])
+    assert [event for _, event in picture.last_run(journal)] == again
+
+
+def test_a_picture_shows_the_run_after_the_event_asked_for_and_else_half_way() -> None:
+    events = timed([*Script(problems=12).run(), run_done()])
+    svg = picture.live_svg(events)
+    assert svg == picture.live_svg(events, at=len(events) // 2)
+    for word in ("decoding", "tokens/s", "verdict"):
+        assert word in svg
+    assert "waiting&#160;for&#160;the&#160;first&#160;problem" in picture.live_svg(events, at=0)
+    with pytest.raises(ValueError, match=f"event {len(events)}: the run has {len(events)} events"):
+        picture.live_svg(events, at=len(events))
+
+
+def test_a_picture_of_the_report_needs_a_run_that_has_ended() -> None:
+    events = timed([*Script(problems=12).run(), run_done()])
+    assert "done:" in picture.report_svg(events)
+    with pytest.raises(ValueError, match="RunDone"):
+        picture.report_svg(events[:-1])

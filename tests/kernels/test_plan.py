@@ -1,0 +1,201 @@
+"""The work cut from a plan: every visible token once for every row, even spans, bounded partial results."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from benchmarks.forests import Forest, levels, random_forest, several, star
+from treereason.kernels.gpu.device_work import Capacity, DeviceWork
+from treereason.kernels.gpu.make_work import PIECE_COST, make_work
+from treereason.kernels.gpu.row_blocks import row_blocks, shared_tokens
+from treereason.kernels.gpu.work import Work
+from treereason.kernels.plan import Plan
+
+
+def seen_by_definition(plan: Plan, window: int | None) -> np.ndarray:
+    """[N, P * page] how often a row sees a place of the page table, by the rule of one interval and one comparison."""
+    seen = np.zeros((plan.num_rows, len(plan.pages) * plan.page_size), dtype=int)
+    for node in range(plan.num_nodes):
+        for row in range(plan.node_lo[node], plan.node_hi[node]):
+            age = plan.row_position[row] - plan.node_start[node] - np.arange(plan.node_tokens[node])
+            first = plan.node_page[node] * plan.page_size
+            seen[row, first : first + len(age)] = (age >= 0) & (age < (window or len(age) + 10**6))
+    return seen
+
+
+def seen_by_work(work: Work, window: int | None) -> np.ndarray:
+    """The same from tiles, masking only where a piece says so."""
+    seen = np.zeros((len(work.row_position), len(work.page) * work.page_size), dtype=int)
+    for piece, block in enumerate(work.piece_block):
+        rows = np.arange(work.block_lo[block], work.block_hi[block])
+        for tile in range(work.piece_first[piece], work.piece_last[piece]):
+            for page in range(work.tile_first[tile], work.tile_last[tile]):
+                offset = np.arange(work.page_tokens[page])
+                age = work.row_position[rows][:, None] - work.page_start[page] - offset
+                visible = np.ones_like(age, dtype=bool)
+                if tile >= work.piece_mixed[piece]:
+                    visible &= ((work.page_lo[page] <= rows) & (rows < work.page_hi[page]))[:, None] & (age >= 0)
+                if window is not None:
+                    visible &= age < window
+                first = page * work.page_size
+                seen[rows[:, None], first + offset] += visible
+    return seen
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    nodes=st.integers(1, 25),
+    longest=st.sampled_from([1, 15, 50]),
+    extend=st.booleans(),
+    block_rows=st.sampled_from([1, 2, 5, 32]),
+    tile_pages=st.sampled_from([1, 2, 4]),
+    spans=st.sampled_from([None, 1, 3, 16]),
+    piece_tiles=st.sampled_from([None, 2]),
+    window=st.sampled_from([None, 1, 9, 33]),
+)
+def test_every_row_sees_what_the_rule_says_once(
+    seed: int,
+    nodes: int,
+    longest: int,
+    extend: bool,
+    block_rows: int,
+    tile_pages: int,
+    spans: int | None,
+    piece_tiles: int | None,
+    window: int | None,
+) -> None:
+    rng = np.random.default_rng(seed)
+    plan = random_forest(rng, nodes, longest, extend=extend).plan(rng=rng, room=int(rng.integers(20)))
+    work = make_work(
+        plan, block_rows=block_rows, tile_pages=tile_pages, num_spans=spans, piece_tiles=piece_tiles, window=window
+    )
+    assert (seen_by_work(work, window) == seen_by_definition(plan, window)).all()
+    assert (work.block_hi - work.block_lo).max() <= block_rows
+    assert (work.tile_last - work.tile_first).max() <= tile_pages
+    for merge, block in enumerate(work.merge_block):
+        partials = np.arange(work.merge_partial[merge], work.merge_partial[merge + 1])
+        own = np.flatnonzero(work.piece_block == block)
+        assert sorted(work.piece_partial[own]) == partials.tolist()
+    if spans:
+        assert work.num_spans == spans
+        assert work.num_partials <= 2 * spans
+        assert len(work.merge_block) <= spans
+
+
+@pytest.mark.parametrize("spans", [4, 16, 132])
+def test_spans_cost_the_same(spans: int) -> None:
+    """One token nodes and a long root, several trees: no span does more than its share."""
+    plan = several([star(50, 20_000, 1), star(10, 1_200, 300), *[star(3, 100, 2)] * 20]).plan()
+    work = make_work(plan, block_rows=32, tile_pages=4, num_spans=spans)
+    pieces = np.diff(work.span_piece)
+    tiles = np.add.reduceat(work.piece_last - work.piece_first, work.span_piece[:-1].clip(0, len(work.piece_block) - 1))
+    tiles[pieces == 0] = 0
+    share = (len(work.tile_first) + PIECE_COST * len(work.block_lo)) / spans
+    # An eighth of the grid may stay empty for lockstep, and a cut moves at most a sixteenth of a span, at either end.
+    assert tiles.max() <= share * 8 / 7 * 9 / 8 + 2 * PIECE_COST + 1
+
+
+def test_blocks_never_join_trees_and_prefer_forks() -> None:
+    plan = several([star(3, 10, 1), star(5, 10, 1), star(40, 10, 1)]).plan()
+    assert row_blocks(shared_tokens(plan), 32).tolist() == [0, 3, 8, 28, 48]
+    # Two problems of 20 branches under one short head: the cut lies between them.
+    problems = Forest(
+        [-1, 0, *[1] * 20, 0, *[22] * 20], [16, 400, *[5] * 20, 400, *[5] * 20], [0, 0, *[1] * 20, 0, *[1] * 20]
+    )
+    assert row_blocks(shared_tokens(problems.plan()), 32).tolist() == [0, 20, 40]
+
+
+def test_two_small_integers_do_for_any_number_of_branches() -> None:
+    plan = levels((1, 4, 16, 512), (1024, 256, 128, 32)).plan()
+    assert plan.num_rows == 512
+    work = make_work(plan, block_rows=32, tile_pages=4, num_spans=16)
+    assert len(work.block_lo) == 16  # 32 branches each, as they hang below the third level
+    assert (np.diff(work.span_piece) == 1).all()
+    assert work.num_partials == 0
+
+
+@settings(deadline=None, max_examples=40)
+@given(seed=st.integers(0, 2**32 - 1), nodes=st.integers(1, 25), steps=st.integers(1, 20))
+def test_advance_equals_a_new_plan(seed: int, nodes: int, steps: int) -> None:
+    rng = np.random.default_rng(seed)
+    forest = random_forest(rng, nodes, 40)
+    grown = Forest(
+        forest.parent, [t + steps * n for t, n in zip(forest.tokens, forest.new_tokens, strict=True)], forest.new_tokens
+    )
+    work = make_work(forest.plan(room=steps), block_rows=4, tile_pages=2, num_spans=5)
+    for _ in range(steps):
+        work.advance()
+    plan = grown.plan()
+    assert (work.row_position == plan.row_position).all()
+    assert (work.row_slot == plan.row_slot).all()
+    assert (seen_by_work(work, None) == seen_by_definition(plan, None)).all()
+
+
+@settings(deadline=None, max_examples=40)
+@given(seed=st.integers(0, 2**32 - 1), nodes=st.integers(1, 25), steps=st.integers(1, 40))
+def test_pages_that_were_not_known_to_the_plan_can_be_given_when_they_are_reached(
+    seed: int, nodes: int, steps: int
+) -> None:
+    forest = random_forest(np.random.default_rng(seed), nodes, 40)
+    known = forest.plan(room=steps)
+    stored = -(-known.node_tokens // known.page_size)
+    hidden = known.pages.copy()
+    for node in range(known.num_nodes):
+        hidden[known.node_page[node] + stored[node] : known.node_page[node + 1]] = 0
+    works = [make_work(plan, block_rows=4, tile_pages=2, num_spans=5) for plan in (known, replace(known, pages=hidden))]
+    for _ in range(steps):
+        works[0].advance()
+        works[1].advance(works[0].row_slot // known.page_size)
+        for name in ("row_position", "row_slot", "row_page", "page_tokens"):
+            assert (getattr(works[0], name) == getattr(works[1], name)).all()
+    used = works[0].page_tokens > 0
+    assert (works[0].page[used] == works[1].page[used]).all()
+
+
+def test_a_buffer_is_never_smaller_than_asked_and_no_plan_has_more_pieces_than_it_holds() -> None:
+    work = make_work(star(40, 500, 3).plan(), block_rows=4, tile_pages=2, num_spans=8)
+    own = Capacity.of(work)
+    least = Capacity(rows=7, pages=4 * own.pages, blocks=2 * own.blocks, tiles=1, pieces=0, spans=0, merges=0)
+    large = Capacity.of(work, least)
+    assert (large.rows, large.pages, large.tiles) == (own.rows, 4 * own.pages, own.tiles)
+    assert (large.blocks, large.pieces) == (2 * own.blocks, 2 * own.blocks + 8)
+    for branches in range(1, 40, 3):
+        for spans in (1, 3, 8):
+            work = make_work(star(branches, 500, 3).plan(), block_rows=4, tile_pages=2, num_spans=spans)
+            assert len(work.piece_block) <= len(work.block_lo) + spans
+
+
+def test_advance_stops_where_reserved_pages_end() -> None:
+    work = make_work(star(2, 10, 14).plan(), block_rows=4, tile_pages=2, num_spans=2)
+    work.advance()
+    work.advance()
+    before = work.row_slot.copy()
+    with pytest.raises(RuntimeError, match="plan again"):
+        work.advance()
+    assert (work.row_slot == before).all()
+
+
+def test_a_smaller_plan_leaves_nothing_of_a_larger_one_behind() -> None:
+    large, small = (
+        make_work(star(n, 500, 3).plan(), block_rows=4, tile_pages=2, num_spans=spans) for n, spans in ((40, 8), (2, 8))
+    )
+    device_work = DeviceWork(Capacity.of(large), "cpu")
+    device_work.load(large)
+    device_work.load(small)
+    assert (device_work["span_piece"][len(small.span_piece) :] == small.span_piece[-1]).all()
+    assert (device_work["merge_partial"][len(small.merge_partial) :] == small.merge_partial[-1]).all()
+    assert (device_work["piece_last"][len(small.piece_last) :] == 0).all()
+    with pytest.raises(ValueError, match="exceeds"):
+        device_work.load(make_work(star(400, 500, 3).plan(), block_rows=4, tile_pages=2, num_spans=8))
+
+
+def test_a_forest_of_many_trees_is_planned_without_walking_it() -> None:
+    plan = several([star(64, 1_200, 100)] * 64).plan(room=16)
+    work = make_work(plan, block_rows=32, tile_pages=4, num_spans=16)
+    assert len(work.block_lo) == 128

@@ -1,0 +1,172 @@
+"""A completions server for tests: real HTTP on loopback, and a model of a few lines whose tokens are letters."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import select
+import threading
+from collections import deque
+from collections.abc import Callable
+from hashlib import blake2b
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Literal
+
+HANG_S = 30.0
+"""Longer than any test; a request that hangs ends when its client goes away, and the server counts that."""
+PATIENCE_S = 10.0
+
+
+def model(prompt: str, seed: int) -> str:
+    """What the fake model writes behind a prompt; every third seed makes a slip."""
+    slip = seed % 3 == 0
+    if "Spell: " in prompt:
+        word, _, written = prompt.rpartition("Spell: ")[2].partition("\n")
+        return word[len(written) :] if word.startswith(written) else f"({written} lost)"
+    if lists := re.findall(r"Given: (\[.*?\])", prompt):
+        digits = sorted(ast.literal_eval(lists[-1]))
+        return f" {digits[:-1] if slip else digits}"
+    if "\nSteps:\n" in prompt:
+        question, _, written = prompt.rpartition("Question: ")[2].partition("\nSteps:\n")
+        value = eval(question) + slip
+        whole = f"={value}+0\n={value}\nThe answer is {value}.\n"
+        return whole.removeprefix(written) if whole.startswith(written) else " (lost)\n"
+    return f" {seed}"
+
+
+def token_logprob(context: str, token: str) -> float:
+    """How likely the fake model finds a token behind a text: some number that differs wherever either does."""
+    return -1.0 - blake2b(f"{context}|{token}".encode(), digest_size=1).digest()[0] / 64
+
+
+class FakeServer(ThreadingHTTPServer):
+    """A completions server whose habits a test sets.
+
+    scripted: (status, headers, body) of the next answers, before it does what it should. always: of all answers.
+    delay: seconds before a request is answered. max_n: choices per answer. max_letters: of a prompt.
+    merges: strings that are one token. begin: a begin-of-text token.
+    echo: "full"; "from 1", which refuses max_tokens=0; "null", without values; "ignored"; or a status that refuses it.
+    requests: all that came. most_in_flight: how many were open at once. num_closed: those whose client went away.
+    """
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.url = f"http://127.0.0.1:{self.server_address[1]}/v1"
+        self.requests: list[dict[str, Any]] = []
+        self.keys: list[str | None] = []
+        self.scripted: deque[tuple[int, dict[str, str], str]] = deque()
+        self.always: tuple[int, str] | None = None
+        self.models_status = 404
+        self.max_n = 100
+        self.max_letters = 10**6
+        self.logprobs = self.usage = self.tells_stop = True
+        self.delay: Callable[[dict[str, Any]], float] = lambda _: 0.0
+        self.merges: tuple[str, ...] = ()
+        self.begin = ""
+        self.echo: Literal["full", "from 1", "null", "ignored"] | int = "full"
+        self.in_flight = self.most_in_flight = self.num_closed = 0
+        self.changed = threading.Condition()
+
+    def wait_until(self, state: Callable[[FakeServer], bool]) -> None:
+        """Return when `state` holds of this server; an AssertionError when it never does."""
+        with self.changed:
+            assert self.changed.wait_for(lambda: state(self), timeout=PATIENCE_S)
+
+    def tokens(self, text: str) -> list[str]:
+        """The text in tokens: letters, but for `merges`."""
+        whole = "|".join(map(re.escape, self.merges))
+        return [self.begin] * bool(self.begin) + re.findall(f"{whole}|." if whole else ".", text, re.DOTALL)
+
+    def answer(self, request: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        """Status and body for a request."""
+        if len(request["prompt"]) > self.max_letters:
+            return 413, {"error": {"message": "the prompt is too long"}}
+        if request.get("echo") and self.echo != "ignored":
+            if isinstance(self.echo, int):
+                return self.echo, {"error": {"message": "Only no echo is supported"}}
+            if self.echo == "from 1" and request["max_tokens"] == 0:
+                return 400, {"error": {"message": "max_tokens must be at least 1"}}
+            return 200, self._echoed(request["prompt"], request["max_tokens"])
+        return 200, self._completion(request)
+
+    def _echoed(self, prompt: str, max_tokens: int) -> dict[str, Any]:
+        tokens, values, context = self.tokens(prompt), list[float | None](), ""
+        for token in tokens:
+            values.append(None if self.echo == "null" or not values else token_logprob(context, token))
+            context += "" if token == self.begin else token
+        made = ["!"] * max_tokens
+        logprobs = {"tokens": tokens + made, "token_logprobs": values + [-9.0] * len(made)}
+        choice = {"index": 0, "text": prompt + "".join(made), "finish_reason": "length", "logprobs": logprobs}
+        # As vLLM counts, which decodes a token and throws it away where max_tokens is 0.
+        usage = {"prompt_tokens": len(tokens), "completion_tokens": 1}
+        return {"choices": [choice], **({"usage": usage} if self.usage else {})}
+
+    def _completion(self, request: dict[str, Any]) -> dict[str, Any]:
+        choices = []
+        for index in range(min(request.get("n", 1), self.max_n)):
+            text = model(request["prompt"], request["seed"] + index if request["temperature"] else 1)
+            full = text[: request["max_tokens"]]
+            ends = [(full.find(stop), stop) for stop in request.get("stop", ()) if stop in full]
+            end, stop = min(ends, default=(len(full), None))
+            tokens = full[: end + len(stop or "")]
+            choice: dict[str, Any] = {"index": index, "text": full[:end]}
+            choice["finish_reason"] = "length" if len(text) > len(full) and stop is None else "stop"
+            if self.tells_stop:
+                choice["stop_reason"] = stop
+            if self.logprobs:
+                choice["logprobs"] = {"tokens": list(tokens), "token_logprobs": [-0.5] * len(tokens)}
+            choices.append(choice)
+        num_tokens = sum(len(choice["text"]) for choice in choices)
+        usage = {"prompt_tokens": len(request["prompt"]), "completion_tokens": num_tokens}
+        # Backwards, because only the index says which is which.
+        return {"object": "text_completion", "choices": choices[::-1], **({"usage": usage} if self.usage else {})}
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: FakeServer
+
+    def do_GET(self) -> None:
+        self.server.keys.append(self.headers.get("Authorization"))
+        self._answer(self.server.models_status, "{}")
+
+    def do_POST(self) -> None:
+        fake = self.server
+        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        with fake.changed:
+            fake.requests.append(request)
+            fake.keys.append(self.headers.get("Authorization"))
+            fake.in_flight += 1
+            fake.most_in_flight = max(fake.most_in_flight, fake.in_flight)
+            scripted = fake.scripted.popleft() if fake.scripted else None
+            fake.changed.notify_all()
+        left = bool(select.select([self.connection], [], [], fake.delay(request))[0])  # readable: its end was reached
+        with fake.changed:
+            fake.in_flight -= 1
+            fake.num_closed += left
+            fake.changed.notify_all()
+        if left:
+            self.close_connection = True
+        elif self.path != "/v1/completions":
+            self._answer(404, '{"detail": "Not Found"}')
+        elif scripted is not None:
+            self._answer(scripted[0], scripted[2], scripted[1])
+        elif fake.always is not None:
+            self._answer(*fake.always)
+        else:
+            status, body = fake.answer(request)
+            self._answer(status, json.dumps(body))
+
+    def _answer(self, status: int, body: str, headers: dict[str, str] | None = None) -> None:
+        self.send_response(status)
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body.encode())))
+        self.end_headers()
+        self.wfile.write(body.encode())
+
+    def log_message(self, *_: object) -> None:
+        pass

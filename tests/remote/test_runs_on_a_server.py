@@ -1,0 +1,169 @@
+"""Whole runs from the command line on a completions server."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.remote.driving import KEY, SEARCHES, lines, run
+from tests.remote.fake_server import HANG_S, FakeServer
+from treereason import events
+from treereason.cli.main import main
+from treereason.record.journal import read
+
+
+def of_kind(folder: Path, kind: type[events.Event]) -> list[Any]:
+    return [event for event in read(folder / "journal.sqlite") if isinstance(event, kind)]
+
+
+@pytest.mark.parametrize("search", SEARCHES)
+def test_tasks_and_searches_run_to_the_end(fake: FakeServer, tmp_path: Path, search: str) -> None:
+    summary = run(fake, tmp_path, *SEARCHES[search])
+    assert (summary["problems_done"], summary["failed"]) == (4, 0)
+    assert len(lines(tmp_path)) == summary["greedy_problems_done"] == 4
+    if search != "document_merging":  # which the fake model cannot do
+        assert summary["solved"] == summary["greedy_solved"] == 4
+    assert {request["model"] for request in fake.requests} == {"fake"}
+    for key in ("tokens_decoded", "tokens_prefilled"):
+        assert summary[key] == sum(line[key] for line in lines(tmp_path)) > 0
+
+
+def test_nothing_is_claimed_about_kv(fake: FakeServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    summary = run(fake, tmp_path, *SEARCHES["few_shot"], "display=plain")
+    assert summary["kv_read_ratio"] is None
+    assert summary["tokens_reused"] == summary["kv_tokens_peak"] == 0
+    assert "KV" not in capsys.readouterr().out.partition("done: ")[2]
+
+
+def test_a_line_is_continued_behind_its_line_end(fake: FakeServer, tmp_path: Path) -> None:
+    run(fake, tmp_path, *SEARCHES["line by line"], "task.limit=1", "baseline=none")
+    prompts = [request["prompt"].rpartition("\nSteps:\n")[2] for request in fake.requests]
+    assert prompts[0] == ""
+    assert all(re.fullmatch(r"=-?\d+\+0\n(=-?\d+\n)?", prompt) for prompt in prompts[1:])
+
+
+def test_one_seed_gives_one_result_in_whatever_order_answers_come(fake: FakeServer, tmp_path: Path) -> None:
+    search = [*SEARCHES["sorting"], "model.concurrency=4", "task.limit=6"]
+    run(fake, tmp_path / "a", *search)
+    fake.delay = lambda request: request["seed"] % 7 / 100
+    run(fake, tmp_path / "b", *search)
+    run(fake, tmp_path / "c", *search, "seed=1")
+    a, b, c = ((tmp_path / name / "results.jsonl").read_bytes() for name in "abc")
+    assert a == b != c
+
+
+def test_thoughts_fail_with_the_servers_words_and_the_run_goes_on(fake: FakeServer, tmp_path: Path) -> None:
+    fake.always = 500, json.dumps({"error": {"message": f"out of\nmemory, key {KEY}"}})
+    summary = run(fake, tmp_path, *SEARCHES["few_shot"], "model.max_retries=0", "baseline=none")
+    said = "the server answered 500: out of memory, key ***"
+    assert {event.error for event in of_kind(tmp_path, events.ThoughtFailed)} == {said}
+    assert summary["failed"] == 4
+    assert {line["error"] for line in lines(tmp_path)} == {said}
+    assert len(fake.requests) == 4
+
+
+def test_the_key_is_sent_and_written_nowhere(fake: FakeServer, tmp_path: Path) -> None:
+    fake.scripted.append((400, {}, f"bad key {KEY}"))
+    run(fake, tmp_path, *SEARCHES["few_shot"])
+    assert set(fake.keys) == {f"Bearer {KEY}"}
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert any(path.name == "journal.sqlite" for path in files)
+    assert not any(KEY.encode() in path.read_bytes() for path in files)
+
+
+def test_no_key_is_sent_unless_there_is_one(fake: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(fake, tmp_path / "a", "model.api_key_env=null", "task.limit=1")
+    monkeypatch.delenv("OPENAI_API_KEY")
+    run(fake, tmp_path / "b", "task.limit=1")
+    assert set(fake.keys) == {None}
+
+
+def test_ctrl_c_closes_connections_and_keeps_what_is_done(fake: FakeServer, tmp_path: Path) -> None:
+    fake.delay = lambda _: HANG_S if len(fake.requests) > 6 else 0.0
+
+    def interrupt() -> None:
+        results = tmp_path / "results.jsonl"
+        fake.wait_until(lambda fake: fake.in_flight == 2 and len(fake.requests) == 8 and results.read_text() != "")
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    overrides = [*SEARCHES["few_shot"], "task.limit=100", "model.concurrency=2"]
+    summary = run(fake, tmp_path, *overrides, code=130)
+    assert summary["status"] == "interrupted"
+    assert len(lines(tmp_path)) == summary["problems_done"] > 0
+    fake.wait_until(lambda fake: (fake.num_closed, fake.in_flight) == (2, 0))
+
+
+def test_a_problem_out_of_time_gives_up_its_requests(fake: FakeServer, tmp_path: Path) -> None:
+    fake.delay = lambda _: HANG_S
+    summary = run(fake, tmp_path, *SEARCHES["few_shot"], "budget.seconds=0.5", "baseline=none", "model.concurrency=2")
+    assert summary["failed"] == 4
+    assert all("budget.seconds" in line["error"] for line in lines(tmp_path))
+    fake.wait_until(lambda fake: (fake.num_closed, fake.in_flight) == (len(fake.requests), 0))
+
+
+def test_a_token_budget_that_the_server_gives_no_counts_for_is_refused(fake: FakeServer, tmp_path: Path) -> None:
+    fake.logprobs = fake.usage = False
+    summary = run(fake, tmp_path, *SEARCHES["few_shot"], "budget.tokens=40", "baseline=none")
+    assert summary["failed"] == 4
+    assert all("budget.tokens cannot be kept" in line["error"] for line in lines(tmp_path))
+
+
+@pytest.mark.parametrize("told", ["logprobs", "usage"])
+def test_a_token_budget_is_kept_by_either_count(fake: FakeServer, tmp_path: Path, told: str) -> None:
+    setattr(fake, {"logprobs": "usage", "usage": "logprobs"}[told], False)
+    run(fake, tmp_path, *SEARCHES["few_shot"], "budget.tokens=40", "baseline=none")
+    assert all(0 < line["tokens_decoded"] <= 40 for line in lines(tmp_path))
+
+
+def test_tokens_that_nobody_counts_are_named_once(
+    fake: FakeServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    fake.logprobs = fake.usage = False
+    assert run(fake, tmp_path, *SEARCHES["few_shot"], "baseline=none")["tokens_decoded"] == 0
+    warnings = [r.message for r in caplog.records if r.name == "treereason.remote.completions"]
+    assert warnings == ["the server tells neither usage nor logprobs: its decoded tokens count as 0"]
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refused_key_ends_it_before_the_run(
+    fake: FakeServer, tmp_path: Path, capfd: pytest.CaptureFixture[str], status: int
+) -> None:
+    fake.models_status = status
+    assert main(["model=openai", "model.name=x", f"model.url={fake.url}", f"hydra.run.dir={tmp_path}"]) == 2
+    error = capfd.readouterr().err
+    assert f"the server refuses the key: the server answered {status}" in error
+    assert "model.api_key_env" in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "journal.sqlite").exists()
+
+
+@pytest.mark.parametrize("path", ["/v1", "/v1/"])
+def test_a_server_that_cannot_be_reached_is_one_line_and_code_2(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], path: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}{path}"
+    assert main(["model=openai", "model.name=x", f"model.url={url}", "display=none", f"hydra.run.dir={tmp_path}"]) == 2
+    error = capfd.readouterr().err
+    assert error.startswith(f"treereason: error: model.url={url.rstrip('/')}: the server cannot be reached: ")
+    assert error.count("\n") == 1
+    assert not (tmp_path / "journal.sqlite").exists()
+
+
+def test_a_missing_package_is_named(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "treereason.remote.server")
+    monkeypatch.setitem(sys.modules, "httpx", None)
+    assert main(["model=openai", "model.name=x", "display=none", f"hydra.run.dir={tmp_path}"]) == 2
+    assert capfd.readouterr().err == "treereason: error: model=openai needs httpx: pip install 'treereason[remote]'\n"

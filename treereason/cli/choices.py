@@ -1,0 +1,48 @@
+"""Tasks and searches as choices of hydra's groups: their options are the fields of their classes."""
+
+from __future__ import annotations
+
+import itertools
+
+from hydra.core.config_store import ConfigStore
+
+from treereason.config.options import defaults
+from treereason.config.registry import KINDS, Kind, builtin, find
+from treereason.config.schema import Config, ModelConfig
+from treereason.config.user_files import absolute, blaming
+from treereason.core import UserError
+
+PROVIDER = "treereason"
+
+
+def store_builtin() -> None:
+    """Put into hydra's store what conf/config.yaml starts from: the options of every run, and all built-in choices."""
+    store = ConfigStore.instance()
+    config = Config(task={}, search={}, model=ModelConfig(name="embedded"))
+    common = config.model_dump(exclude={"task", "search", "model"})
+    store.store(name="options", node=common, provider=PROVIDER)
+    for kind in KINDS:
+        for name, cls in builtin(kind).items():
+            store.store(group=kind, name=name, node={"name": name, **defaults(cls)}, provider=PROVIDER)
+
+
+def store_reference(kind: Kind, reference: str) -> str:
+    """Put a user's class into hydra's store; returns its choice there. Raises UserError.
+
+    Its options are then set, swept, checked, completed and saved like those of what is built in.
+    """
+    cls = find(kind, reference)
+    with blaming(kind, reference):
+        fields = defaults(cls)
+    if "name" in fields:
+        raise UserError(f"{kind}={reference}: {cls.__name__} has a field called name, which is taken: rename it")
+    where = absolute(reference)
+    store = ConfigStore.instance()
+    stem = where.rpartition("/")[2].partition(".py")[0].partition(":")[0]
+    for number in itertools.count():
+        choice = f"{stem}.{cls.__name__}" + (f".{number}" if number else "")
+        earlier = store.repo.get(kind, {}).get(f"{choice}.yaml")
+        if earlier is None or earlier.node["name"] == where:
+            break
+    store.store(group=kind, name=choice, node={"name": where, **fields}, provider=PROVIDER)
+    return choice

@@ -1,0 +1,41 @@
+"""Tab completion: hydra's, which also learns the options of the users' classes on the line."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from contextlib import suppress
+
+from treereason.cli.choices import store_builtin, store_reference
+from treereason.cli.run import hand_over
+from treereason.config.registry import KINDS
+from treereason.config.user_files import is_reference
+from treereason.core import UserError
+
+LINE = "COMP_LINE"
+
+
+def complete(flags: argparse.Namespace) -> None:
+    """Do what a shell or user asks for: install=SHELL, uninstall=SHELL or query=SHELL.
+
+    A query is about the line in the environment variable COMP_LINE.
+    """
+    store_builtin()
+    if line := os.environ.get(LINE):
+        os.environ[LINE] = with_choices(line)
+    hand_over(flags, flags.overrides)
+
+
+def with_choices(line: str) -> str:
+    """The line with every user's class but that of its last word, which is being typed, as a choice known to hydra."""
+    *words, last = line.split(" ")
+    return " ".join([*map(_with_choice, words), last])
+
+
+def _with_choice(word: str) -> str:
+    key, _, value = word.partition("=")
+    for kind in KINDS:
+        if key == kind and is_reference(value):
+            with suppress(UserError):  # a file that does not import completes nothing
+                return f"{kind}={store_reference(kind, value)}"
+    return word

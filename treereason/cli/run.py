@@ -1,0 +1,162 @@
+"""A run or sweep: hydra composes, pydantic checks, `run_experiment` runs. Only `cli` sees a DictConfig."""
+
+from __future__ import annotations
+
+import argparse
+import secrets
+import shutil
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+
+from treereason.cli import interrupt
+from treereason.cli.choices import store_builtin
+from treereason.cli.compose import LONGEST_MESSAGE, compose, plain
+from treereason.cli.flags import hydra_flags, only_shows
+from treereason.cli.overrides import Overrides
+from treereason.config.schema import Config, ModelConfig, parse
+from treereason.config.scorers import load_scorer, scorer_reference
+from treereason.config.user_files import is_reference
+from treereason.config.validate import build_search, build_task, read_problems
+from treereason.controller.run_spec import RunSpec
+from treereason.core import UserError
+from treereason.engine.model.gates import check_checkpoint
+from treereason.record.folder import folder_lock, unwritable
+from treereason.text import as_typed, one_line
+
+CONFIG = "treereason.conf"
+VERSION_BASE = "1.3"
+
+
+def run(flags: argparse.Namespace) -> None:
+    """Check everything, then run, or show what a flag asks for. Raises UserError, or SystemExit with an exit code."""
+    start = secrets.token_hex(3)
+    OmegaConf.register_new_resolver("treereason_start", lambda: start, replace=True)
+    given: list[str] = flags.overrides
+    if flags.config_dir is not None:
+        if not Path(flags.config_dir).is_dir():
+            raise UserError(f"--config-dir {flags.config_dir}: no such folder")
+        given.insert(0, f"hydra.searchpath=['file://{Path(flags.config_dir).resolve()}']")
+    multirun = flags.multirun or "hydra.mode=MULTIRUN" in given
+    store_builtin()
+    with hydra.initialize_config_module(CONFIG, job_name="treereason", version_base=VERSION_BASE):
+        loader = GlobalHydra.instance().config_loader()
+        overrides = Overrides(given, loader, multirun)
+        jobs = overrides.jobs()
+        for job in jobs:
+            values, folder = compose(overrides, job, multirun)
+            if not only_shows(flags):
+                prepare(values)
+    if multirun:
+        print(f"treereason: {len(jobs)} runs", file=sys.stderr)  # noqa: T201
+    # Before hydra writes its first file there. `_job` holds what is not known yet, and the folders of a sweep.
+    with nullcontext() if folder is None or only_shows(flags) else folder_lock(folder):
+        hand_over(flags, overrides.texts())
+
+
+def prepare(values: dict[str, Any]) -> RunSpec:
+    """Check a composed configuration and build all of the run that needs no model. Raises UserError."""
+    config = parse(values)
+    task, search = build_task(config.task), build_search(config.search)
+    names = config.task["name"], config.search["name"]
+    if "recorded" in names and names != ("recorded", "recorded"):
+        raise UserError(
+            f"task={names[0]} search={names[1]}: a recorded search needs both task=recorded and search=recorded"
+        )
+    scorer = scorer_reference(config.scorer, task)
+    load_scorer(scorer)
+    problems = read_problems(task, names[0], config.seed, config.model.style)
+    if isinstance(config.model, ModelConfig) and config.model.name != "embedded":
+        check_checkpoint(config.model.name)
+    return RunSpec(config, task, search, problems, scorer)
+
+
+def hand_over(flags: argparse.Namespace, overrides: list[str]) -> None:
+    """Start hydra, which makes the folders, saves the configuration and calls `_job` for every run."""
+    argv = sys.argv
+    sys.argv = [argv[0], *hydra_flags(flags), *overrides]
+    try:
+        hydra.main(config_path=f"pkg://{CONFIG}", config_name="config", version_base=VERSION_BASE)(_job)()
+    except OSError as error:  # of hydra's own files
+        raise unwritable(error.filename or "the configuration in .hydra", error.strerror) from error
+    finally:
+        sys.argv = argv
+
+
+def complain(error: UserError) -> int:
+    """Print the user's mistake as one line; returns the exit code."""
+    print(f"treereason: error: {one_line(error, LONGEST_MESSAGE)}", file=sys.stderr)  # noqa: T201
+    return 2
+
+
+def _job(config: DictConfig) -> None:
+    # SystemExit, because hydra goes on to the next run after an ordinary exception, and then trims its traceback.
+    try:
+        folder = Path(HydraConfig.get().runtime.output_dir)
+        with folder_lock(folder):
+            status = _run(prepare(plain(config)), folder)
+        if status == "interrupted":  # closed cleanly, and said so
+            raise SystemExit(interrupt.EXIT_CODE)
+    except UserError as error:
+        raise SystemExit(complain(error)) from None
+    except Exception:
+        traceback.print_exc()
+        raise SystemExit(1) from None
+
+
+def _run(job: RunSpec, folder: Path) -> object:
+    """Load the model and run; returns the status in the summary."""
+    hydra_config = HydraConfig.get()
+    if hydra_config.mode == RunMode.MULTIRUN:
+        print(f"treereason: run {hydra_config.job.num}: {hydra_config.job.override_dirname}", file=sys.stderr)  # noqa: T201
+    with _loading(job.config):
+        from treereason.controller.experiment import load, run_experiment
+        from treereason.display.modes import display
+
+        model = load(job.config)
+    if (folder / "results.jsonl").exists():
+        print(f"treereason: {folder} holds an earlier run; its results are replaced", file=sys.stderr)  # noqa: T201
+    job = replace(job, program=_program(), overrides=tuple(_typed(hydra_config.overrides.task, job.config)))
+    screen = display(job.config.display)
+    with interrupt.first_ends_run(screen.stopping) as stopped:
+        status = run_experiment(job, model, folder, screen, stopped).get("status")
+        if stopped() and status == "done":  # while its end was recorded: it is whole, but no other may follow it
+            raise KeyboardInterrupt
+    return status
+
+
+def _typed(overrides: Sequence[str], config: Config) -> Iterator[str]:
+    """The overrides as they can be typed again: hydra knows a user's class under a name of its own."""
+    names = {f"{kind}=": values["name"] for kind, values in (("task", config.task), ("search", config.search))}
+    for override in overrides:
+        key = override.partition("=")[0] + "="
+        yield key + as_typed(names[key]) if is_reference(names.get(key, "")) else override
+
+
+def _program() -> str:
+    """How this program is called from here."""
+    path = Path(sys.argv[0])
+    if path.name != "treereason":
+        return "python -m treereason"
+    if (found := shutil.which("treereason")) is not None and Path(found).samefile(path):
+        return "treereason"
+    return as_typed(str(path.absolute()))
+
+
+def _loading(config: Config) -> AbstractContextManager[object]:
+    """A line on the terminal while torch and the model load: seconds of silence look like a hang."""
+    console = Console(stderr=True)
+    if config.display not in ("auto", "rich") or not console.is_terminal:
+        return nullcontext()
+    return console.status(f"loading the model {config.model.name}")

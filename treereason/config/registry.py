@@ -1,0 +1,92 @@
+"""Which tasks and searches are built in, and how a name becomes a class.
+
+A file in tasks/ or treereason/search/ is a choice when it defines the class of its own name: best_of_n.py defines
+BestOfN, mcts.py may define MCTS. All other files in these folders are helpers.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from functools import cache
+from types import ModuleType
+from typing import Literal, cast
+
+from treereason.config.user_files import is_reference, load
+from treereason.core import Search, UserError
+from treereason.text import nearest
+
+Kind = Literal["task", "search"]
+KINDS: tuple[Kind, ...] = ("task", "search")
+PACKAGES: dict[Kind, str] = {"task": "treereason.tasks", "search": "treereason.search"}
+METHODS: dict[Kind, tuple[str, ...]] = {"task": ("problems", "prompt"), "search": ("run",)}
+
+
+@cache
+def builtin(kind: Kind) -> dict[str, type]:
+    """The built-in classes by the names of their files, in alphabetical order."""
+    package = importlib.import_module(PACKAGES[kind])
+    names = [module.name for module in pkgutil.iter_modules(package.__path__) if not module.ispkg]
+    modules = {name: importlib.import_module(f"{PACKAGES[kind]}.{name}") for name in sorted(names)}
+    return {
+        name: cls
+        for name, module in modules.items()
+        for cls in classes(kind, module)
+        if cls.__name__.lower() == name.replace("_", "")
+    }
+
+
+def classes(kind: Kind, module: ModuleType) -> list[type]:
+    """The classes that a module itself defines and that have the methods of a task or search."""
+    return [
+        value
+        for value in vars(module).values()
+        if isinstance(value, type) and value.__module__ == module.__name__ and _has_methods(kind, value)
+    ]
+
+
+def find(kind: Kind, name: str) -> type:
+    """The class behind a built-in name, `./file.py:Class`, `./file.py` or `package.module:Class`. Raises UserError."""
+    if not is_reference(name):
+        if name not in builtin(kind):
+            raise UserError(f"{kind}={name}: no such {kind}; {nearest(name, builtin(kind))}")
+        return builtin(kind)[name]
+    try:
+        found = load(name)
+        found = _only_class(kind, found, name) if isinstance(found, ModuleType) else found
+        _check(kind, found)
+    except UserError as error:
+        raise UserError(f"{kind}={name}: {error}") from None
+    return cast(type, found)
+
+
+def _only_class(kind: Kind, module: ModuleType, where: str) -> type:
+    found = classes(kind, module)
+    if len(found) == 1:
+        return found[0]
+    wanted = f"class with {' and '.join(METHODS[kind])}"
+    if not found:
+        raise UserError(f"the file has no {wanted}")
+    names = ", ".join(cls.__name__ for cls in found)
+    raise UserError(f"the file has more than one {wanted} ({names}): say which, as {where}:NAME")
+
+
+def _check(kind: Kind, found: object) -> None:
+    """Refuse what a user's reference leads to when it cannot be a task or search."""
+    if not isinstance(found, type):
+        raise UserError(f"this is of type {type(found).__name__}: name a class with {' and '.join(METHODS[kind])}")
+    if not _has_methods(kind, found):
+        raise UserError(f"{found.__name__} does not have the methods of a {kind}: {' and '.join(METHODS[kind])}")
+    own = set(vars(found).get("__annotations__", ())) - {"scorer"}
+    if own and "__dataclass_fields__" not in vars(found):
+        raise UserError(f"write @dataclass above the class, so that {min(own)} becomes an option")
+    for method in ("parse", "solved") if kind == "task" else ():
+        if not hasattr(found, method):
+            raise UserError(f"{found.__name__} has no {method}: a task needs it")
+    if kind == "search" and not inspect.iscoroutinefunction(cast(type[Search], found).run):
+        raise UserError("its run is not a coroutine: write `async def run(self, tree)`")
+
+
+def _has_methods(kind: Kind, cls: type) -> bool:
+    return all(hasattr(cls, method) for method in METHODS[kind])

@@ -1,0 +1,159 @@
+"""A user's code by reference, `./mine.py:Name` or `package.module:Name`: imported here, its errors told in one line."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import sys
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from treereason.core import UserError
+from treereason.text import first_line, nearest
+
+_FILE_MODULE = "treereason_file_"
+
+
+def is_reference(name: str) -> bool:
+    """Whether this is `./file.py`, `./file.py:Name` or `package.module:Name`, not the name of something built in."""
+    return ":" in name or _is_file(name)
+
+
+def absolute(reference: str) -> str:
+    """The same reference, with the same meaning in a process that was started in another folder."""
+    where, name = _split(reference)
+    if not _is_file(where):
+        return reference
+    path = str(_path(where))
+    return f"{path}:{name}" if name else path
+
+
+def load(reference: str) -> Any:
+    """What the reference names; a dotted name reaches into classes and dicts, without a name it is the module.
+
+    A file is executed once in a process, however often it is referred to. It can import its neighbours: its folder is
+    the last on the module search path, so that no neighbour hides an installed module. So is the current folder for
+    `package.module:Name`. Raises UserError.
+    """
+    where, name = _split(reference)
+    module = _module(where)
+    found: Any = module
+    for part in name.split(".") if name else []:
+        try:
+            found = found[part] if isinstance(found, Mapping) else getattr(found, part)
+        except (AttributeError, KeyError):
+            raise UserError(f"{where} has no {name}; {nearest(name, defined_names(module))}") from None
+    return found
+
+
+def address(module: ModuleType) -> str:
+    """What stands before the colon in a reference to something in this module."""
+    return str(module.__file__) if module.__name__.startswith(_FILE_MODULE) else module.__name__
+
+
+def defined_names(module: ModuleType) -> list[str]:
+    """Public classes and functions that the module itself defines."""
+    return [
+        name
+        for name, value in vars(module).items()
+        if not name.startswith("_") and getattr(value, "__module__", None) == module.__name__
+    ]
+
+
+@contextmanager
+def blaming(option: str, name: str, *passing: type[Exception]) -> Iterator[None]:
+    """What a user's own code raises inside, as a UserError that names option, file and line.
+
+    A UserError and `passing` go through. So does what something built in raises: that is a bug, and wants a traceback.
+    """
+    try:
+        yield
+    except (UserError, *passing):
+        raise
+    except (Exception, SystemExit) as error:
+        if not is_reference(name):
+            raise
+        raise UserError(f"{option}={name}: {_reason(error, _split(name)[0])}") from error
+
+
+def _is_file(name: str) -> bool:
+    return name.endswith(".py") or ".py:" in name
+
+
+def _split(reference: str) -> tuple[str, str]:
+    if reference.endswith(".py"):
+        return reference, ""
+    where, _, name = reference.rpartition(":")
+    return where, name
+
+
+def _path(where: str) -> Path:
+    return Path(where).expanduser().resolve()
+
+
+def _module(where: str) -> ModuleType:
+    try:
+        if _is_file(where):
+            return _file_module(_path(where))
+        _search_in(Path.cwd())
+        return importlib.import_module(where)
+    except UserError:
+        raise
+    except (Exception, SystemExit) as error:
+        if where.startswith("treereason.") and not isinstance(error, ModuleNotFoundError):
+            raise
+        raise UserError(f"{where} does not import: {_reason(error, where)}") from error
+
+
+def _file_module(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise UserError(f"no such file: {path}")
+    name = f"{_FILE_MODULE}{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    _search_in(path.parent)
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    # Dataclasses look their module up here while it is being executed.
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _search_in(folder: Path) -> None:
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))
+
+
+def _reason(error: BaseException, where: str) -> str:
+    """The exception in one line, with the line of the user's file in which it came up."""
+    file = _source(where)
+    line, message = None, first_line(error)
+    for frame in traceback.extract_tb(error.__traceback__):
+        if _path(frame.filename) == file:
+            line = frame.lineno
+    if isinstance(error, SyntaxError) and error.filename and _path(error.filename) == file:
+        line, message = error.lineno, error.msg
+    text = f"{type(error).__name__}: {message}" if message else type(error).__name__
+    return f"line {line}: {text}" if line is not None else text
+
+
+def _source(where: str) -> Path | None:
+    """The file that a reference leads to, None for what has no file or is not found."""
+    if _is_file(where):
+        return _path(where)
+    with suppress(ImportError, ValueError):
+        spec = importlib.util.find_spec(where)
+        return _path(spec.origin) if spec is not None and spec.origin is not None else None
+    return None

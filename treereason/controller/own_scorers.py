@@ -1,0 +1,46 @@
+"""Scorers that run inside the search, beside its primitives: a search's own (`by=`), and async ones of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from treereason.controller.asking import Ask, gather
+from treereason.core import Score, Scorer, Thought, Tree
+from treereason.scoring.verdict import kind_of, read_batch, read_verdict
+from treereason.text import describe
+
+
+async def verdicts(scorer: Scorer, thoughts: Sequence[Thought], tree: Tree) -> list[Score | str]:
+    """A score, or the text of what went wrong, per thought. All async scorers of a call are awaited together."""
+    if not thoughts:
+        await Ask()
+        return []
+    kind = kind_of(scorer)
+    if kind == "async":
+        return await gather([_awaited(scorer, thought, tree) for thought in thoughts])
+    await Ask()
+    if kind == "batch":
+        try:
+            return read_batch(scorer(list(thoughts)), len(thoughts))
+        except Exception as error:
+            return [describe(error)] * len(thoughts)
+    return [_called(scorer, thought) for thought in thoughts]
+
+
+def name_of(scorer: Scorer) -> str:
+    """What a scorer is called in the record."""
+    return str(getattr(scorer, "__name__", type(scorer).__name__))
+
+
+async def _awaited(scorer: Scorer, thought: Thought, tree: Tree) -> Score | str:
+    try:
+        return read_verdict(await scorer(thought, tree))
+    except Exception as error:
+        return describe(error)
+
+
+def _called(scorer: Scorer, thought: Thought) -> Score | str:
+    try:
+        return read_verdict(scorer(thought))
+    except Exception as error:
+        return describe(error)

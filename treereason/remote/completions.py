@@ -1,0 +1,203 @@
+"""What each kind of request to the engine means to a completions server, and what the answers mean to the engine."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+from time import perf_counter
+from typing import Any
+
+from treereason.core import (
+    Cost,
+    Decoded,
+    Expansion,
+    Finish,
+    Prompt,
+    Request,
+    Resumption,
+    Sampling,
+    ThoughtPath,
+    Writing,
+)
+from treereason.remote.answer import Answer, EchoedToken, RequestFailed, read
+from treereason.remote.echo import Echoes, logprob_behind
+from treereason.remote.server import Server
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """A decoded thought, and all the text that stood before it."""
+
+    prompt: str
+    thought: Decoded
+
+    @property
+    def text(self) -> str:
+        """Everything up to the thought's end, its stop string included."""
+        return self.prompt + self.thought.text + self.thought.stop
+
+
+class Completions:
+    """Answers requests by completions of `server`. Nothing here raises RequestFailed: its text becomes `error`.
+
+    A child's text depends on its prompt, its seed and the server, never on the order in which answers come.
+
+    must_count: an answer fails from which nobody can tell how many tokens it took.
+    """
+
+    def __init__(self, server: Server, *, seed: int, must_count: bool) -> None:
+        self._server = server
+        self._echoes = Echoes(server)
+        self._seed = seed
+        self._must_count = must_count
+        self._ignores_n = False
+        self._warnings: set[str] = set()
+
+    async def expand(self, expansion: Expansion, prompt: str) -> list[Decoded]:
+        """The children, decoded behind `prompt`: by one request, and one more per child that it leaves out."""
+        paths, decoded = expansion.children, list[Decoded]()
+        # Some servers refuse several samples of one greedy decoding.
+        if not self._ignores_n and expansion.sampling.temperature > 0:
+            decoded = await self._sample(expansion, prompt, paths)
+            # Only one choice shows it: a server with a limit of its own still gets its share by one request, and
+            # the seed that a child gets does not depend on what was learnt before.
+            self._ignores_n |= len(decoded) == 1 < len(paths)
+        rest = paths[len(decoded) :]
+        for single in await asyncio.gather(*(self._sample(expansion, prompt, (path,)) for path in rest)):
+            decoded += single
+        return decoded
+
+    async def resume(self, resumption: Resumption, before: Transcript) -> list[Decoded]:
+        """The thought, decoded on behind what it has.
+
+        The text so far is sent as text, so its tokens are the server's own reading of it, not those that were sampled.
+        """
+        thought = before.thought
+        seed = request_seed(self._seed, resumption.problem, resumption.path, len(thought.text))
+        try:
+            answer, seconds = await self._complete(
+                before.prompt + thought.text, resumption.prompt, resumption.sampling, seed, before=thought.text
+            )
+        except RequestFailed as error:
+            return failures(resumption, str(error), before)
+        [more] = decoded(answer, resumption, resumption.children, seconds)
+        return [replace(more, logprob=thought.logprob + more.logprob)]
+
+    async def write(self, writing: Writing, prompt: str) -> list[Decoded]:
+        """The children with their given texts, each measured by one request; one more reads the prompt alone.
+
+        The first child bears the cost of that one. A server that refuses to decode nothing decodes a token per
+        request, which is thrown away and not counted.
+        """
+        started = perf_counter()
+        alone, *wholes = await asyncio.gather(
+            _or_failure(self._echoes.of(prompt)),
+            *(_or_failure(self._echoes.of(prompt + text)) for text in writing.texts),
+        )
+        seconds = perf_counter() - started
+        if isinstance(alone, RequestFailed):
+            return failures(writing, str(alone))
+        written = []
+        for path, text, whole in zip(writing.children, writing.texts, wholes, strict=True):
+            if isinstance(whole, RequestFailed):
+                written += failures(writing, str(whole), paths=(path,))
+                continue
+            num_prefilled = len(whole) + (len(alone) if path == writing.children[0] else 0)
+            cost = Cost(tokens_prefilled=num_prefilled, seconds=seconds)
+            logprob = logprob_behind(alone, whole)
+            written.append(Decoded(writing.problem, path, text, logprob, cost, finish=Finish.GIVEN))
+        return written
+
+    async def _sample(self, expansion: Expansion, prompt: str, paths: Sequence[ThoughtPath]) -> list[Decoded]:
+        """The children that one request gives: as many of the first paths as the server has choices."""
+        seed = request_seed(self._seed, expansion.problem, paths[0])
+        try:
+            answer, seconds = await self._complete(prompt, expansion.prompt, expansion.sampling, seed, n=len(paths))
+        except RequestFailed as error:
+            return failures(expansion, str(error), paths=paths)
+        return decoded(answer, expansion, paths, seconds)
+
+    async def _complete(
+        self, text: str, prompt: Prompt, sampling: Sampling, seed: int, n: int = 1, before: str = ""
+    ) -> tuple[Answer, float]:
+        """The answer to one request, and its wall time in seconds. Raises RequestFailed."""
+        request: dict[str, Any] = {
+            "prompt": text,
+            "n": n,
+            "seed": seed,
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "max_tokens": prompt.max_tokens,
+            "logprobs": 1,
+        }
+        if prompt.stop:
+            request["stop"] = list(prompt.stop)
+        if prompt.ignore_end:
+            request["ignore_eos"] = True  # not part of OpenAI's interface, but vLLM, SGLang and llama.cpp know it
+        started = perf_counter()
+        answer = read(await self._server.complete(request), prompt.stop, before)
+        self._check(answer)
+        return answer, perf_counter() - started
+
+    def _check(self, answer: Answer) -> None:
+        """Warn of what the server does not tell. Raises RequestFailed where tokens must be counted and cannot be."""
+        choices = answer.choices
+        if any(choice.text for choice in choices) and not any(choice.num_tokens for choice in choices):
+            untold = "the server tells neither usage nor logprobs"
+            if self._must_count:
+                raise RequestFailed(f"{untold}, so budget.tokens cannot be kept: leave it out")
+            self._warn_once(f"{untold}: its decoded tokens count as 0")
+        if any(choice.assumed for choice in choices):
+            self._warn_once(
+                "the server does not tell what ended a text: the first stop string is assumed, not the model's own end"
+            )
+
+    def _warn_once(self, message: str) -> None:
+        if message not in self._warnings:
+            self._warnings.add(message)
+            _log.warning(message)
+
+
+def request_seed(seed: int, problem: str, path: ThoughtPath, num_letters: int = 0) -> int:
+    """31 bits, which every server takes, from the run's seed, the problem and the path of the request's first child.
+
+    num_letters: text that the child has already, so that a resumed thought is not drawn by the same numbers again.
+    """
+    name = json.dumps([seed, problem, *path, *([str(num_letters)] if num_letters else [])])
+    return int.from_bytes(blake2b(name.encode(), digest_size=4).digest(), "big") >> 1
+
+
+def decoded(answer: Answer, request: Request, paths: Sequence[ThoughtPath], seconds: float) -> list[Decoded]:
+    """One child per choice. The prompt is computed once for all of them: the first one bears its cost."""
+    children = []
+    for path, choice in zip(paths, answer.choices, strict=False):
+        num_prefilled = answer.num_prompt_tokens if path == paths[0] else 0
+        cost = Cost(tokens_prefilled=num_prefilled, tokens_decoded=choice.num_tokens, seconds=seconds)
+        children.append(
+            Decoded(request.problem, path, choice.text, choice.logprob, cost, finish=choice.finish, stop=choice.stop)
+        )
+    return children
+
+
+def failures(
+    request: Request, error: str, before: Transcript | None = None, paths: Sequence[ThoughtPath] | None = None
+) -> list[Decoded]:
+    """The request's children, or those at `paths`, with this error. before: what a resumed thought keeps."""
+    text, logprob = (before.thought.text, before.thought.logprob) if before else ("", 0.0)
+    return [
+        Decoded(request.problem, path, text, logprob, Cost(), error)
+        for path in (request.children if paths is None else paths)
+    ]
+
+
+async def _or_failure(echo: Coroutine[Any, Any, list[EchoedToken]]) -> list[EchoedToken] | RequestFailed:
+    try:
+        return await echo
+    except RequestFailed as error:
+        return error
