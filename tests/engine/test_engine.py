@@ -31,7 +31,7 @@ class Recorder:
 
     def __call__(self, step: EagerStep, rows: list[int]) -> torch.Tensor:
         logits = self._forward(step, rows)
-        node_of_row = {row: node for node, row in step.last_row.items()}
+        node_of_row = {rows[-1]: node for node, rows in step.rows.items()}
         for row, values in zip(rows, logits, strict=True):
             node = node_of_row[row]
             tokens = [token for part in node.path() for token in part.tokens[: part.num_cached]]
@@ -60,8 +60,8 @@ def grow_prune_and_refill(engine: Engine) -> list[Decoded]:
         prompt = Prompt(f"PROBLEM {problem}", shared=head, max_tokens=9)
         engine.submit(Expansion(problem, (), prompt, ((0,), (1,), (2,)), HOT))
     done |= finish(engine)
-    engine.release("a", (1,))
-    engine.release("b", (0,))
+    engine.drop("a", (1,))
+    engine.drop("b", (0,))
     engine.submit(Expansion("a", (0,), Prompt(" GO", appended=True, max_tokens=7), ((0, 0), (0, 1)), HOT))
     engine.submit(Expansion("b", (2,), Prompt("", appended=True, max_tokens=20), ((2, 0), (2, 1)), HOT))
     again = Prompt("PROBLEM a, SECOND TRY", shared=head, max_tokens=5)

@@ -8,7 +8,7 @@ from typing import Any
 
 from treereason.config.user_files import absolute, address, is_reference, load
 from treereason.core import Task, UserError
-from treereason.text import nearest
+from treereason.text import as_typed, nearest
 
 
 def scorer_reference(name: str | None, task: Task) -> str:
@@ -41,7 +41,7 @@ def load_scorer(reference: str) -> Any:
         found = load(reference)
         _check(found, reference)
     except UserError as error:
-        raise UserError(f"scorer={reference}: {error}") from None
+        raise UserError(f"scorer={as_typed(reference)}: {error}") from None
     return found
 
 

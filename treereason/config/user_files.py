@@ -73,10 +73,8 @@ def blaming(option: str, name: str, *passing: type[Exception]) -> Iterator[None]
     """
     try:
         yield
-    except (UserError, *passing):
-        raise
     except (Exception, SystemExit) as error:
-        if not is_reference(name):
+        if isinstance(error, (UserError, *passing)) or not is_reference(name):
             raise
         raise UserError(f"{option}={name}: {_reason(error, _split(name)[0])}") from error
 

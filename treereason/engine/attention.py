@@ -51,7 +51,7 @@ class EagerStep:
 
     token_ids, positions: [N] int64, rows in depth-first order, then `num_padding` rows that stand for nothing.
     slots: [N - num_padding] int64.
-    last_row: the row of the newest token, for each node that has new ones.
+    rows: of each node that computes tokens, the rows of those, in their order.
     """
 
     plan: Plan
@@ -61,7 +61,7 @@ class EagerStep:
     token_ids: torch.Tensor
     positions: torch.Tensor
     slots: torch.Tensor
-    last_row: dict[Node, int]
+    rows: dict[Node, range]
     num_padding: int = 0
 
     def attend(
@@ -119,7 +119,7 @@ def eager_step(
         token_ids=torch.tensor(token_ids + [0] * num_padding, device=device),
         positions=torch.from_numpy(np.pad(plan.row_position, (0, num_padding))).long().to(device),
         slots=torch.from_numpy(plan.row_slot).long().to(device),
-        last_row={node: int(plan.node_lo[i] + new[i]) - 1 for i, node in enumerate(nodes) if new[i]},
+        rows={node: range(plan.node_lo[i], plan.node_lo[i] + new[i]) for i, node in enumerate(nodes) if new[i]},
         num_padding=num_padding,
     )
 

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 from time import perf_counter
 
 import torch
 
-from treereason.core import Cost, Decoded, Expansion
+from treereason.core import Cost, Decoded, Expansion, Request, Resumption, ThoughtPath, Writing
 from treereason.engine.attention import AttentionKind, eager_step
 from treereason.engine.branch import Branch
 from treereason.engine.graphs.cuda_capture import Capture, cuda_capture
 from treereason.engine.graphs.step_graphs import GRAPH, StepGraphs
 from treereason.engine.kv.cache import KVCache
-from treereason.engine.kv.forest import RUN, Forest, Node
+from treereason.engine.kv.forest import Forest, Node
 from treereason.engine.kv.pages import PagePool
 from treereason.engine.model.language_model import LanguageModel
+from treereason.engine.prompts import KnownThought, Prompts
 from treereason.engine.sampler import branch_key, sample
 from treereason.engine.scheduler import PendingPrompt, Scheduler, StepBatch
 from treereason.events import StepDone
@@ -27,7 +30,7 @@ PAGE_SIZE = 16
 class Engine:
     """One token forest, one model, one step for all branches of all problems.
 
-    A decoded thought can be continued until `release` or `end_problem`. kv_tokens: size of the KV pool, never
+    A decoded thought can be continued until `end_problem`. kv_tokens: size of the KV pool, never
     exceeded; what is cold makes way and is computed again when it is needed (memory.py). Only a branch or prompt that
     would not fit alone fails, with its numbers.
 
@@ -67,28 +70,56 @@ class Engine:
         self._behind = capture is not None
         self._eager = "" if capture is None else "engine.deterministic" if deterministic else f"attention={attention}"
         self._seed = seed
-        self._shared_prefixes: dict[tuple[int, ...], Node] = {}
-        self._thoughts: dict[tuple[str, tuple[int, ...]], tuple[Node, list[int]]] = {}
-        self._failed: list[Decoded] = []
+        self._prompts = Prompts(model, self.forest)
+        self._thoughts: dict[tuple[str, ThoughtPath], KnownThought] = {}
+        self._answers: list[Decoded] = []
         self._finished: list[Branch] = []
         self._num_steps = 0
 
     @property
-    def style(self) -> str:
-        return self.model.style
+    def busy(self) -> bool:
+        return self._scheduler.busy or bool(self._answers or self._finished)
 
     @property
-    def busy(self) -> bool:
-        return self._scheduler.busy or bool(self._failed or self._finished)
+    def style(self) -> str:
+        """Style of the model's prompts: "embedded", "chat" or "plain"."""
+        return self.model.style
 
-    def submit(self, expansion: Expansion) -> None:
-        """Queue the expansion; its children come back from `step`, failed ones with an error."""
+    def submit(self, request: Request) -> None:
+        """Queue a request; all its children come back from `step`, failed ones with an error."""
         try:
-            node = self._attach(expansion)
+            self._submit(request)
         except ValueError as error:
-            self._fail(expansion, str(error))
+            self._fail(request, request.children, str(error))
+
+    def _submit(self, request: Request) -> None:
+        if isinstance(request, Resumption):
+            thought = self._known(request.problem, request.path)
+            prompt = self._prompts.resumption(request, thought)
+            if prompt is None:
+                self._answers.append(replace(thought.branch.decoded(self.model), cost=Cost()))
+                return
+            del self._thoughts[request.problem, request.path]
         else:
-            self._scheduler.add_prompt(PendingPrompt(expansion, node))
+            parent: KnownThought | None = None
+            if request.prompt.appended and request.parent:
+                parent = self._known(request.problem, request.parent)
+            if isinstance(request, Writing):
+                prompt, refused = self._prompts.writing(request, parent)
+                for path, error in refused:
+                    self._fail(request, [path], error)
+                if not prompt.texts:
+                    self.forest.release(prompt.node)
+                    return
+            else:
+                prompt = self._prompts.expansion(request, parent)
+        self._scheduler.add_prompt(prompt)
+
+    def _known(self, problem: str, path: ThoughtPath) -> KnownThought:
+        if (problem, path) not in self._thoughts:
+            name = ".".join(map(str, path)) or "root"
+            raise ValueError(f"thought {name} has no text to go on from: it failed, or is not decoded yet")
+        return self._thoughts[problem, path]
 
     def step(self) -> tuple[list[Decoded], StepDone | None]:
         """Compute one step. Returns the children that are done, and the step's figures (None when nothing ran)."""
@@ -97,10 +128,9 @@ class Engine:
             work = self._scheduler.pick(self.forest, self._num_steps)
             self._refuse(work)
             if not work.tokens:
-                return self._decoded() + self._take_failed(), None
+                return self._decoded() + self._take_answers(), None
             eager = self._graphs.launch(self.forest, work, self._num_steps) if self._graphs else self._eager
-        targets = [branch.node for branch in work.branches] + [job.node for job in work.prompts]
-        read_sequence = sum(node.start + node.num_cached for node in targets)
+        read_sequence = sum(node.start + node.num_cached for node in work.ends)
         if self._graphs and not eager:
             branches, read_tree = work.branches, self._graphs.kv_tokens_read
             done = self._decoded()
@@ -121,16 +151,28 @@ class Engine:
                 )
                 read_tree = step.plan.kv_tokens_read_tree
             with self._profile.measure("model"):
-                logits = self.model.forward(step, [step.last_row[node] for node in targets])
+                sampled = [branch.node for branch in work.branches]
+                sampled += [prompt.node for prompt in work.prompts if not prompt.texts]
+                rows = {step.rows[node][-1]: None for node in sampled}
+                rows |= {step.rows[given.node][row]: None for given in work.given for row in given.rows}
+                logits = self.model.forward(step, list(rows))
             done = self._decoded()
             with self._profile.measure("sampling"):
+                place = {row: i for i, row in enumerate(rows)}
                 branches = list(work.branches)
-                rows = list(range(len(branches)))
-                for row, job in enumerate(work.prompts, start=len(branches)):
-                    children = self._start_children(job)
+                where = [place[step.rows[branch.node][-1]] for branch in branches]
+                for prompt in work.prompts:
+                    children = self._start_branches(prompt)
                     branches += children
-                    rows += [row] * len(children)
-                self._sample(logits[rows], branches)
+                    if children:
+                        where += [place[step.rows[prompt.node][-1]]] * len(children)
+                self._sample(logits[where], branches)
+                for given in work.given:
+                    of_given = logits[[place[step.rows[given.node][row]] for row in given.rows]].float()
+                    picked = torch.tensor(given.tokens, device=logits.device)[:, None]
+                    given.text.take(given.first, of_given.log_softmax(dim=1).gather(1, picked)[:, 0].tolist())
+                for prompt in work.prompts:
+                    self._finish_texts(prompt)
         with self._profile.measure("sampling"):
             for branch in branches[len(work.branches) :]:
                 if not branch.done:
@@ -158,77 +200,73 @@ class Engine:
             seconds=perf_counter() - started,
             launch=eager or (GRAPH if self._graphs else ""),
         )
-        return done + self._take_failed(), figures
+        return done + self._take_answers(), figures
 
     def stop(self, problem: str, error: str) -> None:
         """End all that the problem is decoding; it comes back from `step` with this error."""
         for item in self._scheduler.drop(problem):
             self._give_up(item, error)
 
-    def drop(self, problem: str, path: tuple[int, ...]) -> None:
-        """Return a thought's KV now; what others stand on stays. Unknown thoughts (the root, failed ones) are fine."""
-        node, _ = self._thoughts.pop((problem, path), (None, []))
-        if node is not None:
-            self.forest.release(node)
+    def drop(self, problem: str, path: ThoughtPath) -> None:
+        """Return a thought's KV now; what others need of it stays. Never an error, for no thought.
+
+        Its token ids stay known until `end_problem`. A request that needs the thought again computes it again, at that
+        request's cost: as tokens_prefilled, but for what is still there, which is tokens_reused.
+        """
+        thought = self._thoughts.get((problem, path))
+        if thought is not None and thought.node is not None:
+            thought.tokens = thought.token_ids()
+            self.forest.release(thought.node)
+            thought.node = None
 
     def end_problem(self, problem: str) -> int:
-        """Stop and release all that the problem still has; returns the most KV tokens it ever held."""
+        """Stop and forget all that the problem still has; returns the most KV tokens it ever held."""
         for item in self._scheduler.drop(problem):
-            self.forest.release(item.node)
-        self._failed = [failed for failed in self._failed if failed.problem != problem]
+            self._release(item)
+        self._answers = [answer for answer in self._answers if answer.problem != problem]
         self._finished = [branch for branch in self._finished if branch.problem != problem]
-        for owner, path in [key for key in self._thoughts if key[0] == problem]:
-            self.drop(owner, path)
+        for key in [key for key in self._thoughts if key[0] == problem]:
+            self.drop(*key)
+            del self._thoughts[key]
         peak = self.forest.peak_of(problem)
         self.forest.forget(problem)
         self.forest.check()
         return peak
 
-    def _attach(self, expansion: Expansion) -> Node:
-        """The held node of the expansion's prompt. Raises ValueError when there is nothing, or too much, to compute."""
-        prompt, problem = expansion.prompt, expansion.problem
-        below: Node | None = None
-        if prompt.appended and expansion.parent:
-            if (problem, expansion.parent) not in self._thoughts:
-                raise ValueError("an appended prompt, but the parent's KV has been returned")
-            below, tail = self._thoughts[problem, expansion.parent]
-            tokens = tail + self.model.encode_appended(prompt)
-            if not tokens:
-                raise ValueError("an empty appended prompt after a thought that ended its text")
-        else:
-            tokens, num_shared = self.model.encode(prompt)
-            prefix = tuple(tokens[:num_shared])
-            if prefix and prefix not in self._shared_prefixes:
-                self._shared_prefixes[prefix] = self.forest.attach(prefix, RUN)
-        size = self.model.vocabulary_size
-        if (strange := next((token for token in tokens if not 0 <= token < size), None)) is not None:
-            raise ValueError(f"a prompt with token id {strange}; the model's vocabulary is 0 to {size - 1}")
-        length = len(tokens) + (below.end if below else 0)
-        if length >= self.model.max_positions:
-            raise ValueError(f"a prompt of {length} tokens; the model holds {self.model.max_positions}")
-        return self.forest.attach(tokens, problem, below)
-
-    def _start_children(self, job: PendingPrompt) -> list[Branch]:
-        expansion, node = job.expansion, job.node
-        children = []
-        for path in expansion.children:
-            # The prompt is computed once for all children: the first one bears its cost.
-            first = path == expansion.children[0]
-            cost = Cost(tokens_prefilled=job.num_prefilled, tokens_reused=node.end - job.num_prefilled)
-            children.append(
-                Branch(
-                    problem=expansion.problem,
-                    path=path,
-                    node=self.forest.fork(node, expansion.problem),
-                    prompt=expansion.prompt,
-                    sampling=expansion.sampling,
-                    key=branch_key(self._seed, expansion.problem, path),
-                    max_tokens=min(expansion.prompt.max_tokens, self.model.max_positions - node.end),
-                    cost=cost if first else Cost(tokens_reused=node.end),
+    def _start_branches(self, prompt: PendingPrompt) -> list[Branch]:
+        """The branches whose next token comes from the last row of a prompt that is computed."""
+        request, node = prompt.request, prompt.node
+        if prompt.resumed is not None:
+            prompt.resumed.cost = _cost(node, prompt.num_prefilled)
+            prompt.resumed.started = perf_counter()
+            return [prompt.resumed]
+        branches = []
+        if isinstance(request, Expansion):
+            for path in request.children:
+                # The prompt is computed once for all children: the first one bears its cost.
+                num_prefilled = prompt.num_prefilled if path == request.children[0] else 0
+                branches.append(
+                    Branch(
+                        problem=request.problem,
+                        path=path,
+                        node=self.forest.fork(node, request.problem),
+                        prompt=request.prompt,
+                        sampling=request.sampling,
+                        key=branch_key(self._seed, request.problem, path),
+                        max_tokens=min(request.prompt.max_tokens, self.model.max_positions - node.end),
+                        cost=_cost(node, num_prefilled),
+                    )
                 )
-            )
         self.forest.release(node)
-        return children
+        return branches
+
+    def _finish_texts(self, prompt: PendingPrompt) -> None:
+        for text in prompt.texts:
+            # As above: the first text bears the prompt's cost, and each what was computed for it first.
+            num_prefilled = text.num_prefilled + (prompt.num_prefilled if text is prompt.texts[0] else 0)
+            text.branch.cost = _cost(text.node, num_prefilled)
+            text.finish()
+            self._finish(text.branch)
 
     def _sample(self, logits: torch.Tensor, branches: list[Branch]) -> None:
         """Draw each branch's next token from its row of logits [len(branches), V] and hand it over."""
@@ -247,14 +285,16 @@ class Engine:
     def _accept(self, branches: list[Branch], tokens: list[int], logprobs: list[float]) -> None:
         for branch, token, logprob in zip(branches, tokens, logprobs, strict=True):
             if math.isnan(logprob):
-                branch.fail(f"the model returned logits that are NaN or infinite at position {branch.node.end}")
+                branch.fail_at(branch.node.end)
             else:
                 branch.accept(token, logprob, self.model)
 
     def _finish(self, branch: Branch) -> None:
         """Settle all of a branch that is done but its text."""
         if branch.error is None:
-            self._thoughts[branch.problem, branch.path] = branch.node, branch.tail
+            key = branch.problem, branch.path
+            self.drop(*key)  # should the same child have been asked for twice
+            self._thoughts[key] = KnownThought(branch, branch.node, branch.tail)
         else:
             self.forest.release(branch.node)
         self._finished.append(branch)
@@ -262,28 +302,38 @@ class Engine:
     def _decoded(self) -> list[Decoded]:
         """The children that have finished since it was last asked, with their texts."""
         finished, self._finished = self._finished, []
-        return [
-            Decoded(branch.problem, branch.path, branch.read(self.model), branch.logprob, branch.cost, branch.error)
-            for branch in finished
-        ]
+        return [branch.decoded(self.model) for branch in finished]
 
     def _refuse(self, work: StepBatch) -> None:
         for item in work.too_large:
+            node = item.node if isinstance(item, Branch) else max(item.nodes, key=lambda node: node.end)
             capacity = self.forest.pool.num_pages * PAGE_SIZE
-            error = f"{item.node.end} tokens do not fit into a KV pool of {capacity}; raise engine.kv_tokens"
+            error = f"{node.end} tokens do not fit into a KV pool of {capacity}; raise engine.kv_tokens"
             self._give_up(item, error)
 
     def _give_up(self, item: Branch | PendingPrompt, error: str) -> None:
-        if isinstance(item, Branch):
-            item.fail(error)
-            self._finish(item)
+        branch = item if isinstance(item, Branch) else item.resumed
+        if branch is not None:
+            branch.fail(error)
+            self._finish(branch)
         else:
-            self.forest.release(item.node)
-            self._fail(item.expansion, error)
+            self._release(item)
+            assert isinstance(item, PendingPrompt)
+            paths = [text.branch.path for text in item.texts] or item.request.children
+            self._fail(item.request, paths, error)
 
-    def _fail(self, expansion: Expansion, error: str) -> None:
-        self._failed += [Decoded(expansion.problem, path, "", 0.0, Cost(), error) for path in expansion.children]
+    def _release(self, item: Branch | PendingPrompt) -> None:
+        for node in [item.node] if isinstance(item, Branch) else item.nodes:
+            self.forest.release(node)
 
-    def _take_failed(self) -> list[Decoded]:
-        failed, self._failed = self._failed, []
-        return failed
+    def _fail(self, request: Request, paths: Sequence[ThoughtPath], error: str) -> None:
+        self._answers += [Decoded(request.problem, path, "", 0.0, Cost(), error) for path in paths]
+
+    def _take_answers(self) -> list[Decoded]:
+        answers, self._answers = self._answers, []
+        return answers
+
+
+def _cost(node: Node, num_prefilled: int) -> Cost:
+    """Cost of what ends with `node`, before anything is decoded."""
+    return Cost(tokens_prefilled=num_prefilled, tokens_reused=node.end - num_prefilled)

@@ -143,7 +143,7 @@ class Run:
 
     def _eager(self, step: Any, rows: list[int]) -> torch.Tensor:
         logits: torch.Tensor = self._forward(step, rows)
-        node_of_row = {row: node for node, row in step.last_row.items()}
+        node_of_row = {rows[-1]: node for node, rows in step.rows.items()}
         self._keep([node_of_row[row] for row in rows], logits)
         return logits
 
@@ -180,7 +180,7 @@ def grow_prune_and_go_on(run: Run) -> None:
     run.steps(7)
     run.submit("c", (), Prompt("ONE TOKEN", max_tokens=1), 1)
     run.steps()
-    run.engine.release("a", (1,))
+    run.engine.drop("a", (1,))
     run.submit("a", (0,), Prompt(" GO", appended=True, max_tokens=19, ignore_end=True), 2, Sampling(1.0, top_p=0.8))
     run.steps()
     for problem in "abc":

@@ -18,13 +18,14 @@ RUN: Owner = None
 """Owner of nodes that every problem may share: heads of prompts, kept for the whole run."""
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Node:
     """A run of tokens. `tokens[:num_cached]` have their KV in `pages`; the rest wait to be computed.
 
-    start: position of the first token along the path. num_holders: how many thoughts, branches or heads stand on
-    it. growing: a branch still appends to it, so nobody else may attach below or inside. num_computed: most tokens
-    that were ever stored; more than `num_cached` after an eviction. last_used: the step that last read or wrote it.
+    start: position of the first token along the path. num_holders: how many thoughts, branches, prompts or shared
+    prefixes need it. growing: a branch still appends to it, so nobody else may attach below or inside. num_computed:
+    most tokens that were ever stored; more than `num_cached` after an eviction. last_used: the step that last read or
+    wrote it.
     """
 
     owner: Owner
@@ -39,8 +40,15 @@ class Node:
     num_computed: int = 0
     last_used: int = 0
 
+    def __repr__(self) -> str:
+        """Short, because a node holds all of the forest around it."""
+        owner = "run" if self.owner is RUN else f"problem {self.owner!r}"
+        tokens = f"{len(self.tokens)} tokens from {self.start} on, {self.num_cached} stored"
+        return f"<Node of {owner}: {tokens}, {len(self.children)} children>"
+
     @property
     def end(self) -> int:
+        """Position behind its last token."""
         return self.start + len(self.tokens)
 
     @property
@@ -86,6 +94,26 @@ class Forest:
         new = self._child(node, owner)
         new.tokens = list(tokens[done:])
         return new
+
+    def attach_text(self, tokens: Sequence[int], owner: Owner, below: Node) -> Node:
+        """A held node that ends with `tokens` below `below`: that node itself when there are none.
+
+        Shares every token with what is below it already. Of that, nothing may have been computed: texts are attached
+        so to have the logits of all their tokens, which a stored token no longer gives.
+        """
+        node, done = below, 0
+        while done < len(tokens):
+            child = next((child for child in node.children if child.tokens[0] == tokens[done]), None)
+            if child is None:
+                new = self._child(node, owner)
+                new.tokens = list(tokens[done:])
+                return new
+            assert not child.num_computed
+            shared = _num_common(tokens[done:], child.tokens)
+            node = child if shared == len(child.tokens) else self._split(child, shared)
+            done += shared
+        node.num_holders += 1
+        return node
 
     def fork(self, node: Node, owner: Owner) -> Node:
         """A held, empty, growing child: one more branch. Copies nothing."""
@@ -171,11 +199,7 @@ class Forest:
         for child in node.children:
             if child.growing or not child.tokens or child.owner not in (owner, RUN):
                 continue
-            shared = 0
-            for mine, theirs in zip(tokens, child.tokens, strict=False):
-                if mine != theirs:
-                    break
-                shared += 1
+            shared = _num_common(tokens, child.tokens)
             if shared < len(child.tokens):
                 shared -= shared % self.page_size
             if shared and (best is None or shared > best[1]):
@@ -183,7 +207,10 @@ class Forest:
         return best
 
     def _split(self, node: Node, at: int) -> Node:
-        """Cut `node` before token `at`, a multiple of the page size; returns the new upper half."""
+        """Cut `node` before token `at`; returns the new upper half.
+
+        at: a multiple of the page size, so that no page has two owners; any number while nothing is stored.
+        """
         assert node.parent is not None
         upper = Node(owner=node.owner, parent=node.parent, start=node.start, children=[node])
         upper.tokens, node.tokens = node.tokens[:at], node.tokens[at:]
@@ -204,3 +231,11 @@ class Forest:
         owned = self._owned[owner] = self._owned.get(owner, 0) + tokens
         if owned > self._owned_peak.get(owner, 0):
             self._owned_peak[owner] = owned
+
+
+def _num_common(a: Sequence[int], b: Sequence[int]) -> int:
+    """Length of the longest common prefix."""
+    for num, (mine, theirs) in enumerate(zip(a, b, strict=False)):
+        if mine != theirs:
+            return num
+    return min(len(a), len(b))

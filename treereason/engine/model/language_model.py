@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -34,7 +35,7 @@ class LanguageModel:
         itemsize = next(network.parameters()).element_size()
         self.vocabulary_size: int = config.vocab_size
         self.kv_bytes_per_token: int = 2 * config.num_hidden_layers * num_kv_heads * head_dim * itemsize
-        self._prefix_tokens: dict[str, list[int]] = {}
+        self._prefix_tokens: dict[tuple[str, tuple[tuple[str, str], ...], str], list[int]] = {}
         self._token_texts: dict[int, str] = {}
 
     @torch.inference_mode()
@@ -70,26 +71,30 @@ class LanguageModel:
         return logits
 
     def encode(self, prompt: Prompt) -> tuple[list[int], int]:
-        """Token ids of a fresh prompt, and how many leading ones every problem shares. Raises ValueError."""
+        """Token ids of a fresh prompt, and how many leading ones every problem of the run shares.
+
+        Shared is what comes before the prompt's own text, if it has a `shared` text; otherwise its system text alone.
+        Raises ValueError, one line, for what the tokenizer or the chat template refuses.
+        """
         if prompt.token_ids:
             return list(prompt.token_ids), 0
-        tokens = self._encode_fresh(prompt.shared + prompt.text)
-        if not prompt.shared:
+        tokens = self._encode_fresh(prompt)
+        if not prompt.shared and not prompt.system:
             return tokens, 0
-        if prompt.shared not in self._prefix_tokens:
-            self._prefix_tokens[prompt.shared] = self._encode_fresh(prompt.shared)
+        turns = prompt.turns if prompt.shared else ()
+        key = prompt.system, turns, prompt.shared
+        if key not in self._prefix_tokens:
+            self._prefix_tokens[key] = self._encode_fresh(replace(prompt, text="", turns=turns))
         num_shared = 0
-        for mine, theirs in zip(tokens, self._prefix_tokens[prompt.shared], strict=False):
+        for mine, theirs in zip(tokens, self._prefix_tokens[key], strict=False):
             if mine != theirs:
                 break
             num_shared += 1
         return tokens, num_shared
 
-    def encode_appended(self, prompt: Prompt) -> list[int]:
-        """Token ids of a prompt that continues a branch; may be none. Raises ValueError."""
-        if prompt.token_ids or not prompt.text:
-            return list(prompt.token_ids)
-        return self._tokenize(prompt.text, special=False)
+    def encode_text(self, text: str) -> list[int]:
+        """Token ids of a text behind other tokens: no template, no special tokens. Raises ValueError, one line."""
+        return self._tokenize(text, special=False) if text else []
 
     def decode(self, tokens: list[int]) -> str:
         text: str = self.tokenizer.decode(tokens, skip_special_tokens=True)
@@ -101,14 +106,19 @@ class LanguageModel:
             self._token_texts[token] = self.tokenizer.decode([token])
         return self._token_texts[token]
 
-    def _encode_fresh(self, text: str) -> list[int]:
+    def _encode_fresh(self, prompt: Prompt) -> list[int]:
         if self.style != "chat":
-            return self._tokenize(text, special=True)
-        message = [{"role": "user", "content": text}]
+            return self._tokenize(prompt.plain, special=True)
+        messages = [{"role": "system", "content": prompt.system}] if prompt.system else []
+        for user, model in prompt.turns:
+            messages += [{"role": "user", "content": user}, {"role": "assistant", "content": model}]
+        messages.append({"role": "user", "content": prompt.shared + prompt.text})
         try:
-            text = self.tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
+            text: str = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
         except Exception as error:  # of any type: templates are programs; so below
             raise ValueError(f"the model's chat template refuses the prompt: {one_line(error)}") from None
+        if prompt.system.strip() not in text:
+            raise ValueError("the model's chat template leaves out the system text: put it into the prompt's text")
         return self._tokenize(text, special=False)
 
     def _tokenize(self, text: str, *, special: bool) -> list[int]:

@@ -30,7 +30,7 @@ def self_check(name: str, model: LanguageModel) -> None:
         branch.tokens = text
         forest.compute(branch, len(text))
     step = eager_step(forest, {branch: len(branch.tokens) for branch in branches}, cache, **where)
-    logits = model.forward(step, [step.last_row[branch] for branch in branches])
+    logits = model.forward(step, [step.rows[branch][-1] for branch in branches])
     want = torch.stack([model.eager_logits(root.tokens + branch.tokens) for branch in branches])
     error = ((logits - want).abs().max() / want.abs().max()).item()
     tolerance = TOLERANCE[str(logits.dtype).removeprefix("torch.")]
