@@ -276,6 +276,78 @@ def loud(thought: tr.Thought) -> float:
     return len(thought.text)
 
 
+def test_closures_may_be_batch_or_async_scorers(model: LanguageModel) -> None:
+    async def asked(_: tr.Thought, tree: tr.Tree) -> float:
+        return float(tree.cost.tokens_decoded > 0)
+
+    assert run(model, scorer=lambda thoughts: [len(thoughts)] * len(thoughts)).mean_score == 3
+    assert run(model, scorer=asked).mean_score == 1
+
+
+NOTEBOOK = """
+import asyncio
+from dataclasses import dataclass
+import treereason as tr
+
+@dataclass(frozen=True)
+class Shout(tr.tasks.BaseTask):
+    scorer = "loud"
+    templates = {"embedded": {"solve": tr.tasks.Template("sort {digits}=")}}
+    def generate(self, rng):
+        return {"digits": str(rng.randrange(10**6))}, ""
+
+def loud(thought):
+    return len(thought.text) + calls.append(thought.path)[-1]
+
+class Calls(list):
+    def append(self, path):
+        super().append(path)
+        return [0.5]
+
+calls = Calls()
+
+async def cell():
+    return tr.run(Shout(limit=2), tr.search.BestOfN(n=2), tr.load("embedded"), baseline="none")
+
+run = asyncio.run(cell())
+print(run.failed, len(calls), [problem.score - len(problem.best.text) for problem in run.problems])
+"""
+
+
+def test_what_a_notebook_defines_needs_no_file(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-"],
+        input=NOTEBOOK,
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "0 4 [0.5, 0.5]\n"
+
+
+def test_the_number_of_cpu_threads_is_that_of_the_run_and_then_as_before(model: LanguageModel) -> None:
+    seen = []
+
+    def threads(_: tr.Thought) -> float:
+        seen.append(torch.get_num_threads())
+        return 0.0
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        run(model, scorer=threads)
+        assert set(seen) == {1}, "the embedded model is too small for more"
+        assert torch.get_num_threads() == 2
+        run(model, scorer=threads, threads=3)
+        assert set(seen) == {1, 3}
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_a_task_and_search_of_ones_own_need_no_registration(model: LanguageModel) -> None:
     @dataclass
     class First:

@@ -14,6 +14,7 @@ from treereason.cli.main import main
 from treereason.core import UserError
 from treereason.events import Event, ProblemDone, ProblemStarted, RunStarted, ThoughtKept
 from treereason.record import Journal, Results, Summary, read
+from treereason.record.folder import ELSEWHERE
 
 FULL = r"cannot be written \(.*\): free some space, or choose another folder with hydra\.run\.dir"
 STARTED = RunStarted("sorting", "tree_of_thoughts", "embedded", "oracle", 3, 9)
@@ -78,7 +79,7 @@ def test_a_run_on_a_full_disk_ends_with_one_line(size: int, tmp_path: Path, caps
         assert main([f"hydra.run.dir={tmp_path}", *overrides]) == 2
     error = capsys.readouterr().err
     assert error.startswith("treereason: error: ")
-    assert error.endswith("free some space, or choose another folder with hydra.run.dir (with -m: hydra.sweep.dir)\n")
+    assert error.endswith(f"free some space, or {ELSEWHERE}\n")
     assert error.count("\n") == 1
     if size:
         assert isinstance(next(read(tmp_path / "journal.sqlite")), RunStarted)

@@ -98,6 +98,8 @@ def _module(where: str) -> ModuleType:
     try:
         if _is_file(where):
             return _file_module(_path(where))
+        if where in sys.modules:  # find_spec does not know a notebook's __main__
+            return sys.modules[where]
         if importlib.util.find_spec(where.partition(".")[0]) is None:
             _search_in(Path.cwd())
         return importlib.import_module(where)

@@ -10,7 +10,7 @@ from pathlib import Path
 from treereason.core import UserError
 
 NAME = ".lock"
-ELSEWHERE = "choose another folder with hydra.run.dir (with -m: hydra.sweep.dir)"
+ELSEWHERE = "choose another folder with hydra.run.dir (with -m: hydra.sweep.dir; in Python: folder)"
 
 
 def unwritable(what: object, reason: object) -> UserError:
