@@ -228,7 +228,7 @@ def run_search(
     scorer: Any = value,
     budget: Callable[[], Budget] = Budget,
     likely: Callable[[str], float] = lambda _: 0.0,
-    async_scorer: Any = None,
+    inline_scorer: Any = None,
     problems: Sequence[Problem] = (Problem("p", 9),),
     engine: type[ScriptedEngine] = ScriptedEngine,
 ) -> Outcome:
@@ -243,7 +243,7 @@ def run_search(
         parallel_problems=2,
         emit=outcome.log.append,
         scorer="value",
-        async_scorer=async_scorer,
+        inline_scorer=inline_scorer,
         budget=budget,
     ).run(problems)
     return outcome

@@ -56,8 +56,10 @@ def runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Runs:
 
     experiment = types.ModuleType("treereason.controller.experiment")
     experiment.run_experiment = run_experiment  # type: ignore[attr-defined]
-    experiment.load = lambda _: "the model"  # type: ignore[attr-defined]
+    model = types.ModuleType("treereason.controller.model")
+    model.load = lambda _: "the model"  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "treereason.controller.experiment", experiment)
+    monkeypatch.setitem(sys.modules, "treereason.controller.model", model)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.py").write_text(MINE)
     (tmp_path / "lists.csv").write_text('ID,Unsorted,Sorted\n0,"[2, 1]","[1, 2]"\n1,"[3, 1]","[1, 3]"\n')

@@ -15,6 +15,7 @@ from treereason.engine.branch import Branch
 from treereason.engine.graphs.cuda_capture import Capture, cuda_capture
 from treereason.engine.graphs.step_graphs import GRAPH, StepGraphs
 from treereason.engine.kv.cache import KVCache
+from treereason.engine.kv.capacity import default_kv_tokens
 from treereason.engine.kv.forest import Forest, Node
 from treereason.engine.kv.pages import PagePool
 from treereason.engine.model.language_model import LanguageModel
@@ -30,9 +31,12 @@ PAGE_SIZE = 16
 class Engine:
     """One token forest, one model, one step for all branches of all problems.
 
-    A decoded thought can be continued until `end_problem`. kv_tokens: size of the KV pool, never
-    exceeded; what is cold makes way and is computed again when it is needed (memory.py). Only a branch or prompt that
-    would not fit alone fails, with its numbers.
+    A decoded thought can be continued until `end_problem`.
+
+    seed: of sampling. max_branches: branches that decode together, at most. prefill_tokens: prompt tokens computed per
+    step, at most. kv_tokens: size of the KV pool, never exceeded; None is a quarter of the device's free memory, at
+    most 131,072. What is cold makes way and is computed again when it is needed. Only a branch or prompt that would not
+    fit alone fails, with its numbers.
 
     deterministic: a branch's logits have the same bits whatever else is computed in the step. Every step then
     computes max_branches + prefill_tokens rows, and every branch reads its own path.
@@ -45,15 +49,17 @@ class Engine:
         self,
         model: LanguageModel,
         *,
-        seed: int,
-        max_branches: int,
-        prefill_tokens: int,
-        kv_tokens: int,
+        seed: int = 0,
+        max_branches: int = 256,
+        prefill_tokens: int = 2048,
+        kv_tokens: int | None = None,
         deterministic: bool = False,
         attention: AttentionKind | None = None,
         capture: Capture | None = None,
         profile: Profile | None = None,
     ) -> None:
+        if kv_tokens is None:
+            kv_tokens = default_kv_tokens(model.device, model.kv_bytes_per_token)
         num_pages = max(1, kv_tokens // PAGE_SIZE)
         self.model = model
         self.forest = Forest(PagePool(num_pages), PAGE_SIZE)
@@ -78,6 +84,7 @@ class Engine:
 
     @property
     def busy(self) -> bool:
+        """Whether `step` has something left to compute or to return."""
         return self._scheduler.busy or bool(self._answers or self._finished)
 
     @property
