@@ -60,3 +60,13 @@ def test_the_files_and_commands_that_it_names_exist() -> None:
     assert [path for path in code if path not in invented and not (ROOT / path).exists()] == []
     for module in re.findall(r"python -m ([\w.]+)", TEXT):
         assert importlib.util.find_spec(module), module
+
+
+def test_the_names_of_the_glossary_are_names_in_the_code() -> None:
+    sources = [path.read_text() for room in ("treereason", "kernels", "tasks") for path in (ROOT / room).rglob("*.py")]
+    words = {word for source in sources for word in re.findall(r"\w+", source)}
+    text = (ROOT / "docs/glossary.md").read_text()
+    named = [word for code in re.findall(r"`([^`]+)`", text) for word in re.findall(r"[A-Za-z_]\w+", code)]
+    assert [word for word in named if word not in words] == []
+    entries = re.findall(r"^\| \*\*(\w[\w ]*)\*\*", text, re.MULTILINE)
+    assert len(entries) == len(set(entries)) > 50
