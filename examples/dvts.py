@@ -1,4 +1,4 @@
-"""Diverse verifier tree search: treereason task=few_shot task.stepwise=true scorer=steps_hold search=./examples/dvts.py"""
+"""Diverse verifier tree search: treereason task=few_shot task.stepwise=true search=./examples/dvts.py"""
 
 from dataclasses import dataclass
 from typing import Annotated

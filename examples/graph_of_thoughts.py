@@ -12,7 +12,7 @@ from treereason import Prompt, Thought, Tree
 
 @dataclass(frozen=True)
 class GraphOfThoughts:
-    """Split, sort the halves, merge the best ones, improve (Besta et al. 2023, arXiv 2308.09687), for the shipped model."""
+    """Split, sort the halves, merge the best, improve (Besta et al. 2023, arXiv 2308.09687); for the shipped model."""
 
     k: Annotated[int, Field(ge=1, description="samples per operation")] = 3
 

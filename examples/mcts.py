@@ -1,6 +1,6 @@
 """Monte Carlo tree search: treereason task=few_shot task.stepwise=true scorer=steps_hold search=./examples/mcts.py"""
 
-from collections import Counter
+from collections import defaultdict
 from dataclasses import dataclass
 from math import inf, log, sqrt
 from typing import Annotated
@@ -12,7 +12,7 @@ from treereason import Thought, Tree
 
 @dataclass(frozen=True)
 class MCTS:
-    """UCT (Kocsis and Szepesvari 2006) over thoughts, as in RAP (arXiv 2305.14992): select, expand to the end, back up."""
+    """UCT (Kocsis and Szepesvari 2006) over thoughts, as in RAP (arXiv 2305.14992): select, roll out, back up."""
 
     n_iters: Annotated[int, Field(ge=1, description="rollouts")] = 8
     k: Annotated[int, Field(ge=1, description="children of an expanded thought")] = 3
@@ -20,12 +20,11 @@ class MCTS:
     depth_limit: Annotated[int, Field(ge=1, description="steps at most")] = 12
 
     async def run(self, tree: Tree) -> Thought | None:
-        visits, total, children = Counter[Thought](), Counter[Thought](), dict[Thought, list[Thought]]()
+        seen, children = defaultdict[Thought, list[float]](list), dict[Thought, list[Thought]]()
 
         def uct(thought: Thought) -> tuple[float, float]:
-            n = visits[thought]
-            bonus = self.c * sqrt(log(visits[thought.parent]) / n) if n else inf
-            return (total[thought] / n if n else 0.0) + bonus, thought.score.value
+            n, above = len(seen[thought]), len(seen[thought.parent])
+            return sum(seen[thought]) / n + self.c * sqrt(log(above) / n) if n else inf, thought.score.value
 
         for _ in range(self.n_iters):
             node = tree.root
@@ -36,7 +35,6 @@ class MCTS:
                 await tree.score(made)
                 children[node] = [thought for thought in made if thought.score]
                 node = max(children[node], key=lambda thought: thought.score.value, default=node)
-            value = node.score.value if node.score else 0.0
-            while node:
-                visits[node], total[node], node = visits[node] + 1, total[node] + value, node.parent
+            for thought in node.ancestors():
+                seen[thought].append(node.score.value if node.score else 0.0)
         return tree.best()

@@ -231,9 +231,11 @@ def run_search(
     inline_scorer: Any = None,
     problems: Sequence[Problem] = (Problem("p", 9),),
     engine: type[ScriptedEngine] = ScriptedEngine,
+    style: str = "plain",
 ) -> Outcome:
     """Run a search on a scripted engine; over one problem, called p, unless others are given."""
     outcome = Outcome(engine(script, likely))
+    outcome.engine.style = style
     Runner(
         engine=outcome.engine,
         scoring=InstantScoring(scorer),  # type: ignore[arg-type]

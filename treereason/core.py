@@ -181,6 +181,13 @@ class Thought:
         """The first parent, in whose path this thought is; None for the root."""
         return self.parents[0] if self.parents else None
 
+    def ancestors(self) -> list[Thought]:
+        """This thought and all above it through first parents, the root last."""
+        above: list[Thought] = [self]
+        while (parent := above[-1].parent) is not None:
+            above.append(parent)
+        return above
+
     def transcript(self) -> str:
         """What the model saw and wrote up to here: from the last prompt of its own on, stop strings included."""
         texts: list[str] = []

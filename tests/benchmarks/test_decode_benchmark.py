@@ -12,7 +12,7 @@ import torch
 from benchmarks import decode, decode_llama_cpp, record
 from benchmarks.decode_sides import Case, Run, engine_side, random_llama
 from benchmarks.forests import levels
-from treereason.engine.attention import each_alone
+from treereason.engine.attention.sequence_plan import each_branch_alone
 
 TINY = ["--layers", "1", "--hidden", "64", "--threads", "1", "--repeats", "2", "--samples", "3", "--tokens", "3"]
 
@@ -48,10 +48,10 @@ def test_unknown_peers_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert "no vllm" in capsys.readouterr().err
 
 
-def test_each_alone_reads_every_path_once_a_branch() -> None:
+def test_the_sequence_plan_reads_every_path_once_per_branch() -> None:
     forest = levels((1, 2, 4), (32, 16, 8))
     plan = forest.plan()
-    alone = each_alone(plan, np.array(forest.new_tokens, dtype=np.int32))
+    alone = each_branch_alone(plan, np.array(forest.new_tokens, dtype=np.int32))
     assert plan.kv_tokens_read_tree == 32 + 2 * 16 + 4 * 8
     assert alone.kv_tokens_read_tree == 4 * (32 + 16 + 8)
     assert ((alone.node_hi - alone.node_lo) == 1).all()

@@ -1,11 +1,10 @@
-"""`--help` and mistakes answer at once, and name every option."""
+"""`--help` and mistakes answer without torch, and name every option."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -67,7 +66,6 @@ print(json.dumps({"code": code, "heavy": sorted({"torch", "transformers"} & set(
 
 @pytest.mark.parametrize("argument", ["--help", "search.k=0", "task.path=nowhere.csv", "scorer=./nowhere.py:f"])
 def test_help_and_mistakes_answer_without_torch(argument: str, tmp_path: Path) -> None:
-    start = time.perf_counter()
     done = subprocess.run(
         [sys.executable, "-c", QUICK, argument],
         cwd=tmp_path,
@@ -75,10 +73,8 @@ def test_help_and_mistakes_answer_without_torch(argument: str, tmp_path: Path) -
         capture_output=True,
         text=True,
     )
-    seconds = time.perf_counter() - start
     *_, last = done.stderr.splitlines()
     assert json.loads(last) == {"code": 0 if argument == "--help" else 2, "heavy": []}
-    assert seconds < 5, "about 0.4 s on an idle machine"
     if argument == "--help":
         for part in ("task=sorting", "search.k=5", "runs/<date>_<time>_<random>", "-m search.k="):
             assert part in done.stdout

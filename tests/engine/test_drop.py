@@ -58,7 +58,7 @@ def test_the_end_of_a_problem_forgets_its_token_ids(tiny_model: Build) -> None:
     for path in ((0,), (0, 5)):
         engine.drop("a", path)
     engine.end_problem("a")
-    assert not engine._thoughts
+    assert not list(engine._thoughts)
     error = answer(engine, continued())["a", (0, 0)].error
     assert error == "thought 0 has no text to go on from: it failed, or is not decoded yet"
 
@@ -74,7 +74,7 @@ def test_a_child_that_is_asked_for_twice_leaks_nothing(tiny_model: Build) -> Non
 def test_a_failed_assertion_shows_nodes_and_branches_in_a_line_each(tiny_model: Build) -> None:
     engine = make_engine(tiny_model("llama")[0])
     grow(engine)
-    thought = engine._thoughts["a", (0,)]
+    thought = engine._thoughts.get("a", (0,))
     assert repr(thought.branch) == "<Branch a:0, 20 tokens, length>"
     assert repr(thought.node) == "<Node of problem 'a': 19 tokens from 24 on, 19 stored, 0 children>"
     assert len(repr(thought)) < 300

@@ -12,7 +12,8 @@ from jinja2 import TemplateError
 from transformers import AttentionInterface, PreTrainedModel
 
 from treereason.core import Decoded, Expansion, Prompt, Sampling, UserError
-from treereason.engine.attention import NAME, EagerStep, tree_attention
+from treereason.engine.attention.eager_step import EagerStep
+from treereason.engine.attention.interface import NAME, tree_attention
 from treereason.engine.engine import Engine
 from treereason.engine.kv.cache import KVCache
 from treereason.engine.model.language_model import LanguageModel

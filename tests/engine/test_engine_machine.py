@@ -28,16 +28,17 @@ from hypothesis.stateful import (
 )
 
 from treereason.core import Decoded, Expansion, Prompt, Sampling
-from treereason.engine.attention import AttentionKind, EagerStep
-from treereason.engine.branch import Branch
+from treereason.engine.attention.eager_step import AttentionKind, EagerStep
 from treereason.engine.engine import PAGE_SIZE, Engine
-from treereason.engine.graphs import step_graphs as graphs
-from treereason.engine.graphs.cuda_capture import Body
 from treereason.engine.kv.cache import KVCache
 from treereason.engine.kv.forest import RUN
 from treereason.engine.model.language_model import LanguageModel
-from treereason.engine.sampler import branch_key, sample
-from treereason.engine.scheduler import PendingPrompt, StepBatch
+from treereason.engine.schedule.branch import Branch
+from treereason.engine.schedule.pending_prompt import PendingPrompt
+from treereason.engine.schedule.step_batch import StepBatch
+from treereason.engine.steps import graph_steps
+from treereason.engine.steps.cuda_capture import Body
+from treereason.engine.steps.sampler import branch_key, sample
 from treereason.kernels.gpu.make_work import make_work
 from treereason.kernels.gpu.work import NoPageLeft
 from treereason.kernels.plan import Plan
@@ -416,7 +417,7 @@ class EngineMachine(RuleBasedStateMachine):
         stood_on += [job.node for job in engine._scheduler._prompts]
         stood_on += [node for node, _ in engine._thoughts.values()] + list(engine._shared_prefixes.values())
         for node in forest.nodes():
-            assert node.num_holders == sum(one is node for one in stood_on), "holders miscounted"
+            assert node.num_references == sum(one is node for one in stood_on), "holders miscounted"
             assert not node.growing or not node.children, "something below a growing node"
             assert node.parent is not None
             assert node.parent.owner in (node.owner, RUN), "standing on another problem's node"
@@ -541,7 +542,7 @@ def test_engine_scheduler_forest_and_pool_hold_under_random_use() -> None:
 
 
 def test_steps_from_graphs_hold_under_random_use(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(graphs, "GraphStep", HashTree)
+    monkeypatch.setattr(graph_steps, "GraphStep", HashTree)
     tally = run_machine(examples=100, steps=50, from_graphs=True)
     assert set(tally.kinds) >= {"done", "rebuilt", "refused", "too large", "stopped", "NaN", "graph", "prefill"}
     assert tally.kinds["graph"] > 1_000

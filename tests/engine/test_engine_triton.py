@@ -10,7 +10,7 @@ import torch
 from transformers import PreTrainedModel
 
 from treereason.core import Expansion, Prompt, Sampling
-from treereason.engine.attention import AttentionKind
+from treereason.engine.attention.eager_step import AttentionKind
 from treereason.engine.engine import Engine
 from treereason.engine.model.language_model import LanguageModel
 

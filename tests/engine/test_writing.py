@@ -8,8 +8,8 @@ from transformers import PreTrainedModel
 
 from tests.engine.driving import ARCHITECTURES, HOT, Build, answer, finish, make_engine, prompt_of
 from treereason.core import Expansion, Finish, Prompt, Resumption, ThoughtPath, Writing
-from treereason.engine import scheduler
 from treereason.engine.model.language_model import LanguageModel
+from treereason.engine.schedule import scheduler
 
 TEXTS = ("APPLES", "APPLES AND PEARS, AND WHATEVER ELSE GROWS ON TREES", "APPLE", "PEARS", "P", "", "APPLES")
 

@@ -69,7 +69,8 @@ def help_text(arguments: Sequence[str] = ()) -> str:
 def choices(group: str) -> list[str]:
     """The choices for the task, search or model, the default first."""
     names = next((list(builtin(kind)) for kind in KINDS if kind == group), None) or _files(group)
-    default = next(entry[group] for entry in _conf("config")["defaults"] if group in entry)
+    chosen = [entry for entry in _conf("config")["defaults"] if isinstance(entry, dict)]
+    default = next(entry[group] for entry in chosen if group in entry)
     return sorted(names, key=lambda name: name != default)
 
 

@@ -7,21 +7,23 @@ from collections.abc import Sequence
 from dataclasses import replace
 from time import perf_counter
 
-import torch
-
-from treereason.core import Cost, Decoded, Expansion, Request, Resumption, ThoughtPath, Writing
-from treereason.engine.attention import AttentionKind, eager_step
-from treereason.engine.branch import Branch
-from treereason.engine.graphs.cuda_capture import Capture, cuda_capture
-from treereason.engine.graphs.step_graphs import GRAPH, StepGraphs
+from treereason.core import Cost, Decoded, Expansion, Request, ThoughtPath, Writing
+from treereason.engine.attention.eager_step import AttentionKind
 from treereason.engine.kv.cache import KVCache
 from treereason.engine.kv.capacity import default_kv_tokens
-from treereason.engine.kv.forest import Forest, Node
+from treereason.engine.kv.forest import Forest
 from treereason.engine.kv.pages import PagePool
 from treereason.engine.model.language_model import LanguageModel
-from treereason.engine.prompts import KnownThought, Prompts
-from treereason.engine.sampler import branch_key, sample
-from treereason.engine.scheduler import PendingPrompt, Scheduler, StepBatch
+from treereason.engine.prompts import Prompts
+from treereason.engine.schedule.branch import Branch
+from treereason.engine.schedule.pending_prompt import PendingPrompt
+from treereason.engine.schedule.scheduler import Scheduler
+from treereason.engine.schedule.step_batch import StepBatch
+from treereason.engine.steps.cuda_capture import Capture, cuda_capture
+from treereason.engine.steps.eager_steps import EagerSteps
+from treereason.engine.steps.graph_steps import GraphSteps
+from treereason.engine.steps.step_kind import StepKind
+from treereason.engine.thoughts import Thoughts
 from treereason.events import StepDone
 from treereason.profile import Profile
 
@@ -64,20 +66,28 @@ class Engine:
         self.model = model
         self.forest = Forest(PagePool(num_pages), PAGE_SIZE)
         self._cache = KVCache(num_pages, PAGE_SIZE)
-        self._attention: AttentionKind = "invariant" if deterministic else attention or model.attention
-        self._num_rows = max_branches + prefill_tokens if deterministic else 0
         self._profile = profile or Profile()
         self._scheduler = Scheduler(max_branches, prefill_tokens)
         if capture is None and model.device.type == "cuda":
             capture = cuda_capture(model.device)
-        self._graphs: StepGraphs | None = None
-        if capture is not None and self._attention == "triton":
-            self._graphs = StepGraphs(model, self._cache, max_branches, capture)
-        self._behind = capture is not None
-        self._eager = "" if capture is None else "engine.deterministic" if deterministic else f"attention={attention}"
-        self._seed = seed
-        self._prompts = Prompts(model, self.forest)
-        self._thoughts: dict[tuple[str, ThoughtPath], KnownThought] = {}
+        kind: AttentionKind = "invariant" if deterministic else attention or model.attention
+        self._step_kinds: list[StepKind] = []  # the quickest first; the last one takes every step
+        if capture is not None and kind == "triton":
+            self._step_kinds.append(
+                GraphSteps(
+                    model, self.forest, self._cache, max_branches=max_branches, capture=capture, profile=self._profile
+                )
+            )
+        num_rows = max_branches + prefill_tokens if deterministic else 0
+        self._step_kinds.append(
+            EagerSteps(model, self.forest, self._cache, attention=kind, num_rows=num_rows, profile=self._profile)
+        )
+        self._text_is_late = capture is not None
+        self._why_no_graphs = ""
+        if capture is not None:
+            self._why_no_graphs = "engine.deterministic" if deterministic else f"attention={attention}"
+        self._thoughts = Thoughts(self.forest)
+        self._prompts = Prompts(model, self.forest, self._thoughts, seed)
         self._answers: list[Decoded] = []
         self._finished: list[Branch] = []
         self._num_steps = 0
@@ -100,114 +110,77 @@ class Engine:
             self._fail(request, request.children, str(error))
 
     def _submit(self, request: Request) -> None:
-        if isinstance(request, Resumption):
-            thought = self._known(request.problem, request.path)
-            prompt = self._prompts.resumption(request, thought)
-            if prompt is None:
-                self._answers.append(replace(thought.branch.decoded(self.model), cost=Cost()))
-                return
-            del self._thoughts[request.problem, request.path]
-        else:
-            parent: KnownThought | None = None
-            if request.prompt.appended and request.parent:
-                parent = self._known(request.problem, request.parent)
-            if isinstance(request, Writing):
-                prompt, refused = self._prompts.writing(request, parent)
-                for path, error in refused:
-                    self._fail(request, [path], error)
-                if not prompt.texts:
-                    self.forest.release(prompt.node)
-                    return
+        if isinstance(request, Expansion):
+            self._scheduler.add_prompt(self._prompts.expansion(request))
+        elif isinstance(request, Writing):
+            prompt, refused = self._prompts.writing(request)
+            for path, error in refused.items():
+                self._fail(request, [path], error)
+            if prompt.texts:
+                self._scheduler.add_prompt(prompt)
             else:
-                prompt = self._prompts.expansion(request, parent)
-        self._scheduler.add_prompt(prompt)
-
-    def _known(self, problem: str, path: ThoughtPath) -> KnownThought:
-        if (problem, path) not in self._thoughts:
-            name = ".".join(map(str, path)) or "root"
-            raise ValueError(f"thought {name} has no text to go on from: it failed, or is not decoded yet")
-        return self._thoughts[problem, path]
+                self._release(prompt)
+        elif (resumed := self._prompts.resumption(request)) is not None:
+            self._scheduler.add_prompt(resumed)
+        else:
+            thought = self._thoughts.get(request.problem, request.path)
+            self._answers.append(replace(thought.branch.decoded(self.model), cost=Cost()))
 
     def step(self) -> tuple[list[Decoded], StepDone | None]:
         """Compute one step. Returns the children that are done, and the step's figures (None when nothing ran)."""
         started = perf_counter()
         with self._profile.measure("plan"):
-            work = self._scheduler.pick(self.forest, self._num_steps)
-            self._refuse(work)
-            if not work.tokens:
-                return self._decoded() + self._take_answers(), None
-            eager = self._graphs.launch(self.forest, work, self._num_steps) if self._graphs else self._eager
-        read_sequence = sum(node.start + node.num_cached for node in work.ends)
-        if self._graphs and not eager:
-            branches, read_tree = work.branches, self._graphs.kv_tokens_read
-            done = self._decoded()
-            with self._profile.measure("model"):
-                drawn = self._graphs.read(branches)
-            with self._profile.measure("sampling"):
-                self._accept(branches, *drawn)
-        else:
-            with self._profile.measure("plan"):
-                step = eager_step(
-                    self.forest,
-                    work.tokens,
-                    self._cache,
-                    attention=self._attention,
-                    num_rows=self._num_rows,
-                    device=self.model.device,
-                    profile=self._profile,
-                )
-                read_tree = step.plan.kv_tokens_read_tree
-            with self._profile.measure("model"):
-                sampled = [branch.node for branch in work.branches]
-                sampled += [prompt.node for prompt in work.prompts if not prompt.texts]
-                rows = {step.rows[node][-1]: None for node in sampled}
-                rows |= {step.rows[given.node][row]: None for given in work.given for row in given.rows}
-                logits = self.model.forward(step, list(rows))
-            done = self._decoded()
-            with self._profile.measure("sampling"):
-                place = {row: i for i, row in enumerate(rows)}
-                branches = list(work.branches)
-                where = [place[step.rows[branch.node][-1]] for branch in branches]
-                for prompt in work.prompts:
-                    children = self._start_branches(prompt)
-                    branches += children
-                    if children:
-                        where += [place[step.rows[prompt.node][-1]]] * len(children)
-                self._sample(logits[where], branches)
-                for given in work.given:
-                    of_given = logits[[place[step.rows[given.node][row]] for row in given.rows]].float()
-                    picked = torch.tensor(given.tokens, device=logits.device)[:, None]
-                    given.text.take(given.first, of_given.log_softmax(dim=1).gather(1, picked)[:, 0].tolist())
-                for prompt in work.prompts:
-                    self._finish_texts(prompt)
+            batch = self._scheduler.pick(self.forest, self._num_steps)
+            self._refuse(batch)
+        if not batch.tokens:
+            return self._decoded() + self._take_answers(), None
+        self._num_steps += 1
+        kind, launch = self._start(batch)
+        read_sequence = sum(node.start + node.num_cached for node in batch.ends)
+        done = self._decoded()
         with self._profile.measure("sampling"):
-            for branch in branches[len(work.branches) :]:
+            new_branches = [branch for prompt in batch.prompts for branch in self._prompts.start_branches(prompt)]
+            branches = batch.branches + new_branches
+        tokens, logprobs = kind.finish(branches)
+        with self._profile.measure("sampling"):
+            self._accept(branches, tokens, logprobs)
+            for branch in new_branches:
                 if not branch.done:
                     self._scheduler.add_branch(branch)
-            for branch in work.branches:
+            for branch in batch.branches:
                 branch.cost.kv_token_steps += branch.node.num_cached
-            for branch in branches:
+            written = [branch for prompt in batch.prompts for branch in self._prompts.finish_texts(prompt)]
+            for branch in [*branches, *written]:
                 if branch.done:
                     self._finish(branch)
-            if not self._behind:
+            if not self._text_is_late:
                 done += self._decoded()
-        self._num_steps += 1
         figures = StepDone(
             step=self._num_steps,
-            num_branches=len(work.branches),
+            num_branches=len(batch.branches),
             num_waiting=self._scheduler.num_waiting,
-            tokens_prefilled=work.num_prefilled,
-            tokens_rebuilt=work.num_rebuilt,
+            tokens_prefilled=batch.num_prefilled,
+            tokens_rebuilt=batch.num_rebuilt,
             tokens_decoded=len(branches),
             kv_tokens_used=self.forest.num_tokens,
             kv_tokens_peak=self.forest.num_tokens_peak,
             kv_tokens_capacity=self.forest.pool.num_pages * PAGE_SIZE,
-            kv_tokens_read_tree=read_tree,
-            kv_tokens_read_sequence=read_sequence or read_tree,
+            kv_tokens_read_tree=kind.kv_tokens_read,
+            kv_tokens_read_sequence=read_sequence or kind.kv_tokens_read,
             seconds=perf_counter() - started,
-            launch=eager or (GRAPH if self._graphs else ""),
+            launch=launch,
         )
         return done + self._take_answers(), figures
+
+    def _start(self, batch: StepBatch) -> tuple[StepKind, str]:
+        """Begin the step in the quickest way that takes it. Returns that way, and what the figures say of it."""
+        reason = self._why_no_graphs
+        for kind in self._step_kinds:
+            refusal = kind.start(batch)
+            if refusal is None:
+                return kind, kind.launch or reason
+            reason = refusal.reason
+        raise AssertionError("eager steps take every batch")
 
     def stop(self, problem: str, error: str) -> None:
         """End all that the problem is decoding; it comes back from `step` with this error."""
@@ -220,11 +193,7 @@ class Engine:
         Its token ids stay known until `end_problem`. A request that needs the thought again computes it again, at that
         request's cost: as tokens_prefilled, but for what is still there, which is tokens_reused.
         """
-        thought = self._thoughts.get((problem, path))
-        if thought is not None and thought.node is not None:
-            thought.tokens = thought.token_ids()
-            self.forest.release(thought.node)
-            thought.node = None
+        self._thoughts.drop(problem, path)
 
     def end_problem(self, problem: str) -> int:
         """Stop and forget all that the problem still has; returns the most KV tokens it ever held."""
@@ -232,62 +201,11 @@ class Engine:
             self._release(item)
         self._answers = [answer for answer in self._answers if answer.problem != problem]
         self._finished = [branch for branch in self._finished if branch.problem != problem]
-        for key in [key for key in self._thoughts if key[0] == problem]:
-            self.drop(*key)
-            del self._thoughts[key]
+        self._thoughts.end_problem(problem)
         peak = self.forest.peak_of(problem)
         self.forest.forget(problem)
         self.forest.check()
         return peak
-
-    def _start_branches(self, prompt: PendingPrompt) -> list[Branch]:
-        """The branches whose next token comes from the last row of a prompt that is computed."""
-        request, node = prompt.request, prompt.node
-        if prompt.resumed is not None:
-            prompt.resumed.cost = _cost(node, prompt.num_prefilled)
-            prompt.resumed.started = perf_counter()
-            return [prompt.resumed]
-        branches = []
-        if isinstance(request, Expansion):
-            for path in request.children:
-                # The prompt is computed once for all children: the first one bears its cost.
-                num_prefilled = prompt.num_prefilled if path == request.children[0] else 0
-                branches.append(
-                    Branch(
-                        problem=request.problem,
-                        path=path,
-                        node=self.forest.fork(node, request.problem),
-                        prompt=request.prompt,
-                        sampling=request.sampling,
-                        key=branch_key(self._seed, request.problem, path),
-                        max_tokens=min(request.prompt.max_tokens, self.model.max_positions - node.end),
-                        cost=_cost(node, num_prefilled),
-                    )
-                )
-        self.forest.release(node)
-        return branches
-
-    def _finish_texts(self, prompt: PendingPrompt) -> None:
-        for text in prompt.texts:
-            # As above: the first text bears the prompt's cost, and each what was computed for it first.
-            num_prefilled = text.num_prefilled + (prompt.num_prefilled if text is prompt.texts[0] else 0)
-            text.branch.cost = _cost(text.node, num_prefilled)
-            text.finish()
-            self._finish(text.branch)
-
-    def _sample(self, logits: torch.Tensor, branches: list[Branch]) -> None:
-        """Draw each branch's next token from its row of logits [len(branches), V] and hand it over."""
-        if not branches:
-            return
-        device = logits.device
-        tokens, logprobs = sample(
-            logits,
-            torch.tensor([branch.key for branch in branches], device=device),
-            torch.tensor([branch.node.end for branch in branches], device=device),
-            torch.tensor([branch.sampling.temperature for branch in branches], device=device),
-            torch.tensor([branch.sampling.top_p for branch in branches], device=device),
-        )
-        self._accept(branches, tokens.tolist(), logprobs.tolist())
 
     def _accept(self, branches: list[Branch], tokens: list[int], logprobs: list[float]) -> None:
         for branch, token, logprob in zip(branches, tokens, logprobs, strict=True):
@@ -299,9 +217,7 @@ class Engine:
     def _finish(self, branch: Branch) -> None:
         """Settle all of a branch that is done but its text."""
         if branch.error is None:
-            key = branch.problem, branch.path
-            self.drop(*key)  # should the same child have been asked for twice
-            self._thoughts[key] = KnownThought(branch, branch.node, branch.tail)
+            self._thoughts.add(branch)
         else:
             self.forest.release(branch.node)
         self._finished.append(branch)
@@ -311,8 +227,8 @@ class Engine:
         finished, self._finished = self._finished, []
         return [branch.decoded(self.model) for branch in finished]
 
-    def _refuse(self, work: StepBatch) -> None:
-        for item in work.too_large:
+    def _refuse(self, batch: StepBatch) -> None:
+        for item in batch.too_large:
             node = item.node if isinstance(item, Branch) else max(item.nodes, key=lambda node: node.end)
             capacity = self.forest.pool.num_pages * PAGE_SIZE
             error = f"{node.end} tokens do not fit into a KV pool of {capacity}; raise engine.kv_tokens"
@@ -339,8 +255,3 @@ class Engine:
     def _take_answers(self) -> list[Decoded]:
         answers, self._answers = self._answers, []
         return answers
-
-
-def _cost(node: Node, num_prefilled: int) -> Cost:
-    """Cost of what ends with `node`, before anything is decoded."""
-    return Cost(tokens_prefilled=num_prefilled, tokens_reused=node.end - num_prefilled)

@@ -1,74 +1,52 @@
-"""Requests become prompts in the forest: encoded, checked, and attached where their first tokens already are."""
+"""Requests become prompts, encoded, checked and attached to the forest; computed prompts become branches."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from time import perf_counter
 
-from treereason.core import Expansion, Finish, Prompt, Resumption, ThoughtPath, Writing
-from treereason.engine.branch import Branch
-from treereason.engine.given_text import GivenText
+from treereason.core import Cost, Expansion, Finish, Prompt, Resumption, ThoughtPath, Writing
 from treereason.engine.kv.forest import RUN, Forest, Node
 from treereason.engine.model.language_model import LanguageModel
-from treereason.engine.scheduler import PendingPrompt
-
-
-@dataclass(eq=False)
-class KnownThought:
-    """A finished thought. Its token ids are those down to `node`, held, then `tokens`.
-
-    Once its KV is dropped there is no node, and `tokens` are all of them. They are a list of the thought's own, so that
-    a thought can be continued after everything above it is gone.
-    """
-
-    branch: Branch
-    node: Node | None
-    tokens: list[int]
-
-    @property
-    def num_tokens(self) -> int:
-        return len(self.tokens) + (self.node.end if self.node else 0)
-
-    def token_ids(self) -> list[int]:
-        """All of them, from the root on."""
-        above = [token for node in self.node.path() for token in node.tokens] if self.node else []
-        return above + self.tokens
+from treereason.engine.schedule.branch import Branch
+from treereason.engine.schedule.given_text import GivenText
+from treereason.engine.schedule.pending_prompt import PendingPrompt
+from treereason.engine.steps.sampler import branch_key
+from treereason.engine.thoughts import FinishedThought, Thoughts
 
 
 class Prompts:
     """Makes what the scheduler computes. Every method raises ValueError, one line, for what cannot be computed."""
 
-    def __init__(self, model: LanguageModel, forest: Forest) -> None:
+    def __init__(self, model: LanguageModel, forest: Forest, thoughts: Thoughts, seed: int) -> None:
         self.shared_prefixes: dict[tuple[int, ...], Node] = {}
         self._model = model
         self._forest = forest
+        self._thoughts = thoughts
+        self._seed = seed
 
-    def expansion(self, request: Expansion, parent: KnownThought | None) -> PendingPrompt:
-        """The prompt of children to decode. parent: the thought that an appended prompt continues."""
-        return PendingPrompt(request, self._attach(request.problem, request.prompt, parent, may_be_empty=False))
+    def expansion(self, request: Expansion) -> PendingPrompt:
+        """The prompt of children to decode."""
+        parent = self._parent(request)
+        prompt = request.prompt
+        if parent and parent.branch.finish is Finish.END and not prompt.token_ids and not prompt.text:
+            raise ValueError("an empty appended prompt after a thought that ended its text")
+        return PendingPrompt(request, self._attach(request.problem, prompt, parent))
 
-    def writing(
-        self, request: Writing, parent: KnownThought | None
-    ) -> tuple[PendingPrompt, list[tuple[ThoughtPath, str]]]:
-        """The prompt and all texts behind it; and the children whose text cannot be computed, with the reason."""
-        texts: list[tuple[ThoughtPath, str, list[int]]] = []
-        refused: list[tuple[ThoughtPath, str]] = []
+    def writing(self, request: Writing) -> tuple[PendingPrompt, dict[ThoughtPath, str]]:
+        """The prompt and the texts behind it; and for each child whose text cannot be computed, the reason."""
         if len(request.texts) != len(request.children):
             raise ValueError(f"{len(request.texts)} texts for {len(request.children)} children")
-        node = self._attach(request.problem, request.prompt, parent, may_be_empty=True)
+        node = self._attach(request.problem, request.prompt, self._parent(request))
+        prompt, refused = PendingPrompt(request, node), {}
         for path, text in zip(request.children, request.texts, strict=True):
             try:
                 tokens = self._model.encode_text(text)
                 self._check_ids(tokens)
-                if node.end + len(tokens) > self._model.max_positions:
-                    raise ValueError(
-                        f"a text that ends at token {node.end + len(tokens)}; the model holds "
-                        f"{self._model.max_positions}"
-                    )
-                texts.append((path, text, tokens))
+                if (end := node.end + len(tokens)) > self._model.max_positions:
+                    raise ValueError(f"a text that ends at token {end}; the model holds {self._model.max_positions}")
             except ValueError as error:
-                refused.append((path, str(error)))
-        prompt = PendingPrompt(request, node)
-        for path, text, tokens in texts:
+                refused[path] = str(error)
+                continue
             branch = Branch(
                 problem=request.problem,
                 path=path,
@@ -83,25 +61,67 @@ class Prompts:
             prompt.texts.append(GivenText(branch, node.end))
         return prompt, refused
 
-    def resumption(self, request: Resumption, thought: KnownThought) -> PendingPrompt | None:
-        """What is computed before the thought goes on; None when nothing can follow. Takes the thought's hold over."""
+    def resumption(self, request: Resumption) -> PendingPrompt | None:
+        """What is computed before a thought goes on, which is unfinished from now on; None if nothing can follow."""
+        thought = self._thoughts.get(request.problem, request.path)
         branch = thought.branch
-        if branch.finish is not Finish.LENGTH:
-            return None
         left = min(request.prompt.max_tokens, self._model.max_positions - thought.num_tokens)
-        if left < 1:
+        if branch.finish is not Finish.LENGTH or left < 1:
             return None
         node = thought.node
-        if node is not None and not node.children and node.num_holders == 1:
+        if node is not None and not node.children and node.num_references == 1:
             node.tokens += thought.tokens
         else:  # others need the node as it is, or it is gone
             above, node = node, self._forest.attach(thought.tokens, request.problem, node)
             if above is not None:
                 self._forest.release(above)
+        self._thoughts.remove(thought)
         resumed = branch.reopened(node, request.prompt, request.sampling, max_tokens=len(branch.tokens) + left)
         return PendingPrompt(request, node, resumed=resumed)
 
-    def _attach(self, problem: str, prompt: Prompt, parent: KnownThought | None, *, may_be_empty: bool) -> Node:
+    def start_branches(self, prompt: PendingPrompt) -> list[Branch]:
+        """The branches whose next token comes from the last row of a prompt that is computed."""
+        request, node = prompt.request, prompt.node
+        if prompt.resumed is not None:
+            prompt.resumed.cost = _cost(node, prompt.num_prefilled)
+            prompt.resumed.started = perf_counter()
+            return [prompt.resumed]
+        branches = []
+        if isinstance(request, Expansion):
+            for path in request.children:
+                # The prompt is computed once for all children: the first one bears its cost.
+                num_prefilled = prompt.num_prefilled if path == request.children[0] else 0
+                branches.append(
+                    Branch(
+                        problem=request.problem,
+                        path=path,
+                        node=self._forest.fork(node, request.problem),
+                        prompt=request.prompt,
+                        sampling=request.sampling,
+                        key=branch_key(self._seed, request.problem, path),
+                        max_tokens=min(request.prompt.max_tokens, self._model.max_positions - node.end),
+                        cost=_cost(node, num_prefilled),
+                    )
+                )
+        self._forest.release(node)
+        return branches
+
+    def finish_texts(self, prompt: PendingPrompt) -> list[Branch]:
+        """The branches of a prompt's texts, all of whose log-probabilities are known."""
+        for text in prompt.texts:
+            # As above: the first text bears the prompt's cost, and each what was computed for it first.
+            num_prefilled = text.num_prefilled + (prompt.num_prefilled if text is prompt.texts[0] else 0)
+            text.branch.cost = _cost(text.node, num_prefilled)
+            text.finish()
+        return [text.branch for text in prompt.texts]
+
+    def _parent(self, request: Expansion | Writing) -> FinishedThought | None:
+        """The thought that an appended prompt continues."""
+        if request.prompt.appended and request.parent:
+            return self._thoughts.get(request.problem, request.parent)
+        return None
+
+    def _attach(self, problem: str, prompt: Prompt, parent: FinishedThought | None) -> Node:
         """The held node with which the prompt ends."""
         below: Node | None = None
         if parent is None:
@@ -112,8 +132,6 @@ class Prompts:
         else:
             below = parent.node
             tokens = parent.tokens + (list(prompt.token_ids) or self._model.encode_text(prompt.text))
-            if not prompt.token_ids and not prompt.text and parent.branch.finish is Finish.END and not may_be_empty:
-                raise ValueError("an empty appended prompt after a thought that ended its text")
             if not tokens:  # nothing is lacking but the logits of the parent's last token: it is computed again
                 tokens, below = parent.token_ids(), None
         self._check_ids(tokens)
@@ -126,3 +144,8 @@ class Prompts:
         size = self._model.vocabulary_size
         if (strange := next((token for token in tokens if not 0 <= token < size), None)) is not None:
             raise ValueError(f"a prompt with token id {strange}; the model's vocabulary is 0 to {size - 1}")
+
+
+def _cost(node: Node, num_prefilled: int) -> Cost:
+    """Cost of what ends with `node`, before anything is decoded."""
+    return Cost(tokens_prefilled=num_prefilled, tokens_reused=node.end - num_prefilled)

@@ -22,7 +22,7 @@ RUN: Owner = None
 class Node:
     """A run of tokens. `tokens[:num_cached]` have their KV in `pages`; the rest wait to be computed.
 
-    start: position of the first token along the path. num_holders: how many thoughts, branches, prompts or shared
+    start: position of the first token along the path. num_references: how many thoughts, branches, prompts or shared
     prefixes need it. growing: a branch still appends to it, so nobody else may attach below or inside. num_computed:
     most tokens that were ever stored; more than `num_cached` after an eviction. last_used: the step that last read or
     wrote it.
@@ -35,7 +35,7 @@ class Node:
     num_cached: int = 0
     pages: list[int] = field(default_factory=list)
     children: list[Node] = field(default_factory=list)
-    num_holders: int = 0
+    num_references: int = 0
     growing: bool = False
     num_computed: int = 0
     last_used: int = 0
@@ -112,7 +112,7 @@ class Forest:
             shared = _num_common(tokens[done:], child.tokens)
             node = child if shared == len(child.tokens) else self._split(child, shared)
             done += shared
-        node.num_holders += 1
+        node.num_references += 1
         return node
 
     def fork(self, node: Node, owner: Owner) -> Node:
@@ -123,9 +123,9 @@ class Forest:
 
     def release(self, node: Node) -> None:
         """Give up one hold; nodes that nobody stands on or below return their pages now."""
-        node.num_holders -= 1
-        assert node.num_holders >= 0
-        while node.parent is not None and not node.num_holders and not node.children:
+        node.num_references -= 1
+        assert node.num_references >= 0
+        while node.parent is not None and not node.num_references and not node.children:
             self.pool.release(node.pages)
             self._count(node.owner, -node.num_cached)
             node.parent.children.remove(node)
@@ -185,11 +185,11 @@ class Forest:
             assert node.parent is not None
             assert node.start == node.parent.end
             assert len(node.pages) == -(-node.num_cached // self.page_size)
-            assert node.num_holders or node.children, "a node that nobody stands on"
+            assert node.num_references or node.children, "a node that nobody stands on"
 
     def _child(self, parent: Node, owner: Owner) -> Node:
         assert not parent.growing
-        child = Node(owner=owner, parent=parent, start=parent.end, num_holders=1)
+        child = Node(owner=owner, parent=parent, start=parent.end, num_references=1)
         parent.children.append(child)
         return child
 

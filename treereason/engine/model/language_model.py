@@ -9,8 +9,8 @@ import torch
 from transformers import PreTrainedModel
 
 from treereason.core import Prompt
-from treereason.engine import attention
-from treereason.engine.attention import AttentionKind, AttentionStep, EagerStep
+from treereason.engine.attention.eager_step import AttentionKind, EagerStep
+from treereason.engine.attention.interface import NAME, AttentionStep
 from treereason.text import one_line
 
 
@@ -25,7 +25,7 @@ class LanguageModel:
         self.tokenizer = tokenizer
         self.style = style
         network.train(False)
-        network.set_attn_implementation(attention.NAME)
+        network.set_attn_implementation(NAME)
         self._network = network
         self.device = next(network.parameters()).device
         self.dtype = network.dtype
@@ -71,7 +71,7 @@ class LanguageModel:
         try:
             output = self._network(input_ids=torch.tensor([tokens], device=self._network.device), use_cache=False)
         finally:
-            self._network.set_attn_implementation(attention.NAME)
+            self._network.set_attn_implementation(NAME)
         logits: torch.Tensor = output.logits[0, -1]
         return logits
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from treereason.core import UserError
-from treereason.engine.attention import eager_step
+from treereason.engine.attention.eager_step import eager_step
 from treereason.engine.kv.cache import KVCache
 from treereason.engine.kv.forest import RUN, Forest
 from treereason.engine.kv.pages import PagePool

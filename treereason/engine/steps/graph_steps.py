@@ -1,4 +1,5 @@
-"""Decode steps from captured graphs: one for each number of rows, the head and the sampling included.
+"""Decode steps from captured graphs: one for each number of rows, the language model's head and the sampling
+included.
 
 A step in which every running branch computes one token does the same work as the last one over other numbers. Those
 lie in device memory at fixed addresses, so the work is captured once and replayed. The plan is made anew when the set
@@ -8,21 +9,24 @@ of branches has changed; between that, leaves grow in place into entries that th
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
-from treereason.engine.attention import GraphStep, forest_plan
-from treereason.engine.branch import Branch
-from treereason.engine.graphs.cuda_capture import Body, Capture
-from treereason.engine.graphs.step_buffers import StepBuffers
+from treereason.engine.attention.forest_plan import forest_plan
+from treereason.engine.attention.graph_step import GraphStep
 from treereason.engine.kv.cache import KVCache
 from treereason.engine.kv.forest import Forest, Node
 from treereason.engine.model.language_model import LanguageModel
-from treereason.engine.sampler import sample
-from treereason.engine.scheduler import StepBatch
+from treereason.engine.schedule.branch import Branch
+from treereason.engine.schedule.step_batch import StepBatch
+from treereason.engine.steps.cuda_capture import Body, Capture
+from treereason.engine.steps.sampler import sample
+from treereason.engine.steps.step_buffers import StepBuffers
+from treereason.engine.steps.step_kind import Refusal
+from treereason.profile import Profile
 
-GRAPH = "graph"
 NUM_RESERVED = 1
 # Less than half of a bucket is padding, from 17 rows on less than a third. Wider steps keep a device busy for longer
 # than their launches take, and have a kernel of their own.
@@ -40,16 +44,29 @@ class _Loaded:
     step: int
 
 
-class StepGraphs:
-    """Runs steps, those it can: `launch`, and later `read`.
+class GraphSteps:
+    """Takes steps in which every running branch computes one token, and nothing else does.
 
     num_plans, num_captures: how many it has made.
     """
 
-    def __init__(self, model: LanguageModel, cache: KVCache, max_branches: int, capture: Capture) -> None:
+    launch = "graph"
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        forest: Forest,
+        cache: KVCache,
+        *,
+        max_branches: int,
+        capture: Capture,
+        profile: Profile | None = None,
+    ) -> None:
         self._model = model
+        self._forest = forest
         self._cache = cache
         self._capture = capture
+        self._profile = profile or Profile()
         most = min(max_branches, BUCKETS[-1])
         self._buckets = [*(rows for rows in BUCKETS if rows < most), most]
         self._buffers = StepBuffers(self._buckets[-1], model.device)
@@ -61,55 +78,59 @@ class StepGraphs:
         self.num_captures = 0
 
     @torch.inference_mode()
-    def launch(self, forest: Forest, work: StepBatch, step: int) -> str:
-        """Start the step, and return ""; or why it has to run eagerly."""
+    def start(self, batch: StepBatch) -> Refusal | None:
+        """Begin to replay the batch's graph, captured now if need be; or say why there is none."""
         if self._failure:
-            return self._failure
-        if work.prompts or len(work.tokens) > len(work.branches) or max(work.tokens.values()) > 1:
-            return "prefill"
-        if len(work.branches) > self._buckets[-1]:
-            return f"more than {self._buckets[-1]} branches"
-        loaded = self._advance(work, step) or self._plan(forest, work, step)
-        leaves = loaded.row_of
-        self._buffers.send([leaf.tokens[-1] for leaf in leaves], [leaf.end - 1 for leaf in leaves], loaded.bucket)
-        try:
-            replay = self._replay(loaded.bucket, loaded.nucleus)
-        except Exception as error:
-            self._give_up(error)
-            return self._failure
-        replay()
-        self._buffers.fetch(len(leaves))
-        return ""
+            return Refusal(self._failure)
+        if batch.prompts or len(batch.tokens) > len(batch.branches) or max(batch.tokens.values()) > 1:
+            return Refusal("prefill")
+        if len(batch.branches) > self._buckets[-1]:
+            return Refusal(f"more than {self._buckets[-1]} branches")
+        with self._profile.measure("plan"):
+            loaded = self._advance(batch) or self._plan(batch)
+            leaves = loaded.row_of
+            self._buffers.send([leaf.tokens[-1] for leaf in leaves], [leaf.end - 1 for leaf in leaves], loaded.bucket)
+            try:
+                replay = self._replay(loaded.bucket, loaded.nucleus)
+            except Exception as error:  # of any type: a capture fails in torch, in Triton or in the driver
+                self._give_up(error)
+                return Refusal(self._failure)
+            replay()
+            self._buffers.fetch(len(leaves))
+        return None
 
-    def read(self, branches: list[Branch]) -> tuple[list[int], list[float]]:
-        """Wait for the step: each branch's token and its log-probability."""
+    def finish(self, branches: Sequence[Branch]) -> tuple[list[int], list[float]]:
+        """As in StepKind."""
         assert self._loaded is not None
-        rows = [self._loaded.row_of[branch.node] for branch in branches]
-        tokens, logprobs = self._buffers.read(len(rows))
-        return [tokens[row] for row in rows], [logprobs[row] for row in rows]
+        with self._profile.measure("model"):
+            rows = [self._loaded.row_of[branch.node] for branch in branches]
+            tokens, logprobs = self._buffers.read(len(rows))
+            return [tokens[row] for row in rows], [logprobs[row] for row in rows]
 
     @property
     def kv_tokens_read(self) -> int:
-        """KV tokens that the last step read, each node once."""
+        """As in StepKind."""
         assert self._loaded is not None
         return self._loaded.kv_tokens_read
 
-    def _advance(self, work: StepBatch, step: int) -> _Loaded | None:
+    def _advance(self, batch: StepBatch) -> _Loaded | None:
         """The loaded plan, one token further; None when it is not the plan of this step.
 
-        It is, when the last step was of the same branches: what they stand on cannot have moved in between.
+        It is, when the last step was of the same branches: nodes above them cannot have changed in between.
         """
         loaded = self._loaded
-        if loaded is None or step != loaded.step + 1 or loaded.row_of.keys() != work.tokens.keys():
+        if loaded is None or batch.step != loaded.step + 1 or loaded.row_of.keys() != batch.tokens.keys():
             return None
         if not self._trees[loaded.bucket].backend.advance([leaf.pages[-1] for leaf in loaded.row_of]):
             return None
         loaded.kv_tokens_read += len(loaded.row_of)
-        loaded.step = step
+        loaded.step = batch.step
         return loaded
 
-    def _plan(self, forest: Forest, work: StepBatch, step: int) -> _Loaded:
-        plan, nodes, _ = forest_plan(forest, work.tokens, NUM_RESERVED)
+    def _plan(self, batch: StepBatch) -> _Loaded:
+        """The batch's plan, made anew and put where its bucket's graph reads it."""
+        planned = forest_plan(self._forest, batch.tokens, NUM_RESERVED)
+        plan = planned.plan
         self.num_plans += 1
         bucket = self._buckets[bisect_left(self._buckets, plan.num_rows)]
         if bucket not in self._trees:
@@ -117,8 +138,8 @@ class StepGraphs:
         elif not self._trees[bucket].backend.load(plan):
             for nucleus in (False, True):
                 self._replays.pop((bucket, nucleus), None)
-        leaves = [node for node in nodes if node in work.tokens]
-        branch_of = {branch.node: branch for branch in work.branches}
+        leaves = [node for node in planned.nodes if node in batch.tokens]
+        branch_of = {branch.node: branch for branch in batch.branches}
         branches = [branch_of[leaf] for leaf in leaves]
         self._buffers.place(
             [branch.key for branch in branches],
@@ -130,7 +151,7 @@ class StepGraphs:
             row_of={leaf: row for row, leaf in enumerate(leaves)},
             nucleus=any(branch.sampling.top_p < 1 for branch in branches),
             kv_tokens_read=plan.kv_tokens_read_tree,
-            step=step,
+            step=batch.step,
         )
         return self._loaded
 

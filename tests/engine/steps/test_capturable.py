@@ -11,9 +11,9 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from treereason.engine.graphs.step_buffers import StepBuffers
 from treereason.engine.model.language_model import LanguageModel
-from treereason.engine.sampler import sample
+from treereason.engine.steps.sampler import sample
+from treereason.engine.steps.step_buffers import StepBuffers
 from treereason.kernels.options import AttentionOptions
 
 Build = Callable[[str], tuple[LanguageModel, PreTrainedModel]]

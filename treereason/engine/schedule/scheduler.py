@@ -3,70 +3,16 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
 
-from treereason.core import Request
-from treereason.engine.branch import Branch
-from treereason.engine.given_text import GivenText, GivenTokens
-from treereason.engine.kv.eviction import StepMemory
 from treereason.engine.kv.forest import Forest, Node
+from treereason.engine.kv.step_memory import StepMemory
+from treereason.engine.schedule.branch import Branch
+from treereason.engine.schedule.given_text import GivenText
+from treereason.engine.schedule.pending_prompt import PendingPrompt
+from treereason.engine.schedule.step_batch import StepBatch
 
 MAX_GIVEN_TOKENS = 256
 """Tokens of given texts in a step: each wants a row of logits, so that memory for them has a bound."""
-
-
-@dataclass(eq=False)
-class PendingPrompt:
-    """A prompt to compute for a request; it holds `node`, which ends with the prompt.
-
-    What follows: new branches (an Expansion), `texts`, each with a node of its own (a Writing), or `resumed`, whose
-    node is this one (a Resumption).
-    """
-
-    request: Request
-    node: Node
-    texts: list[GivenText] = field(default_factory=list)
-    resumed: Branch | None = None
-    num_prefilled: int = 0
-    ready: bool = False
-
-    @property
-    def nodes(self) -> list[Node]:
-        """Every node that it holds, one entry per hold."""
-        return [self.node, *(text.node for text in self.texts)]
-
-    def mark_ready(self) -> list[Node]:
-        """Note that the prompt is computed, and every text that is; returns their nodes, of this time only."""
-        self.ready = True
-        ready = [text for text in self.texts if not text.ready and not any(node.num_pending for node in text.parts())]
-        for text in ready:
-            text.ready = True
-        return [text.node for text in ready] if self.texts else [self.node]
-
-    def next_part(self) -> PendingPrompt | GivenText | None:
-        """What to compute next: the prompt itself, then one text after another; None when all is ready."""
-        return next((text for text in self.texts if not text.ready), None) if self.ready else self
-
-
-@dataclass
-class StepBatch:
-    """One step. tokens: how many tokens of each node to compute. branches, prompts: whose last token is among them.
-
-    given: tokens of given texts whose log-probabilities are wanted. num_given: tokens computed for them.
-    ends: the nodes of branches, prompts and texts that are computed up to their end.
-    num_prefilled counts prompt tokens computed for the first time, num_rebuilt any tokens computed again after an
-    eviction. too_large: who would not fit into the pool alone.
-    """
-
-    tokens: dict[Node, int] = field(default_factory=dict)
-    branches: list[Branch] = field(default_factory=list)
-    prompts: list[PendingPrompt] = field(default_factory=list)
-    given: list[GivenTokens] = field(default_factory=list)
-    ends: list[Node] = field(default_factory=list)
-    num_given: int = 0
-    num_prefilled: int = 0
-    num_rebuilt: int = 0
-    too_large: list[Branch | PendingPrompt] = field(default_factory=list)
 
 
 class Scheduler:
@@ -99,7 +45,7 @@ class Scheduler:
 
     def pick(self, forest: Forest, step: int) -> StepBatch:
         """Choose the step's work and make room for its KV; its tokens count as stored from here on."""
-        batch = StepBatch()
+        batch = StepBatch(step)
         self._running = [branch for branch in self._running if not branch.done]
         while self._waiting and len(self._running) < self._max_branches:
             self._running.append(self._waiting.popleft())
@@ -107,7 +53,7 @@ class Scheduler:
         budget = self._prefill_tokens
         crowded = False
         for branch in self._running:
-            if memory.take_next(branch.node):
+            if memory.reserve_next_token(branch.node):
                 batch.tokens[branch.node] = 1
                 batch.branches.append(branch)
                 continue
@@ -176,14 +122,14 @@ class Scheduler:
 
         Returns how many; None when there is no room for them.
         """
-        path = memory.rest_of_path(node)
+        path = memory.incomplete_path(node)
         counts: dict[Node, int] = {}
         left = max(budget, 1)
         for part in path:
             if left and (pending := part.num_pending):
                 counts[part] = min(pending, left)
                 left -= counts[part]
-        num_rebuilt = memory.take(path, counts)
+        num_rebuilt = memory.reserve(path, counts)
         if num_rebuilt is None:
             return None
         for part, count in counts.items():

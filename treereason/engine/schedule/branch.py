@@ -92,8 +92,9 @@ class Branch:
     def _end(self, finish: Finish | None, *, num_text: int = 0, tail: list[int] | None = None) -> None:
         self.finish, self.num_text, self.tail, self.done = finish, num_text, tail or [], True
         self.cost.seconds = perf_counter() - self.started
-        del self.node.tokens[self.node.num_cached :]
-        self.node.growing = False
+        if self.node.growing:  # a given text's node never does, and may be evicted
+            del self.node.tokens[self.node.num_cached :]
+            self.node.growing = False
 
     def _stopped(self, token: int, model: LanguageModel) -> tuple[str, str] | None:
         """The text before the first stop string, and that string; None when there is none."""

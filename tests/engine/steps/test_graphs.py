@@ -24,10 +24,10 @@ from transformers import AutoModelForCausalLM, Gemma2Config, LlamaConfig, PreTra
 from treereason.core import Decoded, Expansion, Prompt, Sampling
 from treereason.engine import engine as engine_module
 from treereason.engine.engine import Engine
-from treereason.engine.graphs.cuda_capture import Body, Capture
-from treereason.engine.graphs.step_graphs import BUCKETS, StepGraphs
 from treereason.engine.model.language_model import LanguageModel
-from treereason.engine.sampler import sample
+from treereason.engine.steps.cuda_capture import Body, Capture
+from treereason.engine.steps.graph_steps import BUCKETS, GraphSteps
+from treereason.engine.steps.sampler import sample
 from treereason.events import StepDone
 from treereason.kernels.gpu import static_backend
 
@@ -107,9 +107,10 @@ def make_engine(
     return Engine(model, seed=0, **graphs, **options)
 
 
-def graphs_of(engine: Engine) -> StepGraphs:
-    assert engine._graphs is not None
-    return engine._graphs
+def graphs_of(engine: Engine) -> GraphSteps:
+    graphs = engine._step_kinds[0]
+    assert isinstance(graphs, GraphSteps)
+    return graphs
 
 
 class Run:
@@ -372,7 +373,7 @@ def test_an_engine_without_graphs_says_why(options: dict[str, Any], reason: str)
 
 
 def test_more_branches_than_the_largest_graph_run_eagerly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("treereason.engine.graphs.step_graphs.BUCKETS", (1, 2))
+    monkeypatch.setattr("treereason.engine.steps.graph_steps.BUCKETS", (1, 2))
     run = Run(make_engine(models("llama")[1]))
     run.submit("a", (), Prompt("ASK", max_tokens=2, ignore_end=True), 3)
     run.steps()
@@ -388,17 +389,17 @@ def test_text_is_made_while_the_next_step_runs(monkeypatch: pytest.MonkeyPatch) 
         order.append(name)
         return real(*args)
 
-    for owner, name in ((graphs, "launch"), (graphs, "read"), (engine.model, "decode")):
+    for owner, name in ((graphs, "start"), (graphs, "finish"), (engine.model, "decode")):
         monkeypatch.setattr(owner, name, partial(note, name, getattr(owner, name)))
     run = Run(engine)
     run.submit("a", (), Prompt("ASK", max_tokens=2, ignore_end=True), 1)
     run.submit("b", (), Prompt("ASK", max_tokens=3, ignore_end=True), 1)
     run.steps(2)
     assert run.found == {}
-    assert ("a", (0,)) in engine._thoughts, "it can be released or continued all the same"
+    assert ("a", (0,)) in engine._thoughts, "it can be dropped or continued all the same"
     run.steps()
-    # The first launch only says that the step is a prefill. The last text has no step to hide behind.
-    assert order == ["launch", "launch", "read", "launch", "decode", "read", "decode"]
+    # The first start refuses, since the step is a prefill. The last text has no step to hide behind.
+    assert order == ["start", "start", "finish", "start", "decode", "finish", "decode"]
     assert set(run.found) == {("a", (0,)), ("b", (0,))}
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from treereason.engine import sampler
-from treereason.engine.sampler import NOISE_LIMIT, _gumbel, _nucleus, branch_key, sample
+from treereason.engine.steps import sampler
+from treereason.engine.steps.sampler import NOISE_LIMIT, _gumbel, _nucleus, branch_key, sample
 
 
 def draw(logits: torch.Tensor, num: int, temperature: float = 1.0, top_p: float = 1.0) -> torch.Tensor:

@@ -7,9 +7,9 @@ from typing import cast
 import pytest
 
 from treereason.core import Finish, Prompt
-from treereason.engine.branch import Branch
 from treereason.engine.kv.forest import Node
 from treereason.engine.model.language_model import LanguageModel
+from treereason.engine.schedule.branch import Branch
 
 
 class Words:

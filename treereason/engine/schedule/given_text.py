@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from treereason.engine.branch import Branch
 from treereason.engine.kv.forest import Node
+from treereason.engine.schedule.branch import Branch
 
 
 @dataclass(frozen=True)

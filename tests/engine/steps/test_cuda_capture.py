@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from treereason.engine.graphs.cuda_capture import cuda_capture
+from treereason.engine.steps.cuda_capture import cuda_capture
 
 
 class Notes:

@@ -1,0 +1,98 @@
+"""A step of any shape: its plan is made, used by all layers, and thrown away."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+
+from treereason.engine.attention.forest_plan import forest_plan
+from treereason.engine.attention.sequence_plan import each_branch_alone
+from treereason.engine.kv.cache import KVCache
+from treereason.engine.kv.forest import Forest, Node
+from treereason.kernels.cpu.invariant_backend import InvariantBackend
+from treereason.kernels.cpu.torch_backend import TorchBackend
+from treereason.kernels.gpu.triton_backend import TritonBackend
+from treereason.kernels.options import AttentionOptions
+from treereason.kernels.plan import Plan
+from treereason.profile import Profile
+
+AttentionKind = Literal["tree", "triton", "sequence", "invariant"]
+"""tree: each node is read once; triton: the same on a GPU. sequence: every branch reads its own path, for comparison.
+invariant: bits of a row do not depend on what else is computed in the step."""
+
+Backend = TorchBackend | TritonBackend | InvariantBackend
+BACKENDS: dict[AttentionKind, Callable[[Plan], Backend]] = {
+    "tree": TorchBackend,
+    "triton": TritonBackend,
+    "sequence": TorchBackend,
+    "invariant": InvariantBackend,
+}
+
+
+@dataclass(frozen=True)
+class EagerStep:
+    """What attention needs to know of one step, the same for all layers. An `AttentionStep`.
+
+    token_ids, positions: [N] int64, rows in depth-first order, then `num_padding` rows that stand for nothing.
+    slots: [N - num_padding] int64, where a row's key and value are stored.
+    rows: of each node that computes tokens, the rows of those, in their order.
+    """
+
+    plan: Plan
+    backend: Backend
+    profile: Profile
+    cache: KVCache
+    token_ids: torch.Tensor
+    positions: torch.Tensor
+    slots: torch.Tensor
+    rows: dict[Node, range]
+    num_padding: int = 0
+
+    def attend(
+        self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, options: AttentionOptions
+    ) -> torch.Tensor:
+        """As in AttentionStep; rows of padding give zeros."""
+        with self.profile.measure("attention"):
+            query, key, value = (x[: len(self.slots)] for x in (query, key, value))
+            keys, values = self.cache.store(layer, self.slots, key, value)
+            out, _lse = self.backend(query.contiguous(), keys, values, options)
+            return torch.nn.functional.pad(out, (0, 0, 0, 0, 0, self.num_padding)) if self.num_padding else out
+
+
+def eager_step(
+    forest: Forest,
+    num_new: Mapping[Node, int],
+    cache: KVCache,
+    *,
+    attention: AttentionKind = "tree",
+    num_rows: int = 0,
+    device: torch.device | str = "cpu",
+    profile: Profile | None = None,
+) -> EagerStep:
+    """The step that computes the last num_new[node] stored tokens of every node in `num_new`.
+
+    num_rows: rows to pad to, so that every step has the same shape; 0 for none.
+    """
+    planned = forest_plan(forest, num_new)
+    plan = planned.plan
+    token_ids = [
+        token
+        for node, num in zip(planned.nodes, planned.num_new.tolist(), strict=True)
+        for token in node.tokens[node.num_cached - num : node.num_cached]
+    ]
+    num_padding = max(0, num_rows - plan.num_rows)
+    return EagerStep(
+        plan=plan,
+        backend=BACKENDS[attention](each_branch_alone(plan, planned.num_new) if attention == "sequence" else plan),
+        profile=profile or Profile(),
+        cache=cache,
+        token_ids=torch.tensor(token_ids + [0] * num_padding, device=device),
+        positions=torch.from_numpy(np.pad(plan.row_position, (0, num_padding))).long().to(device),
+        slots=torch.from_numpy(plan.row_slot).long().to(device),
+        rows=planned.rows(),
+        num_padding=num_padding,
+    )

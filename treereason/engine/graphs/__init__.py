@@ -1,1 +1,0 @@
-"""Decode steps that are captured once and replayed (CUDA graphs)."""

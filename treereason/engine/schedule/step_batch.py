@@ -1,0 +1,33 @@
+"""What one step computes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from treereason.engine.kv.forest import Node
+from treereason.engine.schedule.branch import Branch
+from treereason.engine.schedule.given_text import GivenTokens
+from treereason.engine.schedule.pending_prompt import PendingPrompt
+
+
+@dataclass
+class StepBatch:
+    """tokens: how many stored tokens of each node, its last ones, are computed. step: its number.
+
+    branches, prompts: whose last token is among them, so that its row of logits gives the next one.
+    given: tokens of given texts whose log-probabilities are wanted. num_given: tokens computed for them.
+    ends: the nodes of branches, prompts and texts that are computed up to their end.
+    num_prefilled counts prompt tokens computed for the first time, num_rebuilt any tokens computed again after an
+    eviction. too_large: who would not fit into the pool alone.
+    """
+
+    step: int
+    tokens: dict[Node, int] = field(default_factory=dict)
+    branches: list[Branch] = field(default_factory=list)
+    prompts: list[PendingPrompt] = field(default_factory=list)
+    given: list[GivenTokens] = field(default_factory=list)
+    ends: list[Node] = field(default_factory=list)
+    num_given: int = 0
+    num_prefilled: int = 0
+    num_rebuilt: int = 0
+    too_large: list[Branch | PendingPrompt] = field(default_factory=list)

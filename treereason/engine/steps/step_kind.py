@@ -1,0 +1,47 @@
+"""The interface of the ways to compute a step. The engine asks the quickest way first, and the next one if it refuses.
+
+A new way (rows of speculative tokens, say) is one class in this folder, and one entry in the engine's list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from treereason.engine.schedule.branch import Branch
+from treereason.engine.schedule.step_batch import StepBatch
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why one way cannot compute a step. The reason is told in the step's figures (`StepDone.launch`)."""
+
+    reason: str
+
+
+class StepKind(Protocol):
+    """One way to compute a step: `start`, then `finish` once. Between them, the host is free while a GPU computes."""
+
+    @property
+    def launch(self) -> str:
+        """What a step's figures say of this way; "" where there is nothing to say."""
+        ...
+
+    def start(self, batch: StepBatch) -> Refusal | None:
+        """Begin to compute the batch, whose tokens have their pages already; or refuse, and leave all as it was."""
+        ...
+
+    def finish(self, branches: Sequence[Branch]) -> tuple[list[int], list[float]]:
+        """Wait for the step. The next token of each branch, and its log-probability at temperature 1.
+
+        branches: those of the batch, then those that its prompts have started. The logits of one come from the last
+        row of its node or, if it has no token of its own yet, of the node above. A log-probability is NaN where logits
+        are no numbers. Log-probabilities of the batch's given texts are entered there.
+        """
+        ...
+
+    @property
+    def kv_tokens_read(self) -> int:
+        """KV tokens that the step reads if each node is read once; known when it has started."""
+        ...

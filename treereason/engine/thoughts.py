@@ -1,0 +1,78 @@
+"""Finished thoughts: enough of each to go on behind it until its problem ends, wherever its KV is by then."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from treereason.core import ThoughtPath
+from treereason.engine.kv.forest import Forest, Node
+from treereason.engine.schedule.branch import Branch
+
+
+@dataclass(eq=False)
+class FinishedThought:
+    """Its token ids are those down to `node`, on which it has a reference, then `tokens`.
+
+    Once its KV is dropped there is no node, and `tokens` are all of them: so it can be computed again even when
+    everything above it is gone.
+    """
+
+    branch: Branch
+    node: Node | None
+    tokens: list[int]
+
+    @property
+    def num_tokens(self) -> int:
+        """From the root on."""
+        return len(self.tokens) + (self.node.end if self.node else 0)
+
+    def token_ids(self) -> list[int]:
+        """All of them, from the root on."""
+        above = [token for node in self.node.path() for token in node.tokens] if self.node else []
+        return above + self.tokens
+
+
+class Thoughts:
+    """The finished thoughts of all problems in flight, by problem and path."""
+
+    def __init__(self, forest: Forest) -> None:
+        self._forest = forest
+        self._thoughts: dict[tuple[str, ThoughtPath], FinishedThought] = {}
+
+    def __contains__(self, key: tuple[str, ThoughtPath]) -> bool:
+        return key in self._thoughts
+
+    def __iter__(self) -> Iterator[FinishedThought]:
+        return iter(self._thoughts.values())
+
+    def get(self, problem: str, path: ThoughtPath) -> FinishedThought:
+        """Raises ValueError, one line, when there is none."""
+        if (problem, path) not in self:
+            name = ".".join(map(str, path)) or "root"
+            raise ValueError(f"thought {name} has no text to go on from: it failed, or is not decoded yet")
+        return self._thoughts[problem, path]
+
+    def add(self, branch: Branch) -> None:
+        """Enter a branch that is done; its reference to its node is the thought's from now on."""
+        key = branch.problem, branch.path
+        self.drop(*key)  # should the same child have been asked for twice
+        self._thoughts[key] = FinishedThought(branch, branch.node, branch.tail)
+
+    def remove(self, thought: FinishedThought) -> None:
+        """Forget one whose reference has gone to somebody else."""
+        del self._thoughts[thought.branch.problem, thought.branch.path]
+
+    def drop(self, problem: str, path: ThoughtPath) -> None:
+        """Return a thought's KV, as far as nobody else needs it; its token ids stay. Fine for what is not there."""
+        thought = self._thoughts.get((problem, path))
+        if thought is not None and thought.node is not None:
+            thought.tokens = thought.token_ids()
+            self._forest.release(thought.node)
+            thought.node = None
+
+    def end_problem(self, problem: str) -> None:
+        """Forget all of a problem, token ids included."""
+        for key in [key for key in self._thoughts if key[0] == problem]:
+            self.drop(*key)
+            del self._thoughts[key]
