@@ -27,6 +27,8 @@ from tests.fakes import ROOT
 from treereason.cli.main import main
 from treereason.config.schema import BudgetConfig, Config, EngineConfig
 from treereason.engine.model.language_model import LanguageModel
+from treereason.events import RunStarted
+from treereason.record import read
 
 TASK = tr.tasks.Sorting(length=12, limit=3)
 SEARCH = tr.search.TreeOfThoughts(k=3)
@@ -150,6 +152,14 @@ def test_a_server_answers_run_after_run_also_under_a_running_loop(server: str) -
     assert answers(first) == answers(second)
     assert (first.solved, first.failed) == (3, 0)
     assert second.problems[0].best is not None
+
+
+def test_the_record_holds_the_options_of_the_server(server: str, tmp_path: Path) -> None:
+    remote = tr.load(server, name="any", concurrency=3, timeout_s=7.0, max_retries=1)
+    run(remote, folder=tmp_path)
+    started = next(event for event in read(tmp_path / "journal.sqlite") if isinstance(event, RunStarted))
+    given = {"name": "any", "url": server, "style": "plain", "concurrency": 3, "timeout_s": 7.0, "max_retries": 1}
+    assert started.config["model"].items() >= given.items()
 
 
 @pytest.fixture

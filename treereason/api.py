@@ -1,8 +1,7 @@
 """treereason from Python: load a model, run a search over a task's problems, look at what came out.
 
 No signal handler is installed, nothing is read from the command line, nothing is written to disk unless a folder is
-given, and an asyncio loop that is already running, as in a notebook, does not matter. The process scores in a second
-process where it can, which ends with the run.
+given, and an asyncio loop that is already running, as in a notebook, does not matter.
 """
 
 from __future__ import annotations
@@ -95,7 +94,7 @@ class Run:
     """What `run` returns.
 
     problems: the result of each problem, in the order of the task. summary: the figures of the run, as summary.json
-    holds them; docs/ explains each. folder: where the run was recorded, None when it was not.
+    holds them. folder: where the run was recorded, None when it was not.
     """
 
     problems: Sequence[ProblemResult]

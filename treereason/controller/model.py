@@ -52,7 +52,8 @@ def model_options(model: LanguageModel | Server) -> dict[str, Any]:
         dtype = str(model.dtype).removeprefix("torch.")
         return {"name": model.name, "style": model.style, "dtype": dtype, "device": str(model.device)}
     if hasattr(model, "url"):
-        return {"name": model.name, "style": model.style, "url": model.url}
+        names = ("name", "url", "style", "concurrency", "timeout_s", "max_retries")
+        return {name: getattr(model, name) for name in names}
     raise UserError(f"model={model!r}: give what treereason.load returns")
 
 

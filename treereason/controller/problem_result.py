@@ -17,7 +17,8 @@ class ProblemResult:
 
     problem: as the task made it. status: "done", or "failed" with the `error` that tells why.
     best: the thought that the search answers with, None when it found none; `best.transcript()` is what the model saw
-        and wrote on the way to it. answer, score: those of `best`. solved: whether the task calls the answer right.
+        and wrote on the way to it. answer: the one in it. score: what the run's scorer says of it, or None.
+    solved: whether the task calls the answer right.
     thoughts: all of the tree in the order in which they were made, pruned and failed ones included, without the root.
     tokens_decoded, tokens_prefilled, tokens_reused: sampled, computed of prompts, and prompt tokens found in KV.
     tokens_wasted: decoded tokens of thoughts that the answer does not build on.
