@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections import Counter
+from collections import Counter, defaultdict
 from itertools import pairwise
 from math import inf, log, sqrt
 from pathlib import Path
@@ -51,8 +51,8 @@ def expanded(outcome: Outcome) -> list[ThoughtPath]:
 
 def mcts_by_recursion(seed: int, n_iters: int, k: int, c: float) -> tuple[list[ThoughtPath], ThoughtPath]:
     """The order of expansions and the best leaf, by recursion over paths, sums and counts."""
-    value = {(): 0.0}
-    visits, sums = Counter[ThoughtPath](), Counter[ThoughtPath]()
+    value: dict[ThoughtPath, float] = {(): 0.0}
+    visits, sums = Counter[ThoughtPath](), defaultdict[ThoughtPath, float](float)
     known: set[ThoughtPath] = set()
     order: list[ThoughtPath] = []
 
