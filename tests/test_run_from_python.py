@@ -266,8 +266,8 @@ def raises(_: tr.Thought) -> float:
 
 
 def test_a_scorer_can_be_a_name_or_a_file(model: LanguageModel, tmp_path: Path) -> None:
-    (tmp_path / "mine.py").write_text("def half(thought):\n    return 0.5\n")
-    assert run(model, scorer=f"{tmp_path}/mine.py:half").mean_score == 0.5
+    (tmp_path / "halves.py").write_text("def half(thought):\n    return 0.5\n")
+    assert run(model, scorer=f"{tmp_path}/halves.py:half").mean_score == 0.5
     assert answers(run(model, scorer="sorting_errors")) == answers(run(model))
 
 
