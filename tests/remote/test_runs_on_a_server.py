@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.fakes import wait_until
 from tests.remote.driving import KEY, SEARCHES, lines, run
 from tests.remote.fake_server import HANG_S, FakeServer
 from treereason import events
@@ -92,7 +93,8 @@ def test_ctrl_c_closes_connections_and_keeps_what_is_done(fake: FakeServer, tmp_
 
     def interrupt() -> None:
         results = tmp_path / "results.jsonl"
-        fake.wait_until(lambda fake: fake.in_flight == 2 and len(fake.requests) == 8 and results.read_text() != "")
+        fake.wait_until(lambda fake: fake.in_flight == 2 and len(fake.requests) == 8)
+        wait_until(lambda: results.read_text() != "")
         os.kill(os.getpid(), signal.SIGINT)
 
     threading.Thread(target=interrupt, daemon=True).start()
