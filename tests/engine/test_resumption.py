@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from tests.engine.driving import HOT, Build, answer, finish, make_engine, prompt_of
-from treereason.core import Cost, Decoded, Expansion, Finish, Prompt, Resumption, Sampling
+from treereason.core import Cost, Decoded, Expansion, Finish, Prompt, Request, Resumption, Sampling
 from treereason.engine.engine import Engine
 
 PATHS = ((0,), (1,), (2,))
@@ -137,7 +137,7 @@ def test_children_of_a_thought_that_is_resumed_go_on_from_where_they_were(
     want = answer(engine, child)["a", (0, 0)]
     engine = make_engine(model)
     answer(engine, first)
-    requests = [child, Resumption("a", (0,), prompt_of("HELLO ", 6), HOT)]
+    requests: list[Request] = [child, Resumption("a", (0,), prompt_of("HELLO ", 6), HOT)]
     found = answer(engine, *(requests[::-1] if resumed_first else requests))
     if resumed_first:
         assert found["a", (0, 0)].error == "thought 0 has no text to go on from: it failed, or is not decoded yet"

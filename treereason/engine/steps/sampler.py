@@ -47,18 +47,18 @@ def sample(
     """
     logits = logits.float()
     greedy = temperature < LOWEST_TEMPERATURE
-    heat = torch.where(greedy, 1.0, temperature)[:, None]
+    divisor = torch.where(greedy, 1.0, temperature)[:, None]
     if nucleus is None:
         nucleus = bool((top_p < 1).any())
-    log_total = _log_total(logits, heat) if nucleus else None
+    log_total = _log_total(logits, divisor) if nucleus else None
     likely = None
     if logits.device.type == "cpu" and logits.shape[1] >= LARGE_VOCABULARY:
-        likely = _likely(logits, keys, positions, heat, greedy, log_total, top_p)
+        likely = _likely(logits, keys, positions, divisor, greedy, log_total, top_p)
     if likely is None:
         ids, near = torch.arange(logits.shape[1], device=logits.device).expand(len(logits), -1), logits
     else:
         ids, near = likely, logits.gather(1, likely.clamp_min(0)).masked_fill_(likely < 0, float("-inf"))
-    scaled = near / heat
+    scaled = near / divisor
     if log_total is not None:
         scaled = _nucleus(scaled, log_total, top_p)
     drawn = torch.where(greedy[:, None], near, scaled + _gumbel(keys, positions, ids))
@@ -67,10 +67,10 @@ def sample(
     return tokens[:, 0], logprobs[:, 0]
 
 
-def _log_total(logits: torch.Tensor, heat: torch.Tensor) -> torch.Tensor:
-    """[B, 1] log of the sum of exponentials of logits / heat."""
+def _log_total(logits: torch.Tensor, divisor: torch.Tensor) -> torch.Tensor:
+    """[B, 1] log of the sum of exponentials of logits / divisor."""
     num_rows = max(1, BLOCK_IDS // logits.shape[1]) if logits.device.type == "cpu" else len(logits)
-    blocks = zip(torch.split(logits, num_rows), torch.split(heat, num_rows), strict=True)
+    blocks = zip(torch.split(logits, num_rows), torch.split(divisor, num_rows), strict=True)
     return torch.cat([(some / of_rows).logsumexp(dim=1, keepdim=True) for some, of_rows in blocks])
 
 
@@ -78,7 +78,7 @@ def _likely(
     logits: torch.Tensor,
     keys: torch.Tensor,
     positions: torch.Tensor,
-    heat: torch.Tensor,
+    divisor: torch.Tensor,
     greedy: torch.Tensor,
     log_total: torch.Tensor | None,
     top_p: torch.Tensor,
@@ -89,12 +89,12 @@ def _likely(
     together lie outside the nucleus.
     """
     top = logits.argmax(dim=1, keepdim=True)
-    highest = logits.gather(1, top) / heat
+    highest = logits.gather(1, top) / divisor
     reach = NOISE_LIMIT - _gumbel(keys, positions, top) + 1e-6 * highest.abs()  # and what rounding adds
     bound = highest - torch.where(greedy[:, None], 0.0, reach)
     if log_total is not None:
         bound = torch.maximum(bound, log_total + torch.log((1 - top_p[:, None]) / (2 * logits.shape[1])))
-    can = logits >= bound * heat
+    can = logits >= bound * divisor
     if can.count_nonzero() > can.numel() // 8:
         return None
     row, token = np.divmod(np.flatnonzero(can.numpy()), logits.shape[1])
