@@ -4,11 +4,9 @@ Five branches begin on one prompt, and three go on from each of them. The prompt
 tokens are read in place by all that stand on it.
 """
 
-from treereason.core import Decoded, Expansion, Prompt, Sampling
-from treereason.engine.engine import Engine
-from treereason.engine.model.load import load_model
+import treereason as tr
+from treereason import Decoded, Engine, Expansion, Prompt, Sampling
 
-MODEL = "embedded"  # or a path or hub id, with style="plain" or "chat"
 ROOT = ()
 
 
@@ -24,8 +22,7 @@ def decode(engine: Engine, *expansions: Expansion) -> list[Decoded]:
 
 
 def main() -> None:
-    model = load_model(MODEL, style="embedded")
-    engine = Engine(model, seed=0, max_branches=64, prefill_tokens=2048, kv_tokens=8192)
+    engine = Engine(tr.load("embedded"), seed=0)  # or a folder or hub id of a causal language model
     sampling = Sampling(temperature=1.5)
 
     begin = Prompt("sort 86224197058676978898405547994183=", max_tokens=16)

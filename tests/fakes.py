@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,6 +48,18 @@ OWN_DATA = ROOT / "tests" / "data"
 """Small files that we made up, in the formats of graph-of-thoughts (CSV) and DeFT (JSON)."""
 DATA = ROOT.parent / "shared" / "data"
 """The files that graph-of-thoughts and DeFT published; they lie beside the checkout on some developers' machines."""
+
+HANG_S = 60.0
+"""Longer than anything in a test takes: what lasts as long hangs, and the test fails."""
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Return as soon as the condition holds; AssertionError when it seems that it never will."""
+    deadline = time.monotonic() + HANG_S
+    while not condition():
+        assert time.monotonic() < deadline, "it never happened"
+        time.sleep(0.01)
+
 
 VOCABULARY = 64
 COMMON: dict[str, Any] = {
@@ -215,12 +228,14 @@ def run_search(
     scorer: Any = value,
     budget: Callable[[], Budget] = Budget,
     likely: Callable[[str], float] = lambda _: 0.0,
-    async_scorer: Any = None,
+    inline_scorer: Any = None,
     problems: Sequence[Problem] = (Problem("p", 9),),
     engine: type[ScriptedEngine] = ScriptedEngine,
+    style: str = "plain",
 ) -> Outcome:
     """Run a search on a scripted engine; over one problem, called p, unless others are given."""
     outcome = Outcome(engine(script, likely))
+    outcome.engine.style = style
     Runner(
         engine=outcome.engine,
         scoring=InstantScoring(scorer),  # type: ignore[arg-type]
@@ -230,7 +245,7 @@ def run_search(
         parallel_problems=2,
         emit=outcome.log.append,
         scorer="value",
-        async_scorer=async_scorer,
+        inline_scorer=inline_scorer,
         budget=budget,
     ).run(problems)
     return outcome

@@ -11,24 +11,20 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from tests.fakes import NumberTask, Outcome, ScriptedEngine, ThoughtPath, run_search, value
+from tests.fakes import NumberTask, Outcome, ScriptedEngine, run_search, value
 from treereason import events
-from treereason.config import plugins
+from treereason.config.registry import builtin
+from treereason.config.scorers import load_scorer, scorer_reference
 from treereason.controller.budget import Budget
-from treereason.core import Cost, Problem, Prompt, Score, Scorer, Task, Thought, UserError
+from treereason.core import Cost, Problem, Prompt, Score, Scorer, Task, Thought, ThoughtPath, UserError
 from treereason.jsonable import jsonable
-
-
-def builtin(kind: Literal["task", "search"]) -> Mapping[str, type]:
-    """All built-in classes of a kind by name."""
-    return {name: plugins.find(kind, name) for name in plugins.BUILTIN[kind]}
 
 
 def scorers(task: Task) -> Mapping[str, Scorer]:
@@ -39,12 +35,12 @@ def scorers(task: Task) -> Mapping[str, Scorer]:
 
 TASKS, SEARCHES = builtin("task"), builtin("search")
 STYLES = ("embedded", "chat", "plain")
-# Nodes of two tokens each, as the scripted engine decodes them.
+# Nodes of one token each, as the scripted engine decodes digits.
 _NODES = {
     "0": {"value": 5, "start": -4, "end": 0, "children": [1, 2]},
-    "1": {"value": 2, "start": 1, "end": 2, "children": [3]},
-    "2": {"value": 2, "start": 1, "end": 2, "children": []},
-    "3": {"value": 2, "start": 3, "end": 4, "children": []},
+    "1": {"value": 1, "start": 1, "end": 1, "children": [3]},
+    "2": {"value": 1, "start": 1, "end": 1, "children": []},
+    "3": {"value": 1, "start": 2, "end": 2, "children": []},
 }
 FILES = {"recorded": json.dumps([{"data": _NODES}] * 3)}
 """Contents of a problem file, for tasks that generate no problems."""
@@ -174,7 +170,7 @@ def assert_finite(name: str, score: float | Score) -> None:
 
 def test_the_default_scorer_loads_and_scores_thoughts_with_and_without_an_answer(task: Task) -> None:
     assert task.scorer in scorers(task)
-    scorer = plugins.scorer(None, task)
+    scorer = load_scorer(scorer_reference(None, task))
     for problem in task.problems(0):
         thought = decoded(task, problem, "12")
         assert_finite(task.scorer, scorer(thought))
@@ -216,7 +212,7 @@ def broken(thought: Thought) -> str:  # noqa: ARG001
 
 
 def scorer_of(task: Task) -> Callable[[Thought], Any]:
-    return number if isinstance(task, NumberTask) else plugins.scorer(None, task)
+    return number if isinstance(task, NumberTask) else load_scorer(scorer_reference(None, task))
 
 
 @pytest.fixture(params=["an answer per thought", "three thoughts to an answer"])
@@ -248,7 +244,7 @@ def test_every_search_comes_to_an_end(
     for count, limit, scorer in itertools.product((1, 3), (None, 1, 3), (scorer_of(task), broken)):
         problems = problems_of(task, count)
         budget = partial(Budget, limit)
-        outcome = run_search(SEARCHES[search](), SCRIPTS[script], task, scorer, budget, problems)
+        outcome = run_search(SEARCHES[search](), SCRIPTS[script], task, scorer, budget, problems=problems)
         for event in ends(outcome, problems):
             assert limit is None or event.tokens_decoded <= limit
             assert event.status == "done" or event.error

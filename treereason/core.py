@@ -19,7 +19,11 @@ class UserError(ValueError):
 
 @dataclass(frozen=True)
 class Problem:
-    """One item of a task. `input` and `target` are JSON-like values that the task understands."""
+    """One item of a task.
+
+    id: not empty, and unique in the run. input: what is asked. target: the right answer where it is known. Both are
+    JSON-like values that the task understands.
+    """
 
     id: str
     input: Any
@@ -81,8 +85,9 @@ def _are_turns(turns: object) -> bool:
 
 @dataclass
 class Cost:
-    """Tokens spent: prefilled (prompt tokens computed), decoded (sampled), reused (prompt tokens found in KV).
+    """What a thought or a problem has cost, in tokens and seconds.
 
+    tokens_prefilled: prompt tokens computed. tokens_decoded: sampled. tokens_reused: prompt tokens found in KV.
     kv_token_steps: KV tokens of its own that it held, summed over the steps in which it decoded.
     seconds: wall time from its first token to its last, in company of whatever else decoded.
     """
@@ -94,6 +99,7 @@ class Cost:
     seconds: float = field(default=0.0, compare=False)
 
     def add(self, other: Cost) -> None:
+        """Count what another one has cost as well."""
         self.tokens_prefilled += other.tokens_prefilled
         self.tokens_decoded += other.tokens_decoded
         self.tokens_reused += other.tokens_reused
@@ -102,7 +108,7 @@ class Cost:
 
 
 class Status(StrEnum):
-    """Where a thought stands: being decoded, decoded, in the frontier, given up, or broken."""
+    """Where a thought stands: "decoding", "decoded", "kept" in the frontier, "pruned" or "failed" with an error."""
 
     DECODING = "decoding"
     DECODED = "decoded"
@@ -112,7 +118,7 @@ class Status(StrEnum):
 
 
 class Finish(StrEnum):
-    """Why a thought's text ended: the model ended it, a stop string came, its token limit came, or it was given."""
+    """What ended a text: "end" the model, "stop" a stop string, "length" its token limit; or it was "given"."""
 
     END = "end"
     STOP = "stop"
@@ -122,7 +128,7 @@ class Finish(StrEnum):
 
 @dataclass(frozen=True)
 class Score:
-    """A scorer's verdict. Higher is better; `final` says that nothing can beat it, so a search may stop."""
+    """A scorer's verdict. value: finite, higher is better. final: nothing can beat it, so a search may stop."""
 
     value: float
     final: bool = False
@@ -132,9 +138,11 @@ class Score:
 class Thought:
     """One node of the search: a text that the model wrote (or, for the root, nothing yet).
 
-    parents: one, except for a join (several) and the root (none).
-    answer: what the task reads out of the thought, None when it holds no answer (yet).
-    logprob: sum of the log-probabilities of its tokens under the model at temperature 1.
+    problem: the one that it belongs to. path: its name there. parents: one, except for a join (several) and the root
+        (none). num_children: how many it was given, probes and failed ones included.
+    text: without prompt and stop string. answer: what the task reads out of it, None when it holds none (yet).
+    score: None until a scorer has seen it. status: where it stands. error: why it failed, in one line, else None.
+    logprob: sum of the log-probabilities of its tokens under the model at temperature 1. cost: of this thought alone.
     prompt: what was put to the model for it: behind the parent's text where `appended`, else a prompt of its own.
     stop: the stop string behind `text`, "" when something else ended it. finish: what ended it, None until then.
     part: the text answers only a part of the problem, so it is not read as an answer, and is never the best one.
@@ -165,11 +173,20 @@ class Thought:
 
     @property
     def depth(self) -> int:
+        """Number of thoughts between this one and the root, with itself: 0 for the root."""
         return len(self.path)
 
     @property
     def parent(self) -> Thought | None:
+        """The first parent, in whose path this thought is; None for the root."""
         return self.parents[0] if self.parents else None
+
+    def ancestors(self) -> list[Thought]:
+        """This thought and all above it through first parents, the root last."""
+        above: list[Thought] = [self]
+        while (parent := above[-1].parent) is not None:
+            above.append(parent)
+        return above
 
     def transcript(self) -> str:
         """What the model saw and wrote up to here: from the last prompt of its own on, stop strings included."""
@@ -191,7 +208,12 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Expansion:
-    """What a search asks of a decoder: decode `children` (paths) of `parent` (a path) from one prompt."""
+    """Decode new thoughts from one prompt.
+
+    problem: id of the problem that they belong to; any text where there is none. parent: path of the thought that an
+    appended prompt continues; () for the root. prompt: computed once for all of them. children: their paths, each the
+    parent's and one rank more. sampling: how their tokens are drawn.
+    """
 
     problem: str
     parent: ThoughtPath
@@ -202,7 +224,10 @@ class Expansion:
 
 @dataclass(frozen=True)
 class Writing:
-    """Children whose text is given: only measured. `texts[i]` stands behind the prompt and becomes `children[i]`."""
+    """Measure thoughts whose text is given; no token is sampled.
+
+    problem, parent, prompt: as in Expansion. texts: `texts[i]` follows the prompt, as thought `children[i]`.
+    """
 
     problem: str
     parent: ThoughtPath
@@ -215,7 +240,7 @@ class Writing:
 class Resumption:
     """Decode on, in place, a thought that ended at its limit: at most `prompt.max_tokens` tokens more.
 
-    prompt, sampling: those that the thought was decoded with, but for the limit.
+    problem, path: name the thought. prompt, sampling: those that it was decoded with, but for the limit.
     """
 
     problem: str
@@ -237,6 +262,7 @@ Request = Expansion | Writing | Resumption
 class Decoded:
     """What the decoder answers for one child. With an `error` the text is what had been decoded until then.
 
+    problem, path: name the thought, as in the request.
     text, logprob: of the whole thought, its earlier pieces included when it was resumed. cost: of this request alone.
     finish, stop: as in Thought; finish is None with an error.
     """
@@ -283,7 +309,10 @@ _S = TypeVar("_S", bound=Scorer)
 
 
 def oracle(scorer: _S) -> _S:
-    """Mark a scorer that knows or recomputes the truth; results guided by it are reported as such."""
+    """Mark a scorer that knows or recomputes the truth; returns the `scorer` itself.
+
+    Results that it has guided are reported as such.
+    """
     scorer.oracle = True  # type: ignore[attr-defined]
     return scorer
 
@@ -303,7 +332,9 @@ class Tree(Protocol):
         ...
 
     @property
-    def task(self) -> Task: ...
+    def task(self) -> Task:
+        """The task of the run, for its prompts and answers."""
+        ...
 
     @property
     def style(self) -> str:

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,10 +17,14 @@ import torch
 from tests.fakes import ROOT
 from treereason import events
 from treereason.cli.main import main
+from treereason.config.schema import EngineConfig
 from treereason.controller import experiment
+from treereason.controller.model import _kv_tokens
 from treereason.core import UserError
 from treereason.display.base import STOPPING
 from treereason.engine.engine import Engine
+from treereason.engine.kv import capacity
+from treereason.engine.kv.capacity import default_kv_tokens
 from treereason.record.journal import read
 from treereason.record.results import Results
 from treereason.record.summary import Summary
@@ -47,17 +50,14 @@ def lines(folder: Path) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_the_kv_pool_is_sized_by_the_memory_of_its_device(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(experiment, "_free_memory_bytes", lambda: 4_000_000)
+    monkeypatch.setattr(capacity, "_free_memory_bytes", lambda: 4_000_000)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (8_000_000, 9_000_000))
-    config: Any = SimpleNamespace(engine=SimpleNamespace(kv_tokens=None, kv_gib=None))
-    model: Any = SimpleNamespace(device=torch.device(device), kv_bytes_per_token=1_000)
-    assert experiment._kv_tokens(config, model) == {"cpu": 1_000, "cuda": 2_000}[device]
+    assert default_kv_tokens(torch.device(device), bytes_per_token=1_000) == {"cpu": 1_000, "cuda": 2_000}[device]
 
 
 def test_more_kv_than_any_memory_holds_is_refused() -> None:
-    config: Any = SimpleNamespace(engine=SimpleNamespace(kv_tokens=None, kv_gib=1e308))
     with pytest.raises(UserError, match=r"engine.kv_gib=1e.308: more than 268,435,456 tokens"):
-        experiment._kv_tokens(config, SimpleNamespace(kv_bytes_per_token=1_000))  # type: ignore[arg-type]
+        _kv_tokens(EngineConfig(kv_gib=1e308), bytes_per_token=1_000)
 
 
 def test_a_run_leaves_results_a_summary_and_a_journal(tmp_path: Path) -> None:

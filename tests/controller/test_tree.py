@@ -382,14 +382,14 @@ def test_an_async_judge_asks_the_model_and_its_scores_count() -> None:
     assert outcome.of(events.ThoughtScored)[2].score == 9.0
 
 
-def test_an_async_scorer_of_the_run_needs_no_process() -> None:
+def test_an_inline_scorer_of_the_run_needs_no_process() -> None:
     async def judge(thought: Thought, tree: Tree) -> float:
         return float(await tree.probe(thought, Prompt("how good?", appended=True)))
 
     def script(path: ThoughtPath) -> str:
         return str(path[-1]) if len(path) == 1 else str(5 - path[0])
 
-    outcome = run_search(BestOfN(n=3), script, async_scorer=judge)
+    outcome = run_search(BestOfN(n=3), script, inline_scorer=judge)
     assert (outcome.done.best, outcome.done.score) == ((0,), 5.0)
 
 

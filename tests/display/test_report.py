@@ -63,8 +63,8 @@ def test_the_report_says_how_a_gpu_ran_the_steps() -> None:
 
 def test_the_next_commands_repeat_what_was_typed() -> None:
     typed = ("search=tree_of_thoughts", "search.k=9", "task=./my tasks.py:Sums", "seed=7", "hydra.run.dir=x")
-    said = report.report(run_done(), replace(run_started(1), overrides=typed))
-    assert [command for command, _ in said.commands] == [
+    found = report.report(run_done(), replace(run_started(1), overrides=typed))
+    assert [command for command, _ in found.commands] == [
         "treereason 'task=./my tasks.py:Sums' search=best_of_n",
         "treereason search=tree_of_thoughts search.k=9 'task=./my tasks.py:Sums' seed=8",
         "treereason --help",
@@ -72,9 +72,11 @@ def test_the_next_commands_repeat_what_was_typed() -> None:
 
 
 def test_a_task_with_a_search_of_its_own_is_offered_no_other() -> None:
-    said = report.report(run_done(task="replay", search="replay"), replace(run_started(1), overrides=("task=replay",)))
-    assert [command for command, _ in said.commands] == [
-        "treereason task=replay search=replay seed=8",
+    found = report.report(
+        run_done(task="recorded", search="recorded"), replace(run_started(1), overrides=("task=recorded",))
+    )
+    assert [command for command, _ in found.commands] == [
+        "treereason task=recorded search=recorded seed=8",
         "treereason --help",
     ]
 

@@ -8,7 +8,16 @@ import pytest
 
 from treereason.display.thoughts import ShownProblem
 from treereason.display.viewport import choose
-from treereason.events import ThoughtCreated, ThoughtDecoded, ThoughtKept, ThoughtPath, ThoughtPruned, ThoughtScored
+from treereason.events import (
+    ProblemDone,
+    ThoughtCreated,
+    ThoughtDecoded,
+    ThoughtFailed,
+    ThoughtKept,
+    ThoughtPath,
+    ThoughtPruned,
+    ThoughtScored,
+)
 
 
 def large_problem(num_thoughts: int) -> ShownProblem:
@@ -61,3 +70,19 @@ def test_siblings_that_are_decoded_share_a_row() -> None:
     port = choose(problem, 10)
     assert [(row.text, row.num_thoughts) for row in port.rows] == [("q", 1), ("", 49), ("first", 1)]
     assert port.num_more == 0
+
+
+def test_the_best_path_is_shown_before_anything_else() -> None:
+    problem = ShownProblem.start("p", "q")
+    best = (0, 0, 0)
+    others = [(rank,) for rank in range(1, 50)]
+    for path in [(0,), (0, 0), best, *others]:
+        problem.apply(ThoughtCreated("p", path, (path[:-1],)))
+    for path in [(0,), (0, 0), best, *others[:30]]:
+        problem.apply(ThoughtDecoded("p", path, str(path), None, 0.0, 0, 0, 0))
+    for path in others[:10]:
+        problem.apply(ThoughtKept("p", path))
+    for path in others[30:40]:
+        problem.apply(ThoughtFailed("p", path, "no verdict"))
+    problem.apply(ProblemDone("p", "done", True, 1.0, 7, best, None, 1, 2, 3, 4))
+    assert [row.text for row in choose(problem, 7).rows if row.on_best_path] == ["q", "(0,)", "(0, 0)", str(best)]

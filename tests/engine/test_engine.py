@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import torch
 from jinja2 import TemplateError
-from transformers import PreTrainedModel
+from transformers import AttentionInterface, PreTrainedModel
 
 from treereason.core import Decoded, Expansion, Prompt, Sampling, UserError
 from treereason.engine.attention.eager_step import EagerStep
+from treereason.engine.attention.interface import NAME, tree_attention
 from treereason.engine.engine import Engine
 from treereason.engine.kv.cache import KVCache
 from treereason.engine.model.language_model import LanguageModel
@@ -90,21 +91,31 @@ def test_logits_of_a_forked_pruned_refilled_forest_equal_eager_runs(kind: str, t
         torch.testing.assert_close(logits, want, atol=1e-5, rtol=1e-5)
 
 
+@pytest.fixture
+def attention_without() -> Iterator[Callable[[str], None]]:
+    """Takes an option away from the engine's attention, for the length of a test."""
+
+    def leave_out(option: str) -> None:
+        AttentionInterface.register(NAME, lambda *args, **options: tree_attention(*args, **{**options, option: None}))
+
+    yield leave_out
+    AttentionInterface.register(NAME, tree_attention)
+
+
 @pytest.mark.parametrize(
-    ("kind", "feature", "without"),
-    [("mistral", "sliding_window", None), ("gemma2", "attn_logit_softcapping", None), ("gemma2", "sliding_window", 99)],
+    ("kind", "option"),
+    [("mistral", "sliding_window"), ("gemma2", "sliding_window"), ("gemma2", "softcap"), ("gpt_oss", "s_aux")],
 )
-def test_a_missing_feature_would_show(kind: str, feature: str, without: Any, tiny_model: Build) -> None:
-    _, twin = tiny_model(kind)
-    tokens = torch.arange(40)[None]
+def test_a_feature_that_attention_left_out_would_show(
+    kind: str, option: str, tiny_model: Build, attention_without: Callable[[str], None]
+) -> None:
+    model, twin = tiny_model(kind)
+    recorder = Recorder(model)
+    attention_without(option)
+    grow_prune_and_refill(make_engine(model))
     with torch.inference_mode():
-        full = twin(tokens).logits[0, -1]
-        setattr(twin.config, feature, without)
-        for layer in twin.model.layers:
-            if hasattr(layer.self_attn, "attn_logit_softcapping") and feature == "attn_logit_softcapping":
-                layer.self_attn.attn_logit_softcapping = without
-        other = twin(tokens).logits[0, -1]
-    assert (full - other).abs().max() > 1e-2
+        errors = [(logits - twin(torch.tensor([t])).logits[0, -1]).abs().max().item() for t, logits in recorder.logits]
+    assert max(errors) > 1e-2
 
 
 @pytest.mark.parametrize("options", [{"max_branches": 1}, {"max_branches": 3}, {"prefill_tokens": 5}])

@@ -131,8 +131,13 @@ def check(cases: list[Case], compilers: Executor) -> None:
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_a_part_of_the_matrix(target: str, compilers: Executor) -> None:
-    check(list(a_part(target)), compilers)
+@pytest.mark.parametrize(
+    "kernels", [("tree_decode",), (*(k for k in TILED if k != "tree_decode"), *SMALL)], ids=["tree_decode", "others"]
+)
+def test_a_part_of_the_matrix(kernels: tuple[str, ...], target: str, compilers: Executor) -> None:
+    cases = [case for case in a_part(target) if case.kernel in kernels]
+    assert {case.kernel for case in cases} == set(kernels)
+    check(cases, compilers)
 
 
 @pytest.mark.slow

@@ -14,13 +14,14 @@ from treereason.cli.main import main
 from treereason.core import UserError
 from treereason.events import Event, ProblemDone, ProblemStarted, RunStarted, ThoughtKept
 from treereason.record import Journal, Results, Summary, read
+from treereason.record.folder import ELSEWHERE
 
-FULL = r"cannot be written \(.*\): make room, or choose another folder with hydra\.run\.dir"
+FULL = r"cannot be written \(.*\): free some space, or choose another folder with hydra\.run\.dir"
 STARTED = RunStarted("sorting", "tree_of_thoughts", "embedded", "oracle", 3, 9)
 
 
 @contextmanager
-def room(size: int) -> Iterator[None]:
+def free_bytes(size: int) -> Iterator[None]:
     """No file may grow beyond `size` bytes."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
@@ -40,7 +41,7 @@ def test_a_journal_on_a_full_disk_keeps_what_it_took_and_has_no_gap(tmp_path: Pa
     with Journal(path) as journal:
         for event in taken:
             journal(event)
-        with room(path.with_name(f"{path.name}-wal").stat().st_size), pytest.raises(UserError, match=FULL):
+        with free_bytes(path.with_name(f"{path.name}-wal").stat().st_size), pytest.raises(UserError, match=FULL):
             journal(ProblemStarted("a", "x" * 20_000))
         with pytest.raises(UserError, match=FULL):
             journal(ThoughtKept("a", (0,)))
@@ -48,16 +49,16 @@ def test_a_journal_on_a_full_disk_keeps_what_it_took_and_has_no_gap(tmp_path: Pa
 
 
 def test_a_journal_that_does_not_fit_is_told_in_one_line(tmp_path: Path) -> None:
-    with room(1000), pytest.raises(UserError, match="cannot be used as a journal"):
+    with free_bytes(1000), pytest.raises(UserError, match="cannot be used as a journal"):
         Journal(tmp_path / "journal.sqlite")
 
 
-def test_results_on_a_full_disk_hold_whole_lines_and_what_finds_room_in_the_end(tmp_path: Path) -> None:
+def test_results_on_a_full_disk_hold_whole_lines_and_in_the_end_what_fits_again(tmp_path: Path) -> None:
     path = tmp_path / "results.jsonl"
     with Results(tmp_path) as results:
         for event in (STARTED, *(ProblemStarted(name, 1) for name in "abc"), done("a", "short")):
             results(event)
-        with room(path.stat().st_size + 500), pytest.raises(UserError, match=FULL):
+        with free_bytes(path.stat().st_size + 500), pytest.raises(UserError, match=FULL):
             results(done("b", "long" * 1000))
         assert [json.loads(line)["id"] for line in path.read_text().splitlines()] == ["a"]
     assert [json.loads(line)["id"] for line in path.read_text().splitlines()] == ["a", "b"]
@@ -66,7 +67,7 @@ def test_results_on_a_full_disk_hold_whole_lines_and_what_finds_room_in_the_end(
 def test_a_summary_that_does_not_fit_leaves_no_half_of_it(tmp_path: Path) -> None:
     summary = Summary()
     summary(STARTED)
-    with room(100), pytest.raises(UserError, match=FULL):
+    with free_bytes(100), pytest.raises(UserError, match=FULL):
         summary.write(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
@@ -74,12 +75,12 @@ def test_a_summary_that_does_not_fit_leaves_no_half_of_it(tmp_path: Path) -> Non
 @pytest.mark.parametrize("size", [0, 100_000])
 def test_a_run_on_a_full_disk_ends_with_one_line(size: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     overrides = ["display=none", "engine.threads=1", "task.limit=100", "task.length=8"]
-    with room(size):
+    with free_bytes(size):
         assert main([f"hydra.run.dir={tmp_path}", *overrides]) == 2
-    said = capsys.readouterr().err
-    assert said.startswith("treereason: error: ")
-    assert said.endswith("make room, or choose another folder with hydra.run.dir (with -m: hydra.sweep.dir)\n")
-    assert said.count("\n") == 1
+    error = capsys.readouterr().err
+    assert error.startswith("treereason: error: ")
+    assert error.endswith(f"free some space, or {ELSEWHERE}\n")
+    assert error.count("\n") == 1
     if size:
         assert isinstance(next(read(tmp_path / "journal.sqlite")), RunStarted)
         assert [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()] == []

@@ -16,28 +16,28 @@ from treereason.cli.main import main
 from treereason.core import UserError
 from treereason.record import folder_lock
 
-HOLDER = """
+OTHER_RUN = """
 import sys
 from pathlib import Path
 from treereason.record import folder_lock
 with folder_lock(Path(sys.argv[1])):
-    print("held", flush=True)
+    print("locked", flush=True)
     sys.stdin.read()
 """
 
 
 @contextmanager
 def another_run(folder: Path) -> Iterator[subprocess.Popen[str]]:
-    """A process that holds the folder until its input ends."""
+    """A process that has locked the folder until its input ends."""
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen([sys.executable, "-c", HOLDER, folder], cwd=ROOT, text=True, **pipes) as process:  # type: ignore[call-overload]
-        assert process.stdout.readline() == "held\n"
+    with subprocess.Popen([sys.executable, "-c", OTHER_RUN, folder], cwd=ROOT, text=True, **pipes) as process:  # type: ignore[call-overload]
+        assert process.stdout.readline() == "locked\n"
         yield process
         process.communicate()
 
 
 @pytest.mark.parametrize(
-    ("arguments", "held_by_the_other"),
+    ("arguments", "locked"),
     [
         (["hydra.run.dir=run"], "run"),
         (["-m", "seed=0,1", "hydra.sweep.dir=sweep"], "sweep"),
@@ -46,19 +46,19 @@ def another_run(folder: Path) -> Iterator[subprocess.Popen[str]]:
 )
 def test_a_second_run_in_a_folder_is_refused_and_touches_nothing(
     arguments: list[str],
-    held_by_the_other: str,
+    locked: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    folder = tmp_path / held_by_the_other
+    folder = tmp_path / locked
     with another_run(folder):
         assert main([*arguments, "task.limit=1"]) == 2
         assert [path.name for path in folder.iterdir()] == [".lock"]
-    said = capsys.readouterr().err.splitlines()[-1]
-    assert said.startswith(f"treereason: error: {folder}: another run is at work there: wait for its end, or choose")
-    assert "hydra.run.dir" in said
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith(f"treereason: error: {folder}: another run is at work there: wait for its end, or choose")
+    assert "hydra.run.dir" in error
 
 
 def test_a_sweep_does_not_run_into_a_folder_in_which_a_single_run_is_at_work(

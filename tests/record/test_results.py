@@ -52,7 +52,7 @@ def written(folder: Path, events: list[Event]) -> bytes:
     return (folder / "results.jsonl").read_bytes()
 
 
-def test_lines_stand_in_problem_order_whatever_finished_first(tmp_path: Path) -> None:
+def test_lines_come_in_problem_order_whatever_finished_first(tmp_path: Path) -> None:
     names = ["a", "b", "c", "d"]
     head: list[Event] = [started(problems=4), *(ProblemStarted(name, 1) for name in names)]
     files = {written(tmp_path, [*head, *(done(name) for name in order)]) for order in itertools.permutations(names)}
@@ -237,7 +237,7 @@ def test_tokens_of_an_interrupted_run_are_those_of_its_done_problems_and_the_res
     assert found["tokens_per_second"] == 30 / found["seconds"]
 
 
-def test_summary_says_how_a_gpu_ran_the_steps_and_on_a_cpu_nothing() -> None:
+def test_the_summary_counts_launches_on_a_gpu_only() -> None:
     launches = ["prefill", "graph", "graph", "cannot be captured: ValueError: no"]
     found = summary_of([started(), *(step(launch=launch) for launch in launches), *greedy_events()]).as_dict()
     assert found["launches"] == {"prefill": 1, "graph": 2, "cannot be captured: ValueError: no": 1}

@@ -46,7 +46,8 @@ class FakeServer(ThreadingHTTPServer):
     scripted: (status, headers, body) of the next answers, before it does what it should. always: of all answers.
     delay: seconds before a request is answered. max_n: choices per answer. max_letters: of a prompt.
     merges: strings that are one token. begin: a begin-of-text token.
-    echo: "full"; "from 1", which refuses max_tokens=0; "null", without values; "ignored"; or a status that refuses it.
+    echo: "full"; "from 1", which refuses max_tokens=0; "null", without values; "ignored", and 0 tokens taken for 16;
+        or a status that refuses it.
     requests: all that came. most_in_flight: how many were open at once. num_closed: those whose client went away.
     """
 
@@ -90,7 +91,7 @@ class FakeServer(ThreadingHTTPServer):
             if self.echo == "from 1" and request["max_tokens"] == 0:
                 return 400, {"error": {"message": "max_tokens must be at least 1"}}
             return 200, self._echoed(request["prompt"], request["max_tokens"])
-        return 200, self._completion(request)
+        return 200, self._completion({**request, "max_tokens": request["max_tokens"] or 16})
 
     def _echoed(self, prompt: str, max_tokens: int) -> dict[str, Any]:
         tokens, values, context = self.tokens(prompt), list[float | None](), ""

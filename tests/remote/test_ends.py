@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from tests.remote.driving import drain, engine, expansion
+from tests.remote.driving import ask, drain, engine, expansion
 from tests.remote.fake_server import HANG_S, FakeServer
+from treereason.remote.engine import RemoteEngine
+from treereason.remote.server import Server
 
 
 def test_the_end_of_a_problem_gives_up_its_requests_alone(fake: FakeServer) -> None:
@@ -38,3 +40,14 @@ def test_a_closed_engine_ends_its_requests(fake: FakeServer) -> None:
         remote.submit(expansion())
         fake.wait_until(lambda fake: fake.in_flight == 1)
     fake.wait_until(lambda fake: fake.num_closed == 1)
+
+
+def test_one_server_serves_one_engine_after_another(fake: FakeServer) -> None:
+    server = Server("fake", fake.url, style="plain", concurrency=1)
+    fake.max_n = 1  # several requests wait for one another
+    runs = []
+    for _ in range(2):
+        with RemoteEngine(server, seed=0) as remote:
+            runs.append(ask(remote, expansion(3)))
+    assert runs[0] == runs[1]
+    assert [child.error for child in runs[0]] == [None] * 3

@@ -57,6 +57,15 @@ def test_each_piece_is_drawn_by_numbers_of_its_own(fake: FakeServer) -> None:
     assert len({request["seed"] for request in fake.requests}) == 3
 
 
+def test_a_resumption_that_adds_nothing_needs_no_count(fake: FakeServer, caplog: pytest.LogCaptureFixture) -> None:
+    with engine(fake) as remote:
+        begun(remote)
+        fake.scripted.append((200, {}, '{"choices": [{"text": "", "finish_reason": "stop"}]}'))
+        [thought] = ask(remote, resumption(2))
+    assert (thought.text, thought.finish, thought.cost.tokens_decoded) == ("abc", Finish.END, 0)
+    assert not caplog.records
+
+
 def test_what_comes_behind_a_resumed_thought_sees_all_of_it(fake: FakeServer) -> None:
     with engine(fake) as remote:
         begun(remote)

@@ -34,6 +34,7 @@ def http_date(**later: float) -> str:
 @pytest.mark.parametrize(
     ("header", "least", "most"),
     [("1", 1, 1), ("3600", MAX_PAUSE_S, MAX_PAUSE_S), (http_date(days=1), MAX_PAUSE_S, MAX_PAUSE_S), (LONG_AGO, 0, 0)],
+    ids=["a second", "an hour", "tomorrow", "long ago"],
 )
 def test_a_busy_server_is_asked_again_when_it_says(fake: FakeServer, header: str, least: float, most: float) -> None:
     pauses = Pauses()

@@ -96,6 +96,14 @@ def test_a_server_that_does_not_echo_is_asked_once_and_named(fake: FakeServer, e
     assert len(fake.requests) == num_asked + 1
 
 
+def test_a_server_that_decodes_instead_of_echoing_is_found_out(fake: FakeServer) -> None:
+    fake.echo, fake.usage = "ignored", False
+    with engine(fake) as remote:
+        [child] = ask(remote, writing("a"))
+    assert "write() is not possible" in str(child.error)
+    assert {request["prompt"] for request in fake.requests} == {TRIAL}
+
+
 def test_a_server_that_was_too_busy_is_asked_again(fake: FakeServer) -> None:
     fake.scripted.append((503, {}, "later"))
     with engine(fake, max_retries=0) as remote:

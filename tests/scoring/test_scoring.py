@@ -10,12 +10,14 @@ import textwrap
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from tests.fakes import HANG_S
 from treereason.core import Cost, Problem, Score, Status, Thought
-from treereason.scoring import codec
+from treereason.scoring import codec, process
 from treereason.scoring.process import Scoring
 
 SCORERS = '''
@@ -121,7 +123,7 @@ def say(text: str) -> Thought:
     return Thought(Problem("0", []), (0,), text=text)
 
 
-def collect(scoring: Scoring, limit_s: float = 30.0) -> list[Score | str]:
+def collect(scoring: Scoring, limit_s: float = HANG_S) -> list[Score | str]:
     results: list[Score | str] = []
     until = time.monotonic() + limit_s
     while len(scoring) and time.monotonic() < until:
@@ -191,16 +193,17 @@ def test_long_errors_are_cut(scoring: Scoring) -> None:
     assert deep.startswith("RecursionError: ")
 
 
-def test_a_problem_that_is_stopped_gets_its_thoughts_back_at_once_and_the_others_are_scored(scoring: Scoring) -> None:
-    assert judge(scoring, "1") == [Score(1.0)]  # it has loaded
-    mine = [Thought(Problem("mine", []), (i,), text=text) for i, text in enumerate(("nap", "nap", "3"))]
-    for thought in (*mine, say("4"), say("5")):
-        scoring.submit(thought)
-    begin = time.monotonic()
-    assert scoring.stop("mine", "stopped") == [(thought, "stopped") for thought in mine]
-    assert time.monotonic() - begin < 0.3
-    assert collect(scoring) == [Score(4.0), Score(5.0)]
-    assert scoring.stop("mine", "stopped") == []
+def test_a_problem_that_is_stopped_gets_its_thoughts_back_at_once_and_the_others_are_scored(
+    load: Callable[[str], Any],
+) -> None:
+    with Scoring("by_text", 600.0, load) as scoring:
+        assert judge(scoring, "1") == [Score(1.0)]  # it has loaded
+        mine = [Thought(Problem("mine", []), (i,), text=text) for i, text in enumerate(("hang", "hang", "3"))]
+        for thought in (*mine, say("4"), say("5")):
+            scoring.submit(thought)
+        assert scoring.stop("mine", "stopped") == [(thought, "stopped") for thought in mine]
+        assert collect(scoring) == [Score(4.0), Score(5.0)]
+        assert scoring.stop("mine", "stopped") == []
 
 
 def test_several_bad_thoughts_in_one_batch(scoring: Scoring) -> None:
@@ -276,15 +279,39 @@ def test_what_a_scorer_prints_goes_to_the_log(load: Callable[[str], Any], tmp_pa
     assert (tmp_path / "scorer.log").read_text() == "a scorer may print 1\n"
 
 
-def test_polling_never_waits_longer_than_asked(scoring: Scoring) -> None:
-    assert scoring.poll(10.0) == []
-    scoring.submit(say("hang"))
-    began = time.monotonic()
-    assert scoring.poll(0.0) == []
-    assert time.monotonic() - began < 0.2
-    scoring.poll(0.1)
-    assert time.monotonic() - began < 0.6
-    assert collect(scoring) == ["scorer took longer than 1 s (scorer_timeout_s)"]
+class SilentConnection:
+    """Nobody answers, and waiting takes no time but that of a clock of its own."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+        self.waits: list[float] = []
+
+    def poll(self, wait_s: float) -> bool:
+        self.waits.append(wait_s)
+        self.now_s += wait_s
+        return False
+
+    def send(self, message: object) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def test_polling_never_waits_longer_than_asked(load: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    with Scoring("by_text", 1.0, load) as scoring:
+        assert scoring.poll(600.0) == []
+        judge(scoring, "1")
+        silent = SilentConnection()
+        monkeypatch.setattr(process, "time", SimpleNamespace(monotonic=lambda: silent.now_s))
+        monkeypatch.setattr(scoring, "_connection", silent)
+        scoring.submit(say("2"))
+        assert scoring.poll(0.0) == []
+        assert set(silent.waits) == {0.0}
+        assert scoring.poll(0.7) == []
+        assert sum(silent.waits) == pytest.approx(0.7)
+        assert [result for _, result in scoring.poll(0.7)] == ["scorer took longer than 1 s (scorer_timeout_s)"]
+        assert 1.0 < silent.now_s < 1.1
 
 
 def test_a_pause_between_polls_is_not_held_against_the_scorer(scoring: Scoring) -> None:
@@ -339,22 +366,21 @@ def test_thoughts_survive_the_way_there() -> None:
 def test_closing_ends_the_process_whatever_it_does(load: Callable[[str], Any]) -> None:
     scoring = Scoring("by_text", 60.0, load)
     judge(scoring, "1")
-    process = scoring._process
-    assert process is not None
+    worker = scoring._process
+    assert worker is not None
     scoring.submit(say("stubborn"))
-    began = time.monotonic()
     scoring.close()
     scoring.close()
-    assert time.monotonic() - began < 5
-    assert process.returncode is not None
+    assert worker.returncode == -signal.SIGKILL
     with pytest.raises(ProcessLookupError):
-        _wait_for_group(process.pid)
+        _wait_for_group(worker.pid)
     assert scoring.poll(1.0) == []
 
 
 def _wait_for_group(group: int) -> None:
     """Raises ProcessLookupError as soon as no process of the group is left."""
-    for _ in range(100):
+    deadline = time.monotonic() + HANG_S
+    while time.monotonic() < deadline:
         os.killpg(group, 0)
         time.sleep(0.05)
 
@@ -399,9 +425,17 @@ def test_scoring_uses_no_global_randomness(scoring: Scoring) -> None:
     assert random.getstate() == state
 
 
-def test_it_costs_well_under_a_millisecond_a_thought(scoring: Scoring) -> None:
+def test_thoughts_travel_in_large_batches(scoring: Scoring, monkeypatch: pytest.MonkeyPatch) -> None:
     judge(scoring, "1")
-    began = time.perf_counter()
-    judge(scoring, *["1"] * 3000)
-    # Measured at 0.06 ms; the bound leaves room for a busy machine.
-    assert (time.perf_counter() - began) / 3000 < 0.001
+    sent: list[int] = []
+
+    def tell(message: Any) -> None:
+        sent.append(len(message))
+        whole(message)
+
+    whole = scoring._tell
+    monkeypatch.setattr(scoring, "_tell", tell)
+    assert judge(scoring, *["1"] * 3000) == [Score(1.0)] * 3000
+    assert sum(sent) == 3000
+    # The first thought sets off alone; what waits behind it goes in full batches.
+    assert len(sent) <= 2 + 3000 // process.LONGEST_BATCH + 1

@@ -82,12 +82,12 @@ def test_a_vocabulary_larger_than_the_models_fails_the_problems(record: Path, tm
 
 
 @pytest.mark.parametrize("overrides", [["task=recorded", "search=best_of_n"], ["task=sorting", "search=recorded"]])
-def test_replay_without_its_partner_is_refused_before_the_run(
+def test_one_half_of_a_recorded_search_is_refused_before_the_run(
     overrides: list[str], record: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     files = [f"task.path={record}"] if "task=recorded" in overrides else []
     assert main([*overrides, *files, "display=none"]) == 2
-    assert "give task=recorded search=recorded, or neither" in capsys.readouterr().err
+    assert "a recorded search needs both task=recorded and search=recorded" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "[3]", '[{"data": {}}]', '[{"data": {"0": {"value": 1}}}]'])

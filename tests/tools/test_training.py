@@ -17,6 +17,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tests.fakes import ROOT
 from tools.embedded_model import card, data, evaluate, lists, model, settings, tokenizer, train
+from treereason.config.options import options
 from treereason.core import UserError
 from treereason.engine.model.load import EMBEDDED
 from treereason.tasks.generators import arithmetic, contracts
@@ -124,11 +125,9 @@ def test_options_are_read_from_text() -> None:
 def test_help_lists_every_option_with_its_default(capsys: pytest.CaptureFixture[str]) -> None:
     train.main(["--help"])
     listed = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines() if line.startswith("  "))
-    assert listed == {
-        f"{name}={value}": description
-        for name, (value, description) in settings.options(settings.TrainingSettings()).items()
-    }
-    assert all(listed.values())
+    known = options(settings.TrainingSettings)
+    assert listed == {f"{option.name}={option.default}": option.description for option in known}
+    assert all(option.description for option in known)
 
 
 def test_resuming_goes_on_where_the_state_was_saved(tmp_path: Path) -> None:

@@ -7,8 +7,10 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from treereason.config.schema import explain, nearest
+from treereason.config.options import options
+from treereason.config.schema import explain
 from treereason.core import UserError
+from treereason.text import nearest
 
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -77,21 +79,9 @@ class TrainingSettings(_Frozen):
         return self.model_copy(update=short)
 
 
-def options(settings: BaseModel, prefix: str = "") -> dict[str, tuple[Any, str]]:
-    """Value and description of every option by its dotted name, as `model.width`."""
-    found: dict[str, tuple[Any, str]] = {}
-    for name, field in type(settings).model_fields.items():
-        value = getattr(settings, name)
-        if isinstance(value, BaseModel):
-            found |= options(value, f"{prefix}{name}.")
-        else:
-            found[prefix + name] = value, field.description or ""
-    return found
-
-
 def parse(arguments: Iterable[str]) -> TrainingSettings:
     """Settings from `option=value` texts. Raises UserError, in one line, for anything else."""
-    known = options(TrainingSettings())
+    known = [option.name for option in options(TrainingSettings)]
     values: dict[str, Any] = {}
     for argument in arguments:
         name, given, value = argument.partition("=")

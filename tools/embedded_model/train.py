@@ -19,7 +19,8 @@ from tools.embedded_model.card import render_card, render_scores
 from tools.embedded_model.data import STEP_PLAN, MicroBatch, make_step
 from tools.embedded_model.evaluate import Evaluator, Measurement, evaluate
 from tools.embedded_model.model import answer_loss, build_model, build_optimizers, learning_rate_factor, save_model
-from tools.embedded_model.settings import TrainingSettings, options, parse
+from tools.embedded_model.settings import TrainingSettings, parse
+from treereason.config.options import options
 from treereason.core import UserError
 
 _REPORT_SECONDS = 15.0
@@ -198,8 +199,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else arguments
     if {"-h", "--help"} & set(arguments):
         print(__doc__, "Options, as option=value:", sep="\n")
-        for name, (value, description) in options(TrainingSettings()).items():
-            print(f"  {f'{name}={value}':30} {description}")
+        for option in options(TrainingSettings):
+            print(f"  {f'{option.name}={option.default}':30} {option.description}")
         return
     disable_progress_bar()  # type: ignore[no-untyped-call]
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 from hydra.core.config_store import ConfigStore
 
@@ -12,18 +13,14 @@ from treereason.config.schema import Config, ModelConfig
 from treereason.config.user_files import absolute, blaming
 from treereason.core import UserError
 
-PROVIDER = "treereason"
-
 
 def store_builtin() -> None:
     """Put into hydra's store what conf/config.yaml starts from: the options of every run, and all built-in choices."""
-    store = ConfigStore.instance()
     config = Config(task={}, search={}, model=ModelConfig(name="embedded"))
-    common = config.model_dump(exclude={"task", "search", "model"})
-    store.store(name="options", node=common, provider=PROVIDER)
+    _store("options", config.model_dump(exclude={"task", "search", "model"}))
     for kind in KINDS:
         for name, cls in builtin(kind).items():
-            store.store(group=kind, name=name, node={"name": name, **defaults(cls)}, provider=PROVIDER)
+            _store(name, {"name": name, **defaults(cls)}, kind)
 
 
 def store_reference(kind: Kind, reference: str) -> str:
@@ -37,12 +34,19 @@ def store_reference(kind: Kind, reference: str) -> str:
     if "name" in fields:
         raise UserError(f"{kind}={reference}: {cls.__name__} has a field called name, which is taken: rename it")
     where = absolute(reference)
-    store = ConfigStore.instance()
+    stored = ConfigStore.instance().repo.get(kind, {})
     stem = where.rpartition("/")[2].partition(".py")[0].partition(":")[0]
     for number in itertools.count():
         choice = f"{stem}.{cls.__name__}" + (f".{number}" if number else "")
-        earlier = store.repo.get(kind, {}).get(f"{choice}.yaml")
+        earlier = stored.get(f"{choice}.yaml")
         if earlier is None or earlier.node["name"] == where:
             break
-    store.store(group=kind, name=choice, node={"name": where, **fields}, provider=PROVIDER)
+    _store(choice, {"name": where, **fields}, kind)
     return choice
+
+
+def _store(name: str, node: dict[str, Any], group: str | None = None) -> None:
+    store = ConfigStore.instance()
+    entries = store.repo.get(group, {}) if group else store.repo
+    entries.pop(f"{name}.yaml", None)  # hydra 1.4 warns of a name that is already there
+    store.store(name=name, node=node, group=group, provider="treereason")

@@ -18,9 +18,10 @@ WIDTH = 100
 _MEANINGS_AT = 36
 
 _HEAD = """\
-treereason runs tree search over language models: tree of thoughts, self-consistency, best of n, or a
-search of your own. It is for researchers who compare searches or write new ones. Tokens that several
-branches share are computed, stored and read once. A small model is included, so this works at once:
+treereason runs tree search over language models: tree of thoughts, self-consistency, best of n, or
+a search of your own. It is for researchers who compare searches or write new ones. Tokens that
+several branches share are computed, stored and read once. A small model is included, so this works
+at once:
 
   treereason                     sort generated lists with tree of thoughts
   treereason task=few_shot search=self_consistency search.n=15 temperature=0.7
@@ -28,11 +29,11 @@ branches share are computed, stored and read once. A small model is included, so
   treereason model=transformers model.name=PATH_OR_HUB_ID task=few_shot search=best_of_n
   treereason task=./mine.py:MyTask search=./mine.py:MySearch scorer=./mine.py:my_scorer
 
-Usage: treereason [OPTION=VALUE] ...                         one run
-       treereason -m search=tree_of_thoughts,best_of_n seed=0,1,2  one run for each combination
-       treereason +experiment=NAME [OPTION=VALUE] ...        options from conf/experiment/NAME.yaml
-       treereason --cfg job [OPTION=VALUE] ...               show the configuration, run nothing
-       treereason task=./mine.py:MyTask --help               this help, with your own options
+Usage: treereason [OPTION=VALUE] ...                     one run
+       treereason -m search.k=3,5 seed=0,1,2             one run for each combination
+       treereason +experiment=NAME [OPTION=VALUE] ...    with options from conf/experiment/NAME.yaml
+       treereason --cfg job [OPTION=VALUE] ...           show the configuration, run nothing
+       treereason task=./mine.py:MyTask --help           this help, with your own options
 
 A run leaves results.jsonl (one line for each problem), summary.json (the figures), journal.sqlite
 (every event) and .hydra/ (the configuration) in runs/<date>_<time>_<random>. Choose another folder
@@ -68,7 +69,8 @@ def help_text(arguments: Sequence[str] = ()) -> str:
 def choices(group: str) -> list[str]:
     """The choices for the task, search or model, the default first."""
     names = next((list(builtin(kind)) for kind in KINDS if kind == group), None) or _files(group)
-    default = next(entry[group] for entry in _conf("config")["defaults"] if group in entry)
+    chosen = [entry for entry in _conf("config")["defaults"] if isinstance(entry, dict)]
+    default = next(entry[group] for entry in chosen if group in entry)
     return sorted(names, key=lambda name: name != default)
 
 

@@ -26,10 +26,9 @@ from treereason.cli.compose import LONGEST_MESSAGE, compose, plain
 from treereason.cli.flags import hydra_flags, only_shows
 from treereason.cli.overrides import Overrides
 from treereason.config.schema import Config, ModelConfig, parse
-from treereason.config.scorers import load_scorer, scorer_reference
 from treereason.config.user_files import is_reference
-from treereason.config.validate import build_search, build_task, read_problems
-from treereason.controller.run_spec import RunSpec
+from treereason.config.validate import build_search, build_task
+from treereason.controller.run_spec import RunSpec, specify
 from treereason.core import UserError
 from treereason.engine.model.gates import check_checkpoint
 from treereason.record.folder import folder_lock, unwritable
@@ -68,18 +67,10 @@ def run(flags: argparse.Namespace) -> None:
 def prepare(values: dict[str, Any]) -> RunSpec:
     """Check a composed configuration and build all of the run that needs no model. Raises UserError."""
     config = parse(values)
-    task, search = build_task(config.task), build_search(config.search)
-    names = config.task["name"], config.search["name"]
-    if "recorded" in names and names != ("recorded", "recorded"):
-        raise UserError(
-            f"task={names[0]} search={names[1]}: a recorded search needs both task=recorded and search=recorded"
-        )
-    scorer = scorer_reference(config.scorer, task)
-    load_scorer(scorer)
-    problems = read_problems(task, names[0], config.seed, config.model.style)
+    spec = specify(config, build_task(config.task), build_search(config.search))
     if isinstance(config.model, ModelConfig) and config.model.name != "embedded":
         check_checkpoint(config.model.name)
-    return RunSpec(config, task, search, problems, scorer)
+    return spec
 
 
 def hand_over(flags: argparse.Namespace, overrides: list[str]) -> None:
@@ -121,10 +112,11 @@ def _run(job: RunSpec, folder: Path) -> object:
     if hydra_config.mode == RunMode.MULTIRUN:
         print(f"treereason: run {hydra_config.job.num}: {hydra_config.job.override_dirname}", file=sys.stderr)  # noqa: T201
     with _loading(job.config):
-        from treereason.controller.experiment import load, run_experiment
+        from treereason.controller.experiment import run_experiment
+        from treereason.controller.model import load
         from treereason.display.modes import display
 
-        model = load(job.config)
+        model = load(job.config.model)
     if (folder / "results.jsonl").exists():
         print(f"treereason: {folder} holds an earlier run; its results are replaced", file=sys.stderr)  # noqa: T201
     job = replace(job, program=_program(), overrides=tuple(_typed(hydra_config.overrides.task, job.config)))

@@ -7,8 +7,8 @@ import sys
 from typing import Any
 
 from treereason.config.user_files import absolute, address, is_reference, load
-from treereason.core import Task, UserError
-from treereason.text import nearest
+from treereason.core import Scorer, Task, UserError
+from treereason.text import as_typed, nearest
 
 
 def scorer_reference(name: str | None, task: Task) -> str:
@@ -35,13 +35,28 @@ def scorer_reference(name: str | None, task: Task) -> str:
     raise UserError(f"scorer={name}: {title} has no such scorer; {nearest(name, known)}")
 
 
+def importable(scorer: Scorer) -> str | None:
+    """The reference under which another process finds the very same object, None where it cannot.
+
+    None for lambdas, closures and objects, and for what a script or notebook defines: another process would have to run
+    that from its start.
+    """
+    module, name = sys.modules.get(getattr(scorer, "__module__", "")), getattr(scorer, "__qualname__", "")
+    if module is None or module.__name__ == "__main__" or module.__spec__ is None:
+        return None
+    found: Any = module
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    return f"{address(module)}:{name}" if found is scorer else None
+
+
 def load_scorer(reference: str) -> Any:
     """What the reference leads to: a function, or a class whose instances are scorers. Raises UserError for others."""
     try:
         found = load(reference)
         _check(found, reference)
     except UserError as error:
-        raise UserError(f"scorer={reference}: {error}") from None
+        raise UserError(f"scorer={as_typed(reference)}: {error}") from None
     return found
 
 

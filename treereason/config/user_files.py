@@ -37,8 +37,8 @@ def load(reference: str) -> Any:
     """What the reference names; a dotted name reaches into classes and dicts, without a name it is the module.
 
     A file is executed once in a process, however often it is referred to. It can import its neighbours: its folder is
-    the last on the module search path, so that no neighbour hides an installed module. So is the current folder for
-    `package.module:Name`. Raises UserError.
+    the last on the module search path, so that no neighbour hides an installed module. For a `package` that is not
+    installed, the current folder is. Raises UserError.
     """
     where, name = _split(reference)
     module = _module(where)
@@ -73,10 +73,8 @@ def blaming(option: str, name: str, *passing: type[Exception]) -> Iterator[None]
     """
     try:
         yield
-    except (UserError, *passing):
-        raise
     except (Exception, SystemExit) as error:
-        if not is_reference(name):
+        if isinstance(error, (UserError, *passing)) or not is_reference(name):
             raise
         raise UserError(f"{option}={name}: {_reason(error, _split(name)[0])}") from error
 
@@ -100,7 +98,10 @@ def _module(where: str) -> ModuleType:
     try:
         if _is_file(where):
             return _file_module(_path(where))
-        _search_in(Path.cwd())
+        if where in sys.modules:  # find_spec does not know a notebook's __main__
+            return sys.modules[where]
+        if importlib.util.find_spec(where.partition(".")[0]) is None:
+            _search_in(Path.cwd())
         return importlib.import_module(where)
     except UserError:
         raise

@@ -1,4 +1,4 @@
-"""Scorers that run inside the search, beside its primitives: a search's own (`by=`), and async ones of a run."""
+"""Scorers that run beside the search: its own (`by=`), async ones, and those that no other process can import."""
 
 from __future__ import annotations
 

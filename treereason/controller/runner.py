@@ -14,6 +14,7 @@ from treereason import events
 from treereason.controller.asking import Ask, BudgetSpent
 from treereason.controller.budget import Budget
 from treereason.controller.decoder import Decoder
+from treereason.controller.problem_result import ProblemResult
 from treereason.controller.tree import BROKEN, SearchTree
 from treereason.core import Problem, Sampling, Score, Scorer, Search, Status, Task, Thought
 from treereason.profile import Profile
@@ -106,8 +107,10 @@ class Runner:
     """Runs one search over many problems, at most `parallel_problems` at a time, in their order.
 
     budget: makes the budget of one problem, when that starts. seed: of the searches' own choices.
-    scorer: name of the run's scorer; async_scorer: itself, where it is a coroutine function, which needs no process.
+    scorer: name of the run's scorer; inline_scorer: itself, where it runs beside the search and not in a process of its
+    own: a coroutine function, or what another process cannot import.
     `stopped` is asked between steps: once it says yes, problems in flight are given up and `run` returns.
+    collect: is told of each problem that is done, with its thoughts.
     """
 
     def __init__(
@@ -122,10 +125,11 @@ class Runner:
         emit: events.Sink,
         seed: int = 0,
         scorer: str = "",
-        async_scorer: Scorer | None = None,
+        inline_scorer: Scorer | None = None,
         budget: Callable[[], Budget] = Budget,
         stopped: Callable[[], bool] = lambda: False,
         profile: Profile | None = None,
+        collect: Callable[[ProblemResult], None] = lambda _: None,
     ) -> None:
         self._engine = engine
         self._scoring = scoring
@@ -136,10 +140,11 @@ class Runner:
         self._emit = emit
         self._seed = seed
         self._scorer = scorer
-        self._async_scorer = async_scorer
+        self._inline_scorer = inline_scorer
         self._budget = budget
         self._stopped = stopped
         self._profile = profile or Profile()
+        self._collect = collect
         self._active: dict[str, _Run] = {}
         self._ready: deque[_Run] = deque()
 
@@ -183,7 +188,7 @@ class Runner:
             emit=self._emit,
             seed=self._seed,
             scorer=self._scorer,
-            async_scorer=self._async_scorer,
+            inline_scorer=self._inline_scorer,
             budget=budget,
         )
         run = _Run(tree, self._search, budget)
@@ -204,7 +209,7 @@ class Runner:
     def _advance(self, run: _Run) -> None:
         """Let the search go on until it waits for something, or is over."""
         ask = run.resume()
-        if run.evaluating and self._async_scorer is None and run.kv_tokens_peak is None:
+        if run.evaluating and self._inline_scorer is None and run.kv_tokens_peak is None:
             run.kv_tokens_peak = self._engine.end_problem(run.tree.root.problem.id)
         if ask is None:
             self._done(run, self._end(run))
@@ -237,27 +242,27 @@ class Runner:
             error = error or f"task: {describe(broken)}"
         evaluation = tree.evaluation(best) if best is not None else None
         failed = [thought for thought in tree.thoughts if thought.status is Status.FAILED]
-        self._emit(
-            events.ProblemDone(
-                problem=tree.root.problem.id,
-                status="done" if error is None else "failed",
-                solved=solved,
-                score=evaluation.value if evaluation is not None else None,
-                answer=best.answer if best is not None else None,
-                best=best.path if best is not None else None,
-                error=error,
-                tokens_decoded=tree.cost.tokens_decoded,
-                tokens_prefilled=tree.cost.tokens_prefilled,
-                tokens_reused=tree.cost.tokens_reused,
-                kv_tokens_peak=kv_tokens_peak,
-                single_sample_scores=tuple(score.value for t in samples if (score := tree.evaluation(t)) is not None),
-                tokens_wasted=tree.tokens_wasted(best),
-                single_sample_solved=tuple(self._sample_solves(thought) for thought in samples),
-                thoughts_failed=len(failed),
-                first_thought_error=failed[0].error if failed else None,
-                guided_by=tuple(sorted(tree.guided_by)),
-            )
+        done = events.ProblemDone(
+            problem=tree.root.problem.id,
+            status="done" if error is None else "failed",
+            solved=solved,
+            score=evaluation.value if evaluation is not None else None,
+            answer=best.answer if best is not None else None,
+            best=best.path if best is not None else None,
+            error=error,
+            tokens_decoded=tree.cost.tokens_decoded,
+            tokens_prefilled=tree.cost.tokens_prefilled,
+            tokens_reused=tree.cost.tokens_reused,
+            kv_tokens_peak=kv_tokens_peak,
+            single_sample_scores=tuple(score.value for t in samples if (score := tree.evaluation(t)) is not None),
+            tokens_wasted=tree.tokens_wasted(best),
+            single_sample_solved=tuple(self._sample_solves(thought) for thought in samples),
+            thoughts_failed=len(failed),
+            first_thought_error=failed[0].error if failed else None,
+            guided_by=tuple(sorted(tree.guided_by)),
         )
+        self._emit(done)
+        self._collect(ProblemResult.of(done, tree.root.problem, best, tree.thoughts))
 
     def _solves(self, thought: Thought) -> bool:
         """No answer is never right: tasks are not asked about None."""

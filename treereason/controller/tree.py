@@ -42,8 +42,8 @@ BROKEN = (Exception, SystemExit, CancelledError, GeneratorExit)
 class SearchTree:
     """One problem's thought graph; implements `core.Tree`.
 
-    drop_kv: gives a thought's KV back to the engine. scorer: name of the run's scorer. async_scorer: the run's scorer
-    where it is a coroutine function, which runs here and not in the scorer's process.
+    drop_kv: gives a thought's KV back to the engine. scorer: name of the run's scorer. inline_scorer: the run's scorer
+    where it runs beside the search and not in a process of its own.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class SearchTree:
         emit: events.Sink,
         seed: int = 0,
         scorer: str = "",
-        async_scorer: Scorer | None = None,
+        inline_scorer: Scorer | None = None,
         budget: Budget | None = None,
     ) -> None:
         self.root = Thought(problem, status=Status.KEPT)
@@ -66,13 +66,13 @@ class SearchTree:
         self.calls = Calls()
         self.task = task
         self.style = style
-        self.rng = Random(f"{seed}/{problem.id}")
+        self.rng = Random(f"{seed}/{problem.id}".encode("utf-8", "surrogatepass"))
         self.guided_by: set[str] = set()
         self._sampling = sampling
         self._drop_kv = drop_kv
         self._emit = emit
         self._scorer = scorer
-        self._async_scorer = async_scorer
+        self._inline_scorer = inline_scorer
         self._budget = budget or Budget()
         self._decoding: dict[ThoughtPath, tuple[Thought, Grant | None]] = {}
         self._asked: dict[Thought, tuple[Prompt, Sampling]] = {}
@@ -298,10 +298,10 @@ class SearchTree:
             self._take_verdict(thought, verdict, self._scorer)
 
     async def _score(self, thoughts: Sequence[Thought]) -> None:
-        if self._async_scorer is None:
+        if self._inline_scorer is None:
             await Ask(thoughts=list(thoughts))
             return
-        for thought, verdict in zip(thoughts, await verdicts(self._async_scorer, thoughts, self), strict=True):
+        for thought, verdict in zip(thoughts, await verdicts(self._inline_scorer, thoughts, self), strict=True):
             self.take_score(thought, verdict)
 
     def _take_verdict(self, thought: Thought, verdict: Score | str, by: str) -> None:

@@ -117,10 +117,13 @@ def lines(event: RunDone, started: RunStarted | None = None) -> list[str]:
 
 
 def _commands(started: RunStarted | None, task: str, search: str, seed: int) -> list[tuple[str, str]]:
-    """What to type next: the same run with another search, if its task goes with one, or another seed."""
-    program = started.program if started else "treereason"
-    if not program:
+    """What to type next: the same run with another search, if its task goes with one, or another seed.
+
+    Nothing for a run that Python started.
+    """
+    if started is not None and not started.program:
         return []
+    program = started.program if started else "treereason"
     given = [text for text in (started.overrides if started else ()) if not text.startswith(("hydra.", "seed="))]
     if not any(text.startswith("task=") for text in given):
         given.insert(0, f"task={task}")

@@ -10,6 +10,7 @@ from time import perf_counter
 from treereason.core import Cost, Decoded, Expansion, Request, ThoughtPath, Writing
 from treereason.engine.attention.eager_step import AttentionKind
 from treereason.engine.kv.cache import KVCache
+from treereason.engine.kv.capacity import default_kv_tokens
 from treereason.engine.kv.forest import Forest
 from treereason.engine.kv.pages import PagePool
 from treereason.engine.model.language_model import LanguageModel
@@ -37,8 +38,9 @@ class Engine:
 
     seed: with it, problem, path, position and logits alone decide what is drawn. max_branches: that decode in a step,
     at most. prefill_tokens: tokens of prompts and given texts in a step, at most.
-    kv_tokens: size of the KV pool, never exceeded. When it is full, nodes are evicted (kv/eviction.py) and computed
-    again when they are needed. Only a branch or prompt that would not fit alone fails, with its numbers.
+    kv_tokens: size of the KV pool, never exceeded; None is a quarter of the device's free memory, at most 131,072.
+    When it is full, nodes are evicted (kv/eviction.py) and computed again when they are needed. Only a branch or prompt
+    that would not fit alone fails, with its numbers.
     deterministic: a branch's logits have the same bits whatever else is computed in the step. Every step then
     computes max_branches + prefill_tokens rows, and every branch reads its own path.
     attention: the model's own way by default; "sequence" lets every branch read its own path, for comparison.
@@ -50,15 +52,17 @@ class Engine:
         self,
         model: LanguageModel,
         *,
-        seed: int,
-        max_branches: int,
-        prefill_tokens: int,
-        kv_tokens: int,
+        seed: int = 0,
+        max_branches: int = 256,
+        prefill_tokens: int = 2048,
+        kv_tokens: int | None = None,
         deterministic: bool = False,
         attention: AttentionKind | None = None,
         capture: Capture | None = None,
         profile: Profile | None = None,
     ) -> None:
+        if kv_tokens is None:
+            kv_tokens = default_kv_tokens(model.device, model.kv_bytes_per_token)
         num_pages = max(1, kv_tokens // PAGE_SIZE)
         self.model = model
         self.forest = Forest(PagePool(num_pages), PAGE_SIZE)

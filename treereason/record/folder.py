@@ -1,4 +1,4 @@
-"""A run folder has one run at a time: two would write over each other, line by line."""
+"""One run at a time writes into a run folder."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from pathlib import Path
 from treereason.core import UserError
 
 NAME = ".lock"
-ELSEWHERE = "choose another folder with hydra.run.dir (with -m: hydra.sweep.dir)"
+ELSEWHERE = "choose another folder with hydra.run.dir (with -m: hydra.sweep.dir; in Python: folder)"
 
 
 def unwritable(what: object, reason: object) -> UserError:
-    """What to raise when the disk does not take what a run has to record."""
-    return UserError(f"{what} cannot be written ({reason}): make room, or {ELSEWHERE}")
+    """What to raise when the disk is full, or refuses `what` for another `reason`."""
+    return UserError(f"{what} cannot be written ({reason}): free some space, or {ELSEWHERE}")
 
 
 @contextmanager
 def folder_lock(folder: Path) -> Iterator[None]:
-    """Keep `folder` from other processes until the block ends or this process does, however it dies.
+    """Make `folder` and lock it against other processes, until the block ends or this process dies.
 
-    The system's record lock: no child inherits it, and a process may take it again, but frees it when the first of its
-    blocks ends: only hydra's last words come between the end of a run and of the outer block.
+    A POSIX record lock: children do not inherit it. A process may lock a folder twice, but the end of the first block
+    unlocks it; after that hydra only writes its own files.
 
-    Raises UserError when another process holds the folder, or when it cannot be made or written.
+    Raises UserError when another process has locked the folder, or when it cannot be made or written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -35,6 +35,6 @@ def folder_lock(folder: Path) -> Iterator[None]:
     with file:
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError):  # POSIX leaves the choice
+        except (BlockingIOError, PermissionError):  # POSIX allows either
             raise UserError(f"{folder}: another run is at work there: wait for its end, or {ELSEWHERE}") from None
         yield

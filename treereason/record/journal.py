@@ -35,10 +35,10 @@ _log = logging.getLogger(__name__)
 class Journal:
     """A sink that appends each event to the SQLite file at `path`; an existing journal is continued.
 
-    An event is committed before the call returns: killing the process loses nothing that was acknowledged (a
-    power cut may lose the last moments, never the file's integrity). Use as a context manager, in one thread.
+    An event is committed before the call returns: killing the process loses no event whose call has returned. A power
+    cut may lose the last events, but leaves a readable file. Use as a context manager, in one thread.
 
-    Raises UserError when the file is not a journal, or one of a newer version.
+    Raises UserError when the file is not a journal, or was written by a newer version.
     """
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
@@ -59,7 +59,7 @@ class Journal:
             on_error.pop_all()
 
     def __call__(self, event: Event) -> None:
-        """Append the event. Raises UserError when the disk is full, and from then on: a journal has no gaps."""
+        """Append the event. Raises UserError when the disk is full, and on every later call: a journal has no gaps."""
         if self._broken is not None:
             raise self._broken
         data = {f.name: jsonable(getattr(event, f.name)) for f in dataclasses.fields(event)}
@@ -72,6 +72,7 @@ class Journal:
             raise self._broken from error
 
     def close(self) -> None:
+        """Close the file; may be called twice."""
         self._db.close()
 
     def __enter__(self) -> Self:
@@ -84,17 +85,18 @@ class Journal:
 
 
 def read(path: Path) -> Iterator[Event]:
-    """The events of a journal in order; also while it is being written. See `read_timed`."""
+    """The events of a journal in order, also while it is being written. Raises as `read_timed` does."""
     return (event for _, event in read_timed(path))
 
 
 def read_timed(path: Path) -> Iterator[tuple[float, Event]]:
-    """(seconds since 1970, event) in order.
+    """(seconds since 1970, event) in order; a run folder that was used again holds several runs.
 
-    Events and fields that only a newer treereason knows are left out, and the number of events left out is
-    logged as a warning. Values that JSON cannot hold come back in the form that `jsonable` gave them.
+    Events and fields that only a newer treereason knows are left out, and the number of such events is logged as a
+    warning; fields that an older one did not write get their defaults. Values that JSON cannot hold come back in the
+    form that `jsonable` gave them.
 
-    Raises UserError when there is no journal at `path`, or when an event lacks a field.
+    Raises UserError when there is no journal at `path`, when a newer version wrote it, or when an event lacks a field.
     """
     if not path.is_file():
         raise UserError(f"{path} does not exist: give the journal of a run folder")

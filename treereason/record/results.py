@@ -1,4 +1,4 @@
-"""results.jsonl: one line a problem, in problem order, the same bytes for the same seed."""
+"""results.jsonl: one line per problem, in problem order, the same bytes for the same seed."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ NAME = "results.jsonl"
 class Results:
     """A sink that writes `results.jsonl` into `folder`, replacing an earlier one and removing its summary.
 
-    Lines stand in the order in which problems started, whatever finished first: a line is written and flushed as
-    soon as all earlier problems are done, and what is left when the file is closed. Only the search pass counts.
-    Scores that are not finite numbers are written as null.
+    Lines come in the order in which problems started, not in which they finished: a line is written as soon as all
+    earlier problems are done, or when the file is closed. Only the search pass is written, not the greedy one. Scores
+    that are not finite numbers are written as null.
 
-    Raises UserError when the file cannot be written; the lines in it are whole all the same.
+    Raises UserError when the file cannot be replaced or written; no line in it is cut short.
     """
 
     def __init__(self, folder: Path) -> None:
         try:
-            (folder / SUMMARY).unlink(missing_ok=True)  # should this run die, it must not speak for its results
+            (folder / SUMMARY).unlink(missing_ok=True)  # if this run dies, its results have no summary
             self._file = (folder / NAME).open("wb", buffering=0)
         except OSError as error:
             raise UserError(f"{error.filename} cannot be replaced ({error.strerror}): {ELSEWHERE}") from error

@@ -92,13 +92,17 @@ class _Pass:
 
 
 class Summary:
-    """A sink that adds up a run; `as_dict` may be asked at any moment.
+    """A sink that adds up a run; `as_dict` may be called at any moment.
 
-    Token, KV and time figures are those of the search pass; the greedy pass gives the `greedy_` figures only, null
-    until it has done a problem. Tokens decoded, prefilled, reused and wasted are those of the done problems, sums of
-    the lines of results.jsonl; `tokens_unfinished` were decoded for the others when the run was interrupted. Tokens
-    rebuilt, KV figures and tokens per second are of all steps. Means are over the problems that have a finite score,
-    and null without any. `launches`, on a GPU only: steps replayed from a graph, and eager ones by reason.
+    All figures are those of the search pass, but for the `greedy_` ones: those are null until the greedy pass has done
+    a problem.
+
+    tokens_decoded, _prefilled, _reused, _wasted: of the problems that are done, the sums of results.jsonl.
+    tokens_unfinished: decoded for problems that an interrupted run did not finish.
+    tokens_rebuilt, tokens_per_second, KV figures: of all engine steps.
+    Means: over the problems that have a finite score; null without any.
+    guided_by, oracle_guided: the scorers that the search asked, and whether one that knows the truth was among them.
+    launches, on a GPU only: steps replayed from a CUDA graph, and eager ones by reason.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -183,9 +187,9 @@ class Summary:
         }
 
     def write(self, folder: Path, status: str | None = None) -> Path:
-        """Write summary.json into `folder` in one step, so that a reader never sees half of it.
+        """Replace summary.json in `folder` at once, so that a reader never sees half of it; returns its path.
 
-        Raises UserError when the disk is full.
+        status: overrides the status that the events tell. Raises UserError when the file cannot be written.
         """
         path = folder / NAME
         temporary = folder / f".{NAME}.{os.getpid()}"
@@ -198,7 +202,7 @@ class Summary:
 
 
 def versions() -> dict[str, str | None]:
-    """Versions of what a run rests on; None for what is not installed."""
+    """Versions of python and the packages that decide a run's numbers; None for what is not installed."""
     found: dict[str, str | None] = {"python": platform.python_version(), "treereason": __version__}
     for package in ("torch", "transformers"):
         try:

@@ -86,7 +86,7 @@ class Completions:
             )
         except RequestFailed as error:
             return failures(resumption, str(error), before)
-        [more] = decoded(answer, resumption, resumption.children, seconds)
+        [more] = sampled(answer, resumption, resumption.children, seconds)
         return [replace(more, logprob=thought.logprob + more.logprob)]
 
     async def write(self, writing: Writing, prompt: str) -> list[Decoded]:
@@ -121,7 +121,7 @@ class Completions:
             answer, seconds = await self._complete(prompt, expansion.prompt, expansion.sampling, seed, n=len(paths))
         except RequestFailed as error:
             return failures(expansion, str(error), paths=paths)
-        return decoded(answer, expansion, paths, seconds)
+        return sampled(answer, expansion, paths, seconds)
 
     async def _complete(
         self, text: str, prompt: Prompt, sampling: Sampling, seed: int, n: int = 1, before: str = ""
@@ -142,13 +142,13 @@ class Completions:
             request["ignore_eos"] = True  # not part of OpenAI's interface, but vLLM, SGLang and llama.cpp know it
         started = perf_counter()
         answer = read(await self._server.complete(request), prompt.stop, before)
-        self._check(answer)
+        self._check(answer, before)
         return answer, perf_counter() - started
 
-    def _check(self, answer: Answer) -> None:
+    def _check(self, answer: Answer, before: str) -> None:
         """Warn of what the server does not tell. Raises RequestFailed where tokens must be counted and cannot be."""
         choices = answer.choices
-        if any(choice.text for choice in choices) and not any(choice.num_tokens for choice in choices):
+        if any(choice.text != before for choice in choices) and not any(choice.num_tokens for choice in choices):
             untold = "the server tells neither usage nor logprobs"
             if self._must_count:
                 raise RequestFailed(f"{untold}, so budget.tokens cannot be kept: leave it out")
@@ -173,7 +173,7 @@ def request_seed(seed: int, problem: str, path: ThoughtPath, num_letters: int = 
     return int.from_bytes(blake2b(name.encode(), digest_size=4).digest(), "big") >> 1
 
 
-def decoded(answer: Answer, request: Request, paths: Sequence[ThoughtPath], seconds: float) -> list[Decoded]:
+def sampled(answer: Answer, request: Request, paths: Sequence[ThoughtPath], seconds: float) -> list[Decoded]:
     """One child per choice. The prompt is computed once for all of them: the first one bears its cost."""
     children = []
     for path, choice in zip(paths, answer.choices, strict=False):

@@ -42,7 +42,7 @@ class Echoes:
         """The `max_tokens` to ask with: 0 as OpenAI's interface has it, or 1 for servers that refuse 0."""
         for max_tokens in (0, 1):
             try:
-                await self._ask(TRIAL, max_tokens)
+                _check_trial(await self._ask(TRIAL, max_tokens))
             except RequestFailed as error:
                 if isinstance(error, Transient) and error.status not in REFUSALS:
                     raise
@@ -58,6 +58,13 @@ class Echoes:
     async def _ask(self, text: str, max_tokens: int) -> list[EchoedToken]:
         request = {"prompt": text, "max_tokens": max_tokens, "echo": True, "logprobs": 1, "temperature": 0.0}
         return read_echo(await self._server.complete(request), max_tokens)
+
+
+def _check_trial(tokens: Sequence[EchoedToken]) -> None:
+    """Raises RequestFailed when the tokens are not the trial's: some servers ignore `echo` and decode as usual."""
+    spelled = "".join(filter(str.isalnum, "".join(token.text for token in tokens)))
+    if not spelled.endswith(TRIAL.replace(" ", "")):
+        raise RequestFailed("the server's answer holds other tokens than the prompt's")
 
 
 def logprob_behind(prompt: Sequence[EchoedToken], whole: Sequence[EchoedToken]) -> float:

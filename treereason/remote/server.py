@@ -69,17 +69,12 @@ class Server:
         self.style = style
         self.url = url.rstrip("/")
         self._api_key = api_key
-        self._timeout_s = timeout_s
-        self._max_retries = max_retries
+        self.timeout_s = timeout_s
+        self.max_retries = max_retries
         self._sleep = sleep
         self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        self._in_flight = asyncio.Semaphore(concurrency)
-        # No timeout of httpx's own: those are for single reads, which a server that trickles never runs into.
-        self._client = httpx.AsyncClient(
-            headers={**self._headers, "Content-Type": "application/json"},
-            timeout=None,
-            limits=httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency),
-        )
+        self.concurrency = concurrency
+        self._open: tuple[httpx.AsyncClient, asyncio.Semaphore] | None = None
 
     def probe(self) -> None:
         """Raises UserError when nobody answers, or the key is refused. Servers that do not list models are fine."""
@@ -96,26 +91,42 @@ class Server:
     async def complete(self, request: Mapping[str, Any]) -> Any:
         """The decoded JSON that answers one request, given without the model's name. Raises RequestFailed."""
         retrying = AsyncRetrying(
-            stop=stop_after_attempt(1 + self._max_retries),
+            stop=stop_after_attempt(1 + self.max_retries),
             wait=_pause,
             sleep=self._sleep,
             retry=retry_if_exception_type(Transient),
             reraise=True,
         )
         content = json.dumps({"model": self.name, **request}).encode()
-        async with self._in_flight:  # kept during pauses: a server that has too much to do gets less
-            return await retrying(self._post, content)
+        client, in_flight = self._opened()
+        async with in_flight:  # kept during pauses: a server that has too much to do gets less
+            return await retrying(self._post, client, content)
 
     async def close(self) -> None:
-        """Close the connections. Requests in flight must have ended."""
-        await self._client.aclose()
+        """Close the connections; the next request opens new ones, in whatever loop it runs.
 
-    async def _post(self, content: bytes) -> Any:
+        Requests in flight must have ended.
+        """
+        if self._open is not None:
+            (client, _), self._open = self._open, None
+            await client.aclose()
+
+    def _opened(self) -> tuple[httpx.AsyncClient, asyncio.Semaphore]:
+        """Connections, and who may use them. Both belong to the loop that first waits for them."""
+        if self._open is None:
+            limits = httpx.Limits(max_connections=self.concurrency, max_keepalive_connections=self.concurrency)
+            headers = {**self._headers, "Content-Type": "application/json"}
+            # No timeout of httpx's own: those are for single reads, which a server that trickles never runs into.
+            client = httpx.AsyncClient(headers=headers, timeout=None, limits=limits)
+            self._open = client, asyncio.Semaphore(self.concurrency)
+        return self._open
+
+    async def _post(self, client: httpx.AsyncClient, content: bytes) -> Any:
         try:
-            async with asyncio.timeout(self._timeout_s):
-                answer = await self._client.post(f"{self.url}/completions", content=content)
+            async with asyncio.timeout(self.timeout_s):
+                answer = await client.post(f"{self.url}/completions", content=content)
         except TimeoutError:
-            raise Transient(f"the server did not answer within {self._timeout_s:g} s (model.timeout_s)") from None
+            raise Transient(f"the server did not answer within {self.timeout_s:g} s (model.timeout_s)") from None
         except httpx.HTTPError as error:
             raise Transient(f"the connection to the server broke: {one_line(error)}") from None
         if answer.status_code == 429 or answer.status_code >= 500:

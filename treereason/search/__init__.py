@@ -1,1 +1,14 @@
-"""Search algorithms: coroutines over five primitives (expand, score, keep, join, probe)."""
+"""Search algorithms: coroutines over the primitives of `core.Tree`. Each is imported when it is first asked for."""
+
+from typing import TYPE_CHECKING
+
+from treereason.lazy import lazy_classes
+
+if TYPE_CHECKING:  # what editors and type checkers know; a new file is found without
+    from treereason.search.best_of_n import BestOfN as BestOfN
+    from treereason.search.recorded import Recorded as Recorded
+    from treereason.search.self_consistency import SelfConsistency as SelfConsistency
+    from treereason.search.single_sample import SingleSample as SingleSample
+    from treereason.search.tree_of_thoughts import TreeOfThoughts as TreeOfThoughts
+
+__getattr__, __dir__ = lazy_classes(__name__, __path__, {})

@@ -80,10 +80,13 @@ def test_noise_is_finite_everywhere() -> None:
     assert 0.5 < noise.mean() < 0.65  # the Euler-Mascheroni constant, 0.577
 
 
-def test_the_largest_noise_is_below_its_limit() -> None:
-    uniform = torch.tensor((2**23 - 1 + 0.5) * 2.0**-23)
-    assert uniform < 1
-    assert -(-uniform.log()).log() < NOISE_LIMIT
+@pytest.mark.parametrize(("hashed", "low", "high"), [(-1, NOISE_LIMIT - 0.1, NOISE_LIMIT), (0, -NOISE_LIMIT, 0.0)])
+def test_the_largest_noise_is_just_below_its_limit_and_the_smallest_is_finite(
+    hashed: int, low: float, high: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sampler, "_mix", lambda x: torch.full_like(x, hashed))
+    zeros = torch.zeros(1, dtype=torch.int64)
+    assert low < _gumbel(zeros, zeros, zeros[None]).item() < high
 
 
 @pytest.mark.parametrize("spread", [0.0, 1.0, 30.0])

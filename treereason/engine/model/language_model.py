@@ -15,15 +15,20 @@ from treereason.text import one_line
 
 
 class LanguageModel:
-    """Wraps a loaded model; its attention becomes the tree's. style: "chat" puts prompts in the chat template."""
+    """Wraps a loaded model; its attention becomes the tree's. style: "chat" puts prompts in the chat template.
 
-    def __init__(self, network: PreTrainedModel, tokenizer: Any, style: str) -> None:
+    name: for reports; the class of the network by default.
+    """
+
+    def __init__(self, network: PreTrainedModel, tokenizer: Any, style: str, name: str = "") -> None:
+        self.name = name or type(network).__name__
         self.tokenizer = tokenizer
         self.style = style
         network.train(False)
         network.set_attn_implementation(NAME)
         self._network = network
         self.device = next(network.parameters()).device
+        self.dtype = network.dtype
         self.attention: AttentionKind = "tree" if self.device.type == "cpu" else "triton"
         config = network.config.get_text_config()
         self.max_positions: int = config.max_position_embeddings

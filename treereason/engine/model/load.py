@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig, AutoModelForCausalLM, AutoTokenizer
-from transformers.utils.logging import disable_progress_bar
+from transformers.utils.logging import disable_progress_bar, enable_progress_bar, is_progress_bar_enabled
 
 from treereason.core import UserError
 from treereason.engine.model.gates import check_architecture, check_loaded, check_quantisation, check_tensors
@@ -35,11 +37,32 @@ def load_model(name: str, *, style: str, dtype: str = "auto", device: str = "aut
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device != "cpu" and not torch.cuda.is_available():
         raise UserError(f"model.device={device}: torch finds no such device; use model.device=cpu")
-    # Retries and reports of many lines would bury the one line below that says the same.
-    for chatty in ("huggingface_hub", "transformers.quantizers.auto"):
-        logging.getLogger(chatty).setLevel(logging.ERROR)
-    logging.getLogger("transformers.modeling_utils").disabled = True  # at a level of its own it reports on sharding
+    with _quiet():
+        return _load(name, location, style=style, dtype=dtype, device=device)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep reports of many lines, and progress bars, from burying the one line of ours that says the same."""
+    logs = [logging.getLogger(name) for name in ("huggingface_hub", "transformers.quantizers.auto")]
+    levels = [log.level for log in logs]
+    report = logging.getLogger("transformers.modeling_utils")  # at a level of its own it reports on sharding
+    silent, bar = report.disabled, is_progress_bar_enabled()
+    for log in logs:
+        log.setLevel(logging.ERROR)
+    report.disabled = True
     disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        for log, level in zip(logs, levels, strict=True):
+            log.setLevel(level)
+        report.disabled = silent
+        if bar:
+            enable_progress_bar()  # type: ignore[no-untyped-call]
+
+
+def _load(name: str, location: str, *, style: str, dtype: str, device: str) -> LanguageModel:
     try:
         config = AutoConfig.from_pretrained(location, trust_remote_code=False)
         tokenizer = AutoTokenizer.from_pretrained(location, trust_remote_code=False)
@@ -79,6 +102,6 @@ def load_model(name: str, *, style: str, dtype: str = "auto", device: str = "aut
     if device != "cpu":
         torch.cuda.set_device(network.device)  # Triton launches on the current one
     pack_linears(network)
-    model = LanguageModel(network, tokenizer, style)
+    model = LanguageModel(network, tokenizer, style, name)
     self_check(name, model)
     return model

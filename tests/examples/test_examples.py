@@ -115,3 +115,16 @@ def test_defaults_of_a_task() -> None:
     assert task.parse(Thought(problem, (0,), text=" ")) is None
     assert not task.solved(problem, None)
     assert task.solved(Problem("0", {}, "x"), "x")
+
+
+def test_a_subclass_gets_the_same_generated_problems() -> None:
+    class Renamed(Echo):
+        """Only its prompts could differ."""
+
+    @dataclass(frozen=True)
+    class Other(Echo):
+        def generate(self, rng: random.Random) -> tuple[Any, Any]:
+            return super().generate(rng)
+
+    assert Renamed(limit=3).problems(7) == Echo(limit=3).problems(7)
+    assert Other(limit=3).problems(7) != Echo(limit=3).problems(7), "it has a generator of its own"

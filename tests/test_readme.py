@@ -1,0 +1,226 @@
+"""README is held to what it says: its commands run, its links lead somewhere, its figures are recorded."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from omegaconf import OmegaConf
+from pydantic import BaseModel
+
+from tests.fakes import DATA, OWN_DATA, ROOT
+from treereason.cli.main import main
+from treereason.config.schema import BudgetConfig, EngineConfig, parse
+from treereason.engine.model.load import EMBEDDED
+
+README = (ROOT / "README.md").read_text()
+FENCED = "\n".join(re.findall(r"^```\w*\n(.*?)^```", README, re.DOTALL | re.MULTILINE))
+INLINE = [" ".join(code.split()) for code in re.findall(r"`([^`]+)`", re.sub(r"(?ms)^```.*?^```", "", README))]
+COMMANDS = [
+    line.removeprefix("treereason ")
+    for line in (*FENCED.splitlines(), *INLINE)
+    if re.match(r"(treereason (?!\.)|task=\S+ )", line)
+]
+RESULTS = ROOT / "benchmarks" / "results"
+PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "kernels/README.md", EMBEDDED / "README.md"]
+
+
+def concrete(command: str) -> list[str]:
+    """The command's words, with files in place of those that a reader is to give."""
+    given = {
+        "FILE.csv": str(OWN_DATA / "graph-of-thoughts/sorting_032.csv"),
+        "sorting_032.csv": str(OWN_DATA / "graph-of-thoughts/sorting_032.csv"),
+        "PATH_OR_HUB_ID": f"{EMBEDDED} model.style=embedded",
+        "NAME": "a-model",
+    }
+    for name, value in given.items():
+        command = re.sub(rf"(?<==){re.escape(name)}\b", value, command)
+    return shlex.split(command)
+
+
+def small(command: str, folder: Path) -> list[str]:
+    """The command's words for two problems in a folder of its own."""
+    options = {
+        "task.limit": "2",
+        "baseline": "none",
+        "display": "none",
+        "engine.threads": "1",
+        "hydra.run.dir": str(folder),
+        "hydra.sweep.dir": str(folder),
+    }
+    words = [word for word in concrete(command) if word.partition("=")[0] not in (*options, "task.length")]
+    if not any(re.match("task=(?!sorting)|task.path=", word) for word in words):
+        options["task.length"] = "6"
+    return [*words, *(f"{name}={value}" for name, value in options.items())]
+
+
+def test_there_are_commands_to_hold_readme_to() -> None:
+    assert len(COMMANDS) > 5
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_does_what_it_is_there_for(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(ROOT)
+    if command.startswith("-"):
+        words = concrete(command)
+        if "-m" not in words:
+            assert main(words) == 0
+            assert "treereason" in capsys.readouterr().out
+            return
+    if "model.url=" in command:  # no server is at hand: the configuration is checked as far as it goes
+        assert main([*concrete(command), "--cfg", "job"]) == 0
+        values: Any = OmegaConf.to_container(OmegaConf.create(capsys.readouterr().out))
+        parse(values)
+        return
+    assert main(small(command, tmp_path)) == 0
+    sizes = [len(path.read_text().splitlines()) for path in tmp_path.rglob("results.jsonl")]
+    assert set(sizes) == {2}
+    assert len(sizes) == (9 if command.startswith("-m") else 1)
+
+
+def test_the_options_that_readme_names_exist() -> None:
+    known: dict[str, type[BaseModel]] = {"engine": EngineConfig, "budget": BudgetConfig}
+    named = {(group, option) for code in INLINE for group, option in re.findall(r"\b(engine|budget)\.(\w+)", code)}
+    assert named
+    assert {(group, option) for group, option in named if option not in known[group].model_fields} == set()
+
+
+def test_the_make_targets_and_programs_that_readme_names_exist() -> None:
+    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    code = "\n".join((FENCED, *INLINE))
+    named = set(re.findall(r"^make (\w+)", code, re.MULTILINE))
+    assert named
+    assert named <= targets
+    for module in re.findall(r"^python -m (\S+)", code, re.MULTILINE):
+        assert importlib.util.find_spec(module), module
+    for script in re.findall(r"^python (\S+\.py)", code, re.MULTILINE):
+        assert (ROOT / script).is_file(), script
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_relative_link_leads_to_a_file(page: Path) -> None:
+    links = re.findall(r"\]\(([^)\s]+)\)", page.read_text())
+    local = [link.partition("#")[0] for link in links if not re.match(r"\w+:|#", link)]
+    assert [link for link in local if not (page.parent / link).exists()] == []
+
+
+def recorded(benchmark: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (RESULTS / f"{benchmark}.jsonl").read_text().splitlines()]
+
+
+def times(spread: dict[str, float]) -> str:
+    """How README writes a ratio's smallest and largest value: 2.4 to 2.5x, or 1.4x where they round to the same."""
+    low, high = f"{spread['min']:.1f}", f"{spread['max']:.1f}"
+    return f"{low}x" if low == high else f"{low} to {high}x"
+
+
+# A table's column, by a word of its head, and the benchmark's side that it shows.
+SIDES = {
+    "treereason": "tree",
+    "one prefill": "shared_prefill",
+    "llama.cpp": "llama_cpp",
+    "own path": "sequence",
+    "generate": "generate",
+}
+
+
+def tables() -> Iterator[tuple[list[str], list[list[str]]]]:
+    """Head and rows of README's tables, as cells."""
+    for block in re.findall(r"(?:^\|.*\n)+", README, re.MULTILINE):
+        head, _, *rows = ([cell.strip() for cell in line[1:-1].split("|")] for line in block.splitlines())
+        yield head, rows
+
+
+def test_the_table_of_decoding_shows_recorded_rows() -> None:
+    checked = 0
+    for head, rows in tables():
+        columns = {at: side for at, name in enumerate(head) for word, side in SIDES.items() if word in name}
+        if "prompt" not in head or not columns:
+            continue
+        for row in rows:
+            length = row[head.index("prompt")].replace(",", "")
+            shown = {side: row[at] for at, side in columns.items()}
+            peers = [sides for sides in rows_of(row[0], length) if set(shown) <= set(sides)]
+            found = [{side: cell(sides, side) for side in shown} for sides in peers]
+            assert shown in found, f"{row[0]}, {length}: README has {shown}, recorded is {found}"
+            checked += 1
+    assert checked
+
+
+def rows_of(dtype: str, length: str) -> list[dict[str, Any]]:
+    """The recorded sides at 32 samples, by side."""
+    records = [record for record in recorded("decode") if (record["dtype"], record["samples"]) == (dtype, 32)]
+    return [record["rows"][length] for record in records if length in record["rows"]]
+
+
+def cell(sides: dict[str, Any], side: str) -> str:
+    seconds = f"{sides[side]['seconds']['median']:.1f} s"
+    return seconds if side == "tree" else f"{seconds} ({times(sides[side]['over_tree'])})"
+
+
+def test_every_ratio_beside_a_benchmarks_name_is_recorded() -> None:
+    """In sections that lead to recorded results; a range may span the prompt lengths of one record."""
+    known: set[str] = set()
+    for record in recorded("decode"):
+        for side in SIDES.values():
+            of_side = [rows[side]["over_tree"] for rows in record["rows"].values() if side in rows]
+            pooled = {"min": min(s["min"] for s in of_side), "max": max(s["max"] for s in of_side)} if of_side else None
+            known |= {times(spread) for spread in (*of_side, pooled) if spread}
+    known |= {f"{row['over_tree']['median']:.1f}x" for record in recorded("search") for row in record["rows"].values()}
+    known |= {times(row["over_tree"]) for record in recorded("search") for row in record["rows"].values()}
+    sections = [
+        section for section in re.split(r"^## ", README, flags=re.MULTILINE) if "benchmarks/results/" in section
+    ]
+    assert sections
+    for section in sections:
+        said = re.findall(r"\d+\.\d(?: to \d+\.\d)?x", " ".join(section.split()))
+        assert said
+        assert [ratio for ratio in said if ratio not in known] == []
+
+
+def test_the_ratios_of_the_search_benchmark_come_from_one_record() -> None:
+    text = " ".join(README.split())
+    for record in recorded("search"):
+        ratios = [row["over_tree"] for name, row in record["rows"].items() if name != "tree"]
+        if all(f"{ratio['median']:.1f}x ({times(ratio)})" in text for ratio in ratios):
+            return
+    pytest.fail("no line of search.jsonl has the ratios that README gives")
+
+
+def points(text: str) -> float:
+    """A count, or a share written as .719."""
+    return float(re.sub(r"[^\d.]", "", text.split()[0]))
+
+
+@pytest.mark.slow
+def test_the_table_of_results_is_what_the_commands_give(tmp_path: Path) -> None:
+    [(head, rows)] = [table for table in tables() if "KV reads saved" in table[0]]
+    for number, row in enumerate(rows):
+        shown = dict(zip(head, row, strict=True))
+        words = shlex.split(shown["command"].split("`")[1])
+        if "task.path=sorting_032.csv" in words:
+            path = DATA / "graph-of-thoughts/sorting_032.csv"
+            if not path.is_file():
+                continue
+            words[words.index("task.path=sorting_032.csv")] = f"task.path={path}"
+        folder = tmp_path / str(number)
+        assert main([*words, "display=none", f"hydra.run.dir={folder}"]) == 0
+        summary = json.loads((folder / "summary.json").read_text())
+        by_score = "score" in shown["search"]
+        names = ("mean_score", "greedy_mean_score", "single_sample_mean_score") if by_score else None
+        found, greedy, one = (summary[name] for name in names or ("solved", "greedy_solved", "single_sample_solved"))
+        digits = 3 if by_score else 1
+        assert summary["problems"] == points(shown["problems"])
+        assert round(found, digits) == points(shown["search"]), row
+        assert round(greedy, digits) == points(shown["greedy"]), row
+        if shown["one sample"] != "–":
+            assert round(one, digits) == points(shown["one sample"]), row
+        assert f"{summary['kv_read_ratio']:.1f}x" == shown["KV reads saved"], row

@@ -1,0 +1,104 @@
+"""The model of a run and the engine that decodes on it: on this machine, or on a server."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from treereason.config.schema import KV_TOKENS_LIMIT, AnyModelConfig, Config, EngineConfig, RemoteModelConfig
+from treereason.core import UserError
+from treereason.engine.engine import PAGE_SIZE, Engine
+from treereason.engine.model.language_model import LanguageModel
+from treereason.engine.model.load import load_model
+from treereason.profile import Profile
+
+if TYPE_CHECKING:  # its packages are an extra
+    from treereason.remote.engine import RemoteEngine
+    from treereason.remote.server import Server
+
+
+def load(config: AnyModelConfig) -> LanguageModel | Server:
+    """The configured model. Raises UserError for one that cannot be served, or a server that cannot be reached."""
+    if isinstance(config, RemoteModelConfig):
+        return _connect(config)
+    return load_model(config.name, style=config.style, dtype=config.dtype, device=config.device)
+
+
+def _connect(config: RemoteModelConfig) -> Server:
+    try:
+        from treereason.remote.server import Server
+    except ModuleNotFoundError as error:
+        raise UserError(f"model=openai needs {error.name}: pip install 'treereason[remote]'") from None
+    server = Server(
+        config.name,
+        config.url,
+        style=config.style,
+        api_key=os.environ.get(config.api_key_env or "", "").strip(),
+        concurrency=config.concurrency,
+        timeout_s=config.timeout_s,
+        max_retries=config.max_retries,
+    )
+    server.probe()
+    return server
+
+
+def model_options(model: LanguageModel | Server) -> dict[str, Any]:
+    """The options of a loaded model, as a configuration holds them. Raises UserError for what is not a model."""
+    if isinstance(model, LanguageModel):
+        dtype = str(model.dtype).removeprefix("torch.")
+        return {"name": model.name, "style": model.style, "dtype": dtype, "device": str(model.device)}
+    if hasattr(model, "url"):
+        names = ("name", "url", "style", "concurrency", "timeout_s", "max_retries")
+        return {name: getattr(model, name) for name in names}
+    raise UserError(f"model={model!r}: give what treereason.load returns")
+
+
+@contextmanager
+def open_engine(config: Config, model: LanguageModel | Server, profile: Profile) -> Iterator[Engine | RemoteEngine]:
+    """The engine that decodes on the model. Its end frees the KV, or ends the requests in flight."""
+    if isinstance(model, LanguageModel):
+        with _threads(_num_threads(config.engine, model)):
+            yield Engine(
+                model,
+                seed=config.seed,
+                max_branches=config.engine.max_branches,
+                prefill_tokens=config.engine.prefill_tokens,
+                kv_tokens=_kv_tokens(config.engine, model.kv_bytes_per_token),
+                deterministic=config.engine.deterministic,
+                profile=profile,
+            )
+        return
+    from treereason.remote.engine import RemoteEngine
+
+    with RemoteEngine(model, seed=config.seed, must_count=config.budget.tokens is not None) as engine:
+        yield engine
+
+
+def _kv_tokens(config: EngineConfig, bytes_per_token: int) -> int | None:
+    """Size of the KV pool as configured, None for the engine's own choice. Raises UserError."""
+    if config.kv_gib is None:
+        return config.kv_tokens
+    if config.kv_gib * 1024**3 > KV_TOKENS_LIMIT * bytes_per_token:
+        raise UserError(f"engine.kv_gib={config.kv_gib:g}: more than {KV_TOKENS_LIMIT:,} tokens of KV; give less")
+    return max(PAGE_SIZE, int(config.kv_gib * 1024**3) // bytes_per_token)
+
+
+def _num_threads(config: EngineConfig, model: LanguageModel) -> int | None:
+    if config.threads is None and model.name == "embedded":
+        return 1  # it is too small to gain from more (docs/log.md)
+    return config.threads
+
+
+@contextmanager
+def _threads(number: int | None) -> Iterator[None]:
+    """Let torch compute with so many CPU threads inside, None for as many as before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
