@@ -20,6 +20,7 @@ BASE = {
     "treereason.jsonable",
     "treereason.profile",
     "treereason.text",
+    "treereason.version",
 }
 KV = "treereason.engine.kv"
 ATTENTION = "treereason.engine.attention"
@@ -33,6 +34,7 @@ ALLOWED: dict[str, set[str]] = {
     "treereason.core": {"treereason.text"},
     "treereason.events": set(),
     "treereason.text": set(),
+    "treereason.version": set(),
     "treereason.jsonable": set(),
     "treereason.profile": set(),
     "treereason.lazy": set(),

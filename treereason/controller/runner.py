@@ -14,8 +14,9 @@ from treereason import events
 from treereason.controller.asking import Ask, BudgetSpent
 from treereason.controller.budget import Budget
 from treereason.controller.decoder import Decoder
+from treereason.controller.growth import BROKEN
 from treereason.controller.problem_result import ProblemResult
-from treereason.controller.tree import BROKEN, SearchTree
+from treereason.controller.tree import SearchTree
 from treereason.core import Problem, Sampling, Score, Scorer, Search, Status, Task, Thought
 from treereason.profile import Profile
 from treereason.scoring.process import Scoring
@@ -236,11 +237,11 @@ class Runner:
         samples: list[Thought] = []
         solved = False
         try:
-            samples = [thought for thought in tree.single_samples() if tree.evaluation(thought) is not None]
+            samples = [thought for thought in tree.single_samples() if tree.scores.by_run(thought) is not None]
             solved = best is not None and self._solves(best)
         except BROKEN as broken:
             error = error or f"task: {describe(broken)}"
-        evaluation = tree.evaluation(best) if best is not None else None
+        evaluation = tree.scores.by_run(best) if best is not None else None
         failed = [thought for thought in tree.thoughts if thought.status is Status.FAILED]
         done = events.ProblemDone(
             problem=tree.root.problem.id,
@@ -254,12 +255,12 @@ class Runner:
             tokens_prefilled=tree.cost.tokens_prefilled,
             tokens_reused=tree.cost.tokens_reused,
             kv_tokens_peak=kv_tokens_peak,
-            single_sample_scores=tuple(score.value for t in samples if (score := tree.evaluation(t)) is not None),
-            tokens_wasted=tree.tokens_wasted(best),
+            single_sample_scores=tuple(score.value for t in samples if (score := tree.scores.by_run(t)) is not None),
+            tokens_wasted=tree.growth.tokens_wasted(best),
             single_sample_solved=tuple(self._sample_solves(thought) for thought in samples),
             thoughts_failed=len(failed),
             first_thought_error=failed[0].error if failed else None,
-            guided_by=tuple(sorted(tree.guided_by)),
+            guided_by=tuple(sorted(tree.scores.guided_by)),
         )
         self._emit(done)
         self._collect(ProblemResult.of(done, tree.root.problem, best, tree.thoughts))
