@@ -1,4 +1,4 @@
-"""The engine: takes expansions, decodes all their branches together, one step at a time, over one token forest."""
+"""The engine: takes requests, and computes all their branches and texts together, step by step, over one forest."""
 
 from __future__ import annotations
 
@@ -33,13 +33,14 @@ PAGE_SIZE = 16
 class Engine:
     """One token forest, one model, one step for all branches of all problems.
 
-    A decoded thought can be continued until `end_problem`.
+    `submit` requests, then `step` as long as it is `busy`; each child comes back once. A thought that came back can be
+    continued and resumed until `end_problem`, even when it is dropped.
 
-    seed: of sampling. max_branches: branches that decode together, at most. prefill_tokens: prompt tokens computed per
-    step, at most. kv_tokens: size of the KV pool, never exceeded; None is a quarter of the device's free memory, at
-    most 131,072. What is cold makes way and is computed again when it is needed. Only a branch or prompt that would not
-    fit alone fails, with its numbers.
-
+    seed: with it, problem, path, position and logits alone decide what is drawn. max_branches: that decode in a step,
+    at most. prefill_tokens: tokens of prompts and given texts in a step, at most.
+    kv_tokens: size of the KV pool, never exceeded; None is a quarter of the device's free memory, at most 131,072.
+    When it is full, nodes are evicted (kv/eviction.py) and computed again when they are needed. Only a branch or prompt
+    that would not fit alone fails, with its numbers.
     deterministic: a branch's logits have the same bits whatever else is computed in the step. Every step then
     computes max_branches + prefill_tokens rows, and every branch reads its own path.
     attention: the model's own way by default; "sequence" lets every branch read its own path, for comparison.
@@ -94,7 +95,7 @@ class Engine:
 
     @property
     def busy(self) -> bool:
-        """Whether `step` has something left to compute or to return."""
+        """Whether some child has not come back yet."""
         return self._scheduler.busy or bool(self._answers or self._finished)
 
     @property
@@ -103,7 +104,13 @@ class Engine:
         return self.model.style
 
     def submit(self, request: Request) -> None:
-        """Queue a request; all its children come back from `step`, failed ones with an error."""
+        """Queue a request; all its children come back from `step`. Never raises: what cannot be done is their error.
+
+        Expansion: a thought that the model had ended cannot be continued by an empty prompt.
+        Writing: an empty appended prompt puts the texts directly behind the parent. `logprob` is the sum over the
+        text's own tokens at temperature 1, in float32. One that the model cannot hold fails alone.
+        Resumption: what did not end at its limit, or has no position left, comes back as it is, at no cost.
+        """
         try:
             self._submit(request)
         except ValueError as error:
@@ -208,6 +215,7 @@ class Engine:
         return peak
 
     def _accept(self, branches: list[Branch], tokens: list[int], logprobs: list[float]) -> None:
+        """Hand each branch its next token."""
         for branch, token, logprob in zip(branches, tokens, logprobs, strict=True):
             if math.isnan(logprob):
                 branch.fail_at(branch.node.end)

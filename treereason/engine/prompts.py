@@ -122,7 +122,7 @@ class Prompts:
         return None
 
     def _attach(self, problem: str, prompt: Prompt, parent: FinishedThought | None) -> Node:
-        """The held node with which the prompt ends."""
+        """The node with which the prompt ends, with a reference. Raises ValueError for nothing, or too much."""
         below: Node | None = None
         if parent is None:
             tokens, num_shared = self._model.encode(prompt)

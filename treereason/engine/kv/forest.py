@@ -1,8 +1,8 @@
 """The token forest: every shared token is one entry of one node, whose KV lies in pages that the node alone owns.
 
-A node's path from the root is the token sequence of whatever stands on it. Forking opens an empty child and
-copies nothing; the last release of a leaf returns its pages at once. A prompt shares the longest prefix it can:
-whole nodes, and within a node whole pages, so that a split never copies KV either.
+A node's path from the root is the token sequence of a prompt or thought that ends there. Forking opens an empty child
+and copies nothing; when a leaf loses its last reference, its pages return at once. A prompt shares the longest prefix
+it can: whole nodes, and within a node whole pages, so that a split never copies KV either.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from treereason.engine.kv.pages import PagePool
 Owner = str | None
 """A problem's id, or RUN."""
 RUN: Owner = None
-"""Owner of nodes that every problem may share: heads of prompts, kept for the whole run."""
+"""Owner of nodes that every problem may share: shared prefixes of prompts, kept for the whole run."""
 
 
 @dataclass(eq=False, repr=False)
@@ -53,6 +53,7 @@ class Node:
 
     @property
     def num_pending(self) -> int:
+        """Tokens that wait to be computed, for the first time or again."""
         return len(self.tokens) - self.num_cached
 
     def path(self) -> list[Node]:
@@ -78,7 +79,7 @@ class Forest:
         self._owned_peak: dict[Owner, int] = {}
 
     def attach(self, tokens: Sequence[int], owner: Owner, below: Node | None = None) -> Node:
-        """A held node that ends with `tokens` below `below` (the root when None).
+        """A node that ends with `tokens` below `below` (the root when None), with a reference for the caller.
 
         Shares the longest prefix with nodes of the same owner or of the run. At least the last token is always
         new, so that computing the node yields its logits. Raises ValueError for no tokens.
@@ -96,10 +97,9 @@ class Forest:
         return new
 
     def attach_text(self, tokens: Sequence[int], owner: Owner, below: Node) -> Node:
-        """A held node that ends with `tokens` below `below`: that node itself when there are none.
+        """As `attach`, for a text whose logits are wanted at every token; no tokens give `below` itself.
 
-        Shares every token with what is below it already. Of that, nothing may have been computed: texts are attached
-        so to have the logits of all their tokens, which a stored token no longer gives.
+        Shares every token with what is already below. None of that may have been computed: its logits would be gone.
         """
         node, done = below, 0
         while done < len(tokens):
@@ -116,13 +116,13 @@ class Forest:
         return node
 
     def fork(self, node: Node, owner: Owner) -> Node:
-        """A held, empty, growing child: one more branch. Copies nothing."""
+        """An empty, growing child, with a reference for the caller: one more branch. Copies nothing."""
         branch = self._child(node, owner)
         branch.growing = True
         return branch
 
     def release(self, node: Node) -> None:
-        """Give up one hold; nodes that nobody stands on or below return their pages now."""
+        """Give up one reference; nodes without any, on themselves or below, return their pages now."""
         node.num_references -= 1
         assert node.num_references >= 0
         while node.parent is not None and not node.num_references and not node.children:
@@ -185,7 +185,7 @@ class Forest:
             assert node.parent is not None
             assert node.start == node.parent.end
             assert len(node.pages) == -(-node.num_cached // self.page_size)
-            assert node.num_references or node.children, "a node that nobody stands on"
+            assert node.num_references or node.children, "a node that nobody needs"
 
     def _child(self, parent: Node, owner: Owner) -> Node:
         assert not parent.growing

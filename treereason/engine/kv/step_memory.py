@@ -1,4 +1,4 @@
-"""Room for a step's KV within the pool: pages of nodes outside the step make way for those inside."""
+"""Pages for a step's KV: when the pool is full, nodes outside the step are evicted for those inside."""
 
 from __future__ import annotations
 

@@ -14,7 +14,8 @@ from treereason.engine.model.language_model import LanguageModel
 class Branch:
     """`tokens` are the thought's own. Once `done`, `tail` holds those whose KV is not in the forest (one or none).
 
-    node: held; its path holds all tokens but the tail. max_tokens: most own tokens it may get.
+    node: it has a reference on it; its path ends with the last token before the tail. max_tokens: most own tokens that
+    it may get.
     key: its name for the sampler. text: set when it is not that of the first `num_text` tokens.
     """
 

@@ -44,7 +44,7 @@ class Scheduler:
         self._waiting.append(branch)
 
     def pick(self, forest: Forest, step: int) -> StepBatch:
-        """Choose the step's work and make room for its KV; its tokens count as stored from here on."""
+        """Choose what the step computes and reserve its pages; its tokens count as stored from now on."""
         batch = StepBatch(step)
         self._running = [branch for branch in self._running if not branch.done]
         while self._waiting and len(self._running) < self._max_branches:

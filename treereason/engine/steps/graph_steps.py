@@ -1,7 +1,7 @@
 """Decode steps from captured graphs: one for each number of rows, the language model's head and the sampling
 included.
 
-A step in which every running branch computes one token does the same work as the last one over other numbers. Those
+A step in which every running branch computes one token does the same as the last one over other numbers. Those
 lie in device memory at fixed addresses, so the work is captured once and replayed. The plan is made anew when the set
 of branches has changed; between that, leaves grow in place into entries that the plan reserved.
 """

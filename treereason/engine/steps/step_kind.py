@@ -1,6 +1,6 @@
 """The interface of the ways to compute a step. The engine asks the quickest way first, and the next one if it refuses.
 
-A new way (rows of speculative tokens, say) is one class in this folder, and one entry in the engine's list.
+A new way (for example, with rows of speculative tokens) is one class here and one entry in the engine's list.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class StepKind(Protocol):
 
     @property
     def launch(self) -> str:
-        """What a step's figures say of this way; "" where there is nothing to say."""
+        """Its name in a step's figures (`StepDone.launch`); "" for the way that needs no name."""
         ...
 
     def start(self, batch: StepBatch) -> Refusal | None:
