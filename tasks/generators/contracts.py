@@ -96,7 +96,7 @@ def render_body(clauses: Iterable[str]) -> str:
 
 
 def render_prompt(documents: Iterable[Sequence[str]]) -> str:
-    """The problem as text, one `doc` line a document, ending in `merge=` where the answer begins."""
+    """The problem as text, one `doc` line per document, ending in `merge=` where the answer begins."""
     return "".join(f"doc{render_body(body)}\n" for body in documents) + "merge="
 
 

@@ -1,4 +1,4 @@
-"""How well a merged free text covers its sources without repeating itself, by shared words: a proxy, no judge.
+"""How well a merged free text covers its sources without repeating itself, by shared words: a proxy, not a judge.
 
 Texts are cut into clauses at line ends and at the end of sentences; a clause is its set of numbers and of words
 longer than three letters. A paraphrase in other words counts as a different clause: sources that say the same in
@@ -47,7 +47,7 @@ def _wanted(sources: tuple[str, ...]) -> list[Clause]:
 
 
 def retention(sources: Sequence[str], answer: str) -> float:
-    """Share in [0, 1] of distinct source clauses most of whose words stand together in one clause of the answer."""
+    """Share in [0, 1] of distinct source clauses most of whose words are together in one clause of the answer."""
     wanted, given = _wanted(tuple(sources)), clauses(answer)
     covered = sum(any(len(clause & other) >= LIKENESS * len(clause) for other in given) for clause in wanted)
     return covered / len(wanted) if wanted else 1.0

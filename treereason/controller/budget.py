@@ -63,7 +63,7 @@ class Budget:
             self._left += grant.max_tokens - num_decoded
 
     def _tokens_in_time(self) -> int:
-        """How many tokens a child can decode until the time is up; no limit as long as none has shown."""
+        """How many tokens a child can decode until the time is up; no limit before the first child is done."""
         if self.out_of_time:
             return 0
         if self._end is None or not self._num_decoded or not self._seconds_decoding:

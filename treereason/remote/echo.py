@@ -64,7 +64,7 @@ def _check_trial(tokens: Sequence[EchoedToken]) -> None:
     """Raises RequestFailed when the tokens are not the trial's: some servers ignore `echo` and decode as usual."""
     spelled = "".join(filter(str.isalnum, "".join(token.text for token in tokens)))
     if not spelled.endswith(TRIAL.replace(" ", "")):
-        raise RequestFailed("the server's answer holds other tokens than the prompt's")
+        raise RequestFailed("the server's answer has other tokens than the prompt's")
 
 
 def logprob_behind(prompt: Sequence[EchoedToken], whole: Sequence[EchoedToken]) -> float:
