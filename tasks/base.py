@@ -37,7 +37,7 @@ class BaseTask:
     path: Annotated[str | None, Field(description="file with the problems; null: problems are generated")] = None
     limit: Annotated[
         Annotated[int, Field(ge=1)] | None,
-        Field(description=f"most problems; null: all of the file, or {NUM_GENERATED} generated ones"),
+        Field(description=f"at most this many problems; null: all of the file, or {NUM_GENERATED} generated ones"),
     ] = None
 
     templates: ClassVar[Templates] = {}

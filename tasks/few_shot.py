@@ -164,9 +164,9 @@ def _worked(path: Path, line: int, value: dict[str, Any]) -> Worked:
         raise bad_line(path, line, f"the answer is neither text nor a number: {shown(answer)}")
     if not isinstance(rationale, str):
         raise bad_line(path, line, f"the rationale is not text: {shown(rationale)}")
-    steps, mark, final = str(answer).rpartition("####")
+    steps, mark, last = str(answer).rpartition("####")
     lines = "\n".join(part.strip() for part in (rationale, steps if mark else "") if part.strip())
-    wanted = canonical(final)
+    wanted = canonical(last)
     if wanted == "":
         raise bad_line(path, line, "the answer is empty")
     return Worked(question.strip(), wanted, lines + "\n" if lines else "")

@@ -122,7 +122,7 @@ def violations(module: str, source: str) -> list[str]:
     for name in imported(source, module):
         top = name.partition(".")[0]
         if name == "treereason.cli.main" and module != "treereason.__main__":
-            found.append(f"{module} imports {name}: nobody imports the command line")
+            found.append(f"{module} imports {name}: only __main__ imports the command line")
         elif own in UNBOUND or top in sys.stdlib_module_names or name == "treereason":
             continue
         elif top != "treereason":

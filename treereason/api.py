@@ -168,7 +168,7 @@ def run(
     scorer_timeout_s, scorer_load_timeout_s: seconds that the second process may take for one thought, which fails
         beyond it, and for importing the scorer.
     baseline: "greedy" answers each problem once more at temperature 0, for the summary; "none" does not.
-    budget_tokens, budget_seconds: what one problem may spend on decoded tokens, and on wall time; None is no limit.
+    budget_tokens, budget_seconds: what one problem may spend of decoded tokens and of wall time; None is without limit.
     display: "none"; "rich" (live, on a terminal), "plain" (lines), "auto" (one of these two) or "json" (events).
     folder: where journal.sqlite, results.jsonl and summary.json are written; None writes nothing to disk.
     max_branches, parallel_problems, prefill_tokens: branches decoded together, problems in work at once and prompt

@@ -66,9 +66,9 @@ def generate_expression(rng: random.Random, operations: int) -> str:
     operators: list[str] = []
     total = 0
     while len(numbers) <= operations:
-        room = operations - len(numbers)
+        left = operations - len(numbers)
         operator = rng.choice("+-") if numbers else "+"
-        if rng.random() < _PRODUCTS and room:
+        if rng.random() < _PRODUCTS and left:
             factors = [rng.randint(2, 9), rng.randint(2, rng.choice((9, 99)))]
             rng.shuffle(factors)
         else:

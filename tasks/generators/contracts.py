@@ -105,8 +105,8 @@ def parse_clauses(text: str) -> list[str]:
 
     Blank clauses are dropped; a last clause without its `;` is kept as it stands.
     """
-    pieces = (" ".join(piece.split()) for piece in text.split("\n", 1)[0].split(";"))
-    return [piece for piece in pieces if piece]
+    clauses = (" ".join(part.split()) for part in text.split("\n", 1)[0].split(";"))
+    return [clause for clause in clauses if clause]
 
 
 def retention(documents: Iterable[Sequence[str]], answer: Sequence[str]) -> float:

@@ -21,8 +21,8 @@ Clause = frozenset[str]
 def clauses(text: str) -> list[Clause]:
     """Word sets of a text's clauses in order; longer ones are cut, and scraps such as headings dropped."""
     found = []
-    for piece in _ENDS.split(text.casefold()):
-        words = [word for word in _WORD.findall(piece) if len(word) > 3 or word.isdigit()]
+    for part in _ENDS.split(text.casefold()):
+        words = [word for word in _WORD.findall(part) if len(word) > 3 or word.isdigit()]
         found += [frozenset(words[i : i + LONGEST]) for i in range(0, len(words), LONGEST)]
     return [clause for clause in found if len(clause) >= SHORTEST]
 

@@ -19,7 +19,7 @@ class Grant:
 
 
 class Budget:
-    """tokens: decoded for the problem at most; seconds: of wall time. None is no limit.
+    """tokens: decoded for the problem at most; seconds: of wall time. None is without limit.
 
     Children reserve their `max_tokens` when they start and give back what they did not use. How many tokens fit into
     the time that is left is known from the children before.

@@ -71,8 +71,8 @@ def logprob_behind(prompt: Sequence[EchoedToken], whole: Sequence[EchoedToken]) 
     """Sum of the log-probabilities in `whole`, from the first token on that `prompt` alone does not have there.
 
     A token that spans the border between prompt and text counts to the text, with its letters of the prompt. Tokens
-    are compared as they are spelled, because `text_offset` is no help: SGLang gives -1 for all, and vLLM's counts the
-    letters of a begin-of-text token.
+    are compared as they are spelled, because `text_offset` does not help: SGLang gives -1 for all, and vLLM counts
+    the letters of a begin-of-text token.
     """
     num_shared = 0
     while num_shared < min(len(prompt), len(whole)) and prompt[num_shared].text == whole[num_shared].text:
