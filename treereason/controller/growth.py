@@ -27,7 +27,7 @@ from treereason.core import (
 from treereason.text import describe
 
 BROKEN = (Exception, SystemExit, CancelledError, GeneratorExit)
-"""What tasks and searches may raise to the harm of one problem alone; Ctrl-C is meant for the run."""
+"""What ends one problem alone when a task or search raises it; Ctrl-C is not in it, because it ends the run."""
 
 
 class Growth:
@@ -67,7 +67,7 @@ class Growth:
         part: bool = False,
         data: dict[str, Any] | None = None,
     ) -> list[Thought]:
-        """As many of k children as the budget pays for, entered into what the search asks for."""
+        """k children, or as many as the budget pays for; their request is added to `ask`."""
         prompt, grants = self.budget.grant(prompt, k)
         sampling = sampling or self._sampling
         children = self._create(parents, prompt, grants, probe=probe, part=part, data=data)
@@ -148,7 +148,7 @@ class Growth:
         self._emit(events.ThoughtFailed(thought.problem.id, thought.path, error))
 
     def tokens_wasted(self, answer: Thought | None) -> int:
-        """Decoded tokens of thoughts that the answer does not rest on, probes included."""
+        """Decoded tokens of thoughts that the answer does not build on, probes included."""
         rests_on: set[Thought] = set()
         reached = [answer] if answer is not None else []
         while reached:

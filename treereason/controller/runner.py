@@ -1,4 +1,4 @@
-"""Drives the searches of all problems over one decoder: whoever can go on goes on, then all decode together."""
+"""Drives the searches of all problems over one decoder: each runs until it waits, then all are decoded together."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from treereason.text import describe
 
 OUT_OF_TIME = "the problem's budget.seconds are spent"
 NO_PRIMITIVE = (
-    "it awaited something that is no primitive of the tree, such as asyncio.sleep or a task: "
+    "it awaited something that is not a primitive of the tree, such as asyncio.sleep or a task: "
     "await tree.expand and the like, and tree.gather for several at once"
 )
 
@@ -44,7 +44,7 @@ class _Run:
         self._coroutine: Coroutine[Any, None, Any] | None = None
 
     def resume(self) -> Ask | None:
-        """What it waits for next, None when it is over; `answer` and `error` hold its end."""
+        """What it waits for next; None when it is over, with its `answer` or `error`."""
         if not self.evaluating:
             ask = self._go_on()
             if ask is not None:
@@ -73,7 +73,7 @@ class _Run:
             if self._coroutine is None:
                 self._coroutine = self._search.run(self.tree)
                 if not isinstance(self._coroutine, Coroutine):
-                    raise TypeError("run is no coroutine: write `async def run(self, tree)`")
+                    raise TypeError("run is not a coroutine: write `async def run(self, tree)`")
             ask = self._step()
         except StopIteration as stop:
             if stop.value is None or isinstance(stop.value, Thought):
@@ -108,10 +108,10 @@ class Runner:
     """Runs one search over many problems, at most `parallel_problems` at a time, in their order.
 
     budget: makes the budget of one problem, when that starts. seed: of the searches' own choices.
-    scorer: name of the run's scorer; inline_scorer: itself, where it runs beside the search and not in a process of its
-    own: a coroutine function, or what another process cannot import.
-    `stopped` is asked between steps: once it says yes, problems in flight are given up and `run` returns.
-    collect: is told of each problem that is done, with its thoughts.
+    scorer: name of the run's scorer; inline_scorer: that scorer, where it runs beside the search and not in a second
+    process: a coroutine function, or what another process cannot import.
+    stopped: asked between steps; once it is true, problems in flight are given up and `run` returns.
+    collect: is called with the result of each problem that is done.
     """
 
     def __init__(
@@ -224,7 +224,7 @@ class Runner:
             self._scoring.submit(thought)
 
     def _end(self, run: _Run) -> int:
-        """Return all KV of the problem, if that is not done yet; the most KV tokens that it held."""
+        """Return all KV of the problem, if that is not done yet; returns the most KV tokens that it had."""
         problem = run.tree.root.problem
         del self._active[problem.id]
         run.close()

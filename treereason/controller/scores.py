@@ -43,7 +43,7 @@ class Scores:
         self._emit(events.ThoughtScored(thought.problem.id, thought.path, score.value, score.final, by))
 
     def notice(self, thoughts: Iterable[Thought]) -> None:
-        """Tell of scores that the search has set by hand. Raises ValueError for one that is no number."""
+        """Tell of scores that the search has set by hand. Raises ValueError for one that is not a number."""
         for thought in thoughts:
             score = thought.score
             if score is None or score is self._known.get(thought):

@@ -1,4 +1,4 @@
-"""The shared nouns: what a task, a search, the engine and the record all speak of. Standard library only."""
+"""The types that tasks, searches, the engine and the record share. Standard library only."""
 
 from treereason.core.errors import UserError
 from treereason.core.prompt import Prompt, Sampling

@@ -1,4 +1,4 @@
-"""What a user did wrong, told in one line."""
+"""The error for a mistake of the user."""
 
 from __future__ import annotations
 

@@ -14,10 +14,10 @@ class Prompt:
     shared: leading text of a fresh prompt that every problem of the run has in common (few-shot
         examples, instructions); its KV is computed once and kept for the whole run.
     system: system text of a fresh prompt, for chat templates. turns: earlier (user, model) turns of it.
-        Without a chat template, both stand in front of `shared` as they are.
+        Without a chat template, both come before `shared` as they are.
     stop: decoding ends as soon as one of these strings appears; it is not part of the thought's text.
     max_tokens: decoding ends after this many tokens.
-    token_ids: given instead of text, for prompts that are not language (replayed recordings, benchmarks).
+    token_ids: given instead of text, for prompts that are not language (recorded searches, benchmarks).
     ignore_end: the end-of-text token does not end decoding; only stop strings and max_tokens do.
     """
 

@@ -11,7 +11,7 @@ from treereason.core.thought import Cost, Problem, Thought
 
 
 class Task(Protocol):
-    """A kind of problem. `tasks/base.py` holds defaults for most of it."""
+    """A kind of problem. `tasks/base.py` has defaults for most of it."""
 
     @property
     def scorer(self) -> str:
@@ -76,7 +76,7 @@ class Tree(Protocol):
 
     @property
     def rng(self) -> Random:
-        """For choices of the search's own: seeded by the run's seed and the problem."""
+        """Random numbers for the search, seeded by the run's seed and the problem."""
         ...
 
     @property
@@ -114,7 +114,7 @@ class Tree(Protocol):
     async def resume(self, thoughts: Sequence[Thought], tokens: int) -> list[Thought]:
         """Decode on, in place, those that ended at their limit (finish "length"), `tokens` more at most.
 
-        Returns the same thoughts, with longer text; what else they were given is read anew, and a score is void.
+        Returns the same thoughts, with longer text. Their answers are read anew, and their scores are void.
         """
         ...
 
@@ -123,7 +123,7 @@ class Tree(Protocol):
     ) -> list[Thought]:
         """Children whose text is given; their `logprob` tells how likely the model finds it. Decodes no token.
 
-        prompt: what stands between; the task's own by default, or nothing where the task has none.
+        prompt: what comes between thought and text; by default the task's prompt, or nothing where it has none.
         """
         ...
 

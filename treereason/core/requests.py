@@ -12,7 +12,7 @@ from treereason.core.thought import Cost, Finish, ThoughtPath
 class Expansion:
     """Decode new thoughts from one prompt.
 
-    problem: id of the problem that they belong to; any text where there is none. parent: path of the thought that an
+    problem: id of the problem that they belong to; any text without a task. parent: path of the thought that an
     appended prompt continues; () for the root. prompt: computed once for all of them. children: their paths, each the
     parent's and one rank more. sampling: how their tokens are drawn.
     """
@@ -65,7 +65,7 @@ class Decoded:
     """What the decoder answers for one child. With an `error` the text is what had been decoded until then.
 
     problem, path: name the thought, as in the request.
-    text, logprob: of the whole thought, its earlier pieces included when it was resumed. cost: of this request alone.
+    text, logprob: of the whole thought, also when it was resumed. cost: of this request alone.
     finish, stop: as in Thought; finish is None with an error.
     """
 

@@ -29,8 +29,8 @@ class Cost:
     """What a thought or a problem has cost, in tokens and seconds.
 
     tokens_prefilled: prompt tokens computed. tokens_decoded: sampled. tokens_reused: prompt tokens found in KV.
-    kv_token_steps: KV tokens of its own that it held, summed over the steps in which it decoded.
-    seconds: wall time from its first token to its last, in company of whatever else decoded.
+    kv_token_steps: KV tokens of its own, summed over the steps in which it decoded.
+    seconds: wall time from its first token to its last, in steps that it shares with others.
     """
 
     tokens_prefilled: int = 0
@@ -49,7 +49,7 @@ class Cost:
 
 
 class Status(StrEnum):
-    """Where a thought stands: "decoding", "decoded", "kept" in the frontier, "pruned" or "failed" with an error."""
+    """The state of a thought: "decoding", "decoded", "kept" in the frontier, "pruned" or "failed" with an error."""
 
     DECODING = "decoding"
     DECODED = "decoded"
@@ -81,8 +81,8 @@ class Thought:
 
     problem: the one that it belongs to. path: its name there. parents: one, except for a join (several) and the root
         (none). num_children: how many it was given, probes and failed ones included.
-    text: without prompt and stop string. answer: what the task reads out of it, None when it holds none (yet).
-    score: None until a scorer has seen it. status: where it stands. error: why it failed, in one line, else None.
+    text: without prompt and stop string. answer: what the task reads out of it, None when it has none (yet).
+    score: None until a scorer has seen it. status: its state. error: why it failed, in one line, else None.
     logprob: sum of the log-probabilities of its tokens under the model at temperature 1. cost: of this thought alone.
     prompt: what was put to the model for it: behind the parent's text where `appended`, else a prompt of its own.
     stop: the stop string behind `text`, "" when something else ended it. finish: what ended it, None until then.
