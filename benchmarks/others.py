@@ -52,7 +52,7 @@ def sdpa(plan: Plan, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: f
 
 
 def flex(plan: Plan, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: float) -> Run:
-    """torch's FlexAttention with the interval rule as its mask; blocks that nobody sees are skipped."""
+    """torch's FlexAttention with the interval rule as its mask; blocks that no row sees are skipped."""
     from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
     flat = _flat(plan, q.device)

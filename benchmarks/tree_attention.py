@@ -135,7 +135,7 @@ def _captured(run: Callable[[], object]) -> Callable[[], object]:
 
 
 def traffic_of(planned: Any, plan: Plan, shape: LayerShape, programs: int) -> Traffic | None:
-    """Bytes a planned provider moves per call; None where nobody counts them. programs: how many run at once."""
+    """Bytes a planned provider moves per call; None where they are not counted. programs: how many run at once."""
     if hasattr(planned, "groups"):
         return groups_traffic(plan, planned.groups, shape, programs=programs)
     if hasattr(planned, "work"):
@@ -255,7 +255,7 @@ def compare(
     repeats: int,
     floor: tuple[float | None, float | None],
 ) -> Iterator[dict[str, Any]]:
-    """One row per provider, printed as it comes; one that fails says so and stops nobody else."""
+    """One row per provider, printed as it comes; one that fails says so, and the others go on."""
     data = tensors(plan, shape, dtype, device)
     rows = np.unique(np.linspace(0, plan.num_rows - 1, 24).astype(int)).tolist()
     want = by_definition(plan, rows, data, scale=shape.head_dim**-0.5)

@@ -1,7 +1,7 @@
 """The engine without tasks and searches: python examples/engine_alone.py
 
 Five branches begin on one prompt, and three go on from each of them. The prompt is computed once, and a branch's own
-tokens are read in place by all that stand on it.
+tokens are read in place by all that continue it.
 """
 
 import treereason as tr

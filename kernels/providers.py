@@ -30,7 +30,7 @@ def prepare(
     name: one of PROVIDERS. q: [N, Hq, D]. k: [num_slots, Hkv, D].
     windows: every `AttentionOptions.window` that will be asked for.
     Raises ValueError for another name and where the query heads of a KV head do not fit a query tile, and
-    ModuleNotFoundError where a kernel needs Triton and there is none.
+    ModuleNotFoundError where a kernel needs Triton and it is not installed.
     """
     if name not in PROVIDERS:
         raise ValueError(f"no attention provider named {name!r}; there are {', '.join(PROVIDERS)}")

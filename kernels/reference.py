@@ -1,4 +1,4 @@
-"""Tree attention by its definition: one dense mask, float32, no tricks. The oracle of every other path."""
+"""Tree attention by its definition: one dense mask, float32. All others are tested against it."""
 
 from __future__ import annotations
 

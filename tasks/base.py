@@ -15,7 +15,7 @@ NUM_GENERATED = 100
 
 @dataclass(frozen=True)
 class Template:
-    """A prompt as data: `text` has {placeholders}; `shared` goes before it as it stands, equal for all problems."""
+    """A prompt as data: `text` has {placeholders}; `shared` goes before it unchanged, the same for all problems."""
 
     text: str
     shared: str = ""
@@ -37,7 +37,7 @@ class BaseTask:
     path: Annotated[str | None, Field(description="file with the problems; null: problems are generated")] = None
     limit: Annotated[
         Annotated[int, Field(ge=1)] | None,
-        Field(description=f"most problems; null: all of the file, or {NUM_GENERATED} generated ones"),
+        Field(description=f"at most this many problems; null: all of the file, or {NUM_GENERATED} generated ones"),
     ] = None
 
     templates: ClassVar[Templates] = {}
@@ -59,7 +59,7 @@ class BaseTask:
         if self.path is not None:
             found = self.read(Path(self.path).expanduser())
             if not found:
-                raise UserError(f"{self.path} holds no problems")
+                raise UserError(f"{self.path} has no problems in it")
             return found[: self.limit]
         generator = next(cls for cls in type(self).__mro__ if "generate" in vars(cls)).__name__
         numbers = range(self.limit or NUM_GENERATED)

@@ -17,7 +17,7 @@ from treereason.tasks.generators import contracts, text_overlap
 from treereason.text import shown
 
 _TAGGED = re.compile(r"<merged>(.*?)(?:</merged>|$)", re.DOTALL)
-_PIECES = re.compile(r"[A-Za-z]+|[^A-Za-z]")
+_WORDS_AND_SIGNS = re.compile(r"[A-Za-z]+|[^A-Za-z]")
 
 PROMPTS = {
     "embedded": {"solve": Template("{contracts}", stop=("\n",))},
@@ -64,7 +64,7 @@ class DocumentMerging(BaseTask):
             columns = takewhile(lambda column: column in row, (f"document{i}" for i in count(1)))  # noqa: B023
             texts = [text for text in (row[column].strip() for column in columns) if text]
             if len(texts) < 2:
-                raise bad_line(path, line, "fewer than two documents that hold text")
+                raise bad_line(path, line, "fewer than two documents with text")
             if row["id"] in problems:
                 raise bad_line(path, line, f"the id {shown(row['id'])} occurs twice")
             problems[row["id"]] = Problem(row["id"], texts)
@@ -80,7 +80,7 @@ class DocumentMerging(BaseTask):
             raise UserError("the shipped model merges generated contracts only: use another model for task.path")
         values: dict[str, Any] = {"attempt": thought.answer, "documents": _numbered(bodies)}
         values["contracts"] = contracts.render_prompt([contracts.parse_clauses(body) for body in bodies])
-        size = len(_PIECES.findall(values["contracts"])) if embedded else len(values["documents"]) // 2 + 128
+        size = len(_WORDS_AND_SIGNS.findall(values["contracts"])) if embedded else len(values["documents"]) // 2 + 128
         return self.fill(style, "solve" if thought.answer is None else "improve", values, max_tokens=size)
 
     def parse(self, thought: Thought) -> str | None:

@@ -1,6 +1,6 @@
 """Questions after worked examples, with a chain of thought: generated arithmetic, or a JSON-lines file.
 
-A file holds one object a line with `question`, `answer` and perhaps `rationale`; an answer of the form
+A file has one object per line with `question`, `answer` and perhaps `rationale`; an answer of the form
 `steps #### 22` is taken apart. The file's first `examples` lines are the worked examples, the others the problems.
 """
 
@@ -159,14 +159,14 @@ def canonical(text: str) -> int | str:
 def _worked(path: Path, line: int, value: dict[str, Any]) -> Worked:
     question, answer, rationale = value["question"], value["answer"], value.get("rationale", "")
     if not isinstance(question, str) or not question.strip():
-        raise bad_line(path, line, f"the question is no text: {shown(question)}")
+        raise bad_line(path, line, f"the question is empty or not text: {shown(question)}")
     if isinstance(answer, bool) or not isinstance(answer, (int, float, str)):
         raise bad_line(path, line, f"the answer is neither text nor a number: {shown(answer)}")
     if not isinstance(rationale, str):
-        raise bad_line(path, line, f"the rationale is no text: {shown(rationale)}")
-    steps, mark, final = str(answer).rpartition("####")
+        raise bad_line(path, line, f"the rationale is not text: {shown(rationale)}")
+    steps, mark, last = str(answer).rpartition("####")
     lines = "\n".join(part.strip() for part in (rationale, steps if mark else "") if part.strip())
-    wanted = canonical(final)
+    wanted = canonical(last)
     if wanted == "":
         raise bad_line(path, line, "the answer is empty")
     return Worked(question.strip(), wanted, lines + "\n" if lines else "")
@@ -194,7 +194,7 @@ def steps_hold(thought: Thought) -> Score:
     """Share of lines that keep the value of the line before them, 0 without lines; the answer line counts as one.
 
     It never looks at the target but evaluates the question, which is as good. Raises ValueError for a question that
-    is no arithmetic expression.
+    is not an arithmetic expression.
     """
     question, text = thought.problem.input, solution_text(thought)
     verdicts = arithmetic.check_steps(question, text)

@@ -1,4 +1,4 @@
-"""Recorded searches, replayed: how branches forked, grew and were pruned is given, the tokens are anybody's.
+"""Recorded searches: how branches forked, grew and were pruned is given, the tokens are not.
 
 The file is one of DeFT's reasoning records (arXiv 2404.00242): a JSON list of {data: {node: {value, start, end,
 children}}}, where value is the node's tokens and start to end are the decode steps in which it grows; the root is the
@@ -41,7 +41,7 @@ class Recorded(BaseTask):
         except OSError as error:
             raise UserError(f"cannot read {path}: {error.strerror}") from None
         except (KeyError, TypeError, ValueError, StopIteration) as error:
-            raise UserError(f"{path}: no record of searches: {type(error).__name__}: {error}") from None
+            raise UserError(f"{path}: not a record of searches: {type(error).__name__}: {error}") from None
 
     def prompt(self, thought: Thought, style: str) -> Prompt | None:  # noqa: ARG002
         """For the thought's next child: random tokens below the root, nothing new below others."""
@@ -57,7 +57,7 @@ class Recorded(BaseTask):
         return Prompt("", token_ids=ids, max_tokens=tokens, ignore_end=True)
 
     def parse(self, thought: Thought) -> None:
-        """The search counts what was followed; no thought holds an answer of its own."""
+        """None: the search counts what was followed."""
 
 
 def segment(thought: Thought) -> Mapping[str, Any]:
@@ -69,7 +69,7 @@ def segment(thought: Thought) -> Mapping[str, Any]:
 
 
 def share_replayed(thought: Thought) -> Score:
-    """Share of the recorded nodes that were replayed in full."""
+    """Share of the recorded nodes that were followed to their end."""
     ended: int = thought.answer["ended"] if thought.answer else 0
     return Score(ended / thought.problem.target["ended"])
 

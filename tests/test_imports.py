@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ BASE = {
     "treereason.jsonable",
     "treereason.profile",
     "treereason.text",
+    "treereason.version",
 }
 KV = "treereason.engine.kv"
 ATTENTION = "treereason.engine.attention"
@@ -33,6 +35,7 @@ ALLOWED: dict[str, set[str]] = {
     "treereason.core": {"treereason.text"},
     "treereason.events": set(),
     "treereason.text": set(),
+    "treereason.version": set(),
     "treereason.jsonable": set(),
     "treereason.profile": set(),
     "treereason.lazy": set(),
@@ -83,6 +86,7 @@ def sources() -> dict[str, Path]:
 
 
 SOURCES = sources()
+DATA = {"conf", "embedded"}  # folders that import nothing and hold files for others
 PUBLIC = treereason._MODULES
 
 
@@ -118,7 +122,7 @@ def violations(module: str, source: str) -> list[str]:
     for name in imported(source, module):
         top = name.partition(".")[0]
         if name == "treereason.cli.main" and module != "treereason.__main__":
-            found.append(f"{module} imports {name}: nobody imports the command line")
+            found.append(f"{module} imports {name}: only __main__ imports the command line")
         elif own in UNBOUND or top in sys.stdlib_module_names or name == "treereason":
             continue
         elif top != "treereason":
@@ -163,15 +167,53 @@ def arrows() -> dict[str, set[str]]:
     }
 
 
+def rooms() -> dict[str, set[str]]:
+    """Of each top-level folder or file of the program, the others that it imports. Folders of data are left out."""
+    graph: dict[str, set[str]] = {}
+    for module, others in arrows().items():
+        own = module.split(".")[1]
+        if own not in DATA:
+            names = {name.split(".")[1] for name in others if name != "treereason"}
+            graph.setdefault(own, set()).update(names - {own} - DATA)
+    return graph
+
+
+def floor(room: str, graph: dict[str, set[str]]) -> int:
+    """0 for a room that imports no other, else one above the highest room that it imports."""
+    return 1 + max((floor(other, graph) for other in graph[room]), default=-1)
+
+
 def test_no_module_imports_itself_by_a_detour() -> None:
     assert cycle(arrows()) == []
 
 
 def test_no_room_imports_itself_by_a_detour() -> None:
-    rooms: dict[str, set[str]] = {}
+    assert cycle(rooms()) == []
+    named: dict[str, set[str]] = {}  # the rooms of the rules above, some of which lie inside others
     for module, others in arrows().items():
-        rooms.setdefault(room(module), set()).update({room(name) for name in others} - {room(module)})
-    assert cycle(rooms) == []
+        named.setdefault(room(module), set()).update({room(name) for name in others} - {room(module)})
+    assert cycle(named) == []
+
+
+def test_the_rooms_are_those_that_structure_md_lists_by_floor() -> None:
+    graph = rooms()
+    floors = {name: floor(name, graph) for name in graph}
+    up = [(name, other) for name, others in graph.items() for other in others if floors[other]]
+    figures = {
+        "rooms": len(graph),
+        "floors": 1 + max(floors.values()),
+        "arrows between rooms": sum(map(len, graph.values())),
+        "arrows that do not end on the ground floor": len(up),
+        "circles of modules": len(cycle(arrows())),
+    }
+    for name, others in sorted(graph.items(), key=lambda item: floors[item[0]]):
+        print(f"floor {floors[name]}: {name} -> {', '.join(sorted(others)) or 'nothing'}")  # noqa: T201
+    for name, figure in figures.items():
+        print(f"{name}: {figure}")  # noqa: T201
+    text = (ROOT / "docs/structure.md").read_text(encoding="utf-8")
+    assert {name: int(now) for name, now in re.findall(r"^\| ([\w ]+) \| \d+ \| (\d+) \|$", text, re.M)} == figures
+    listed = re.findall(r"^\| (\d) \| `(?:treereason/)?(\w+)(?:/|\.py)` \|", text, re.M)
+    assert {name: int(number) for number, name in listed} == floors
 
 
 def test_a_cycle_would_be_found() -> None:

@@ -86,6 +86,16 @@ def test_every_command_does_what_it_is_there_for(
     assert len(sizes) == (9 if command.startswith("-m") else 1)
 
 
+def test_the_lines_of_python_run() -> None:
+    [lines] = re.findall(r"^```python\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+    names: dict[str, Any] = {}
+    *statements, last = lines.strip().splitlines()
+    exec("\n".join(statements), names)
+    solved, transcript, summary = eval(last, names)
+    assert solved == summary["solved"] == len([problem for problem in names["run"].problems if problem.solved]) > 10
+    assert "sort" in transcript
+
+
 def test_the_options_that_readme_names_exist() -> None:
     known: dict[str, type[BaseModel]] = {"engine": EngineConfig, "budget": BudgetConfig}
     named = {(group, option) for code in INLINE for group, option in re.findall(r"\b(engine|budget)\.(\w+)", code)}

@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from treereason.lazy import lazy_names
-
-__version__ = "0.1.0"
+from treereason.version import __version__
 
 # In a checkout, kernels/, tasks/ and conf/ lie beside this package and import as treereason.kernels and so on.
 _checkout = Path(__file__).resolve().parent.parent

@@ -70,7 +70,7 @@ def load(model: str, **options: Any) -> LanguageModel | Server:
         attempts after the first one.
 
     Raises UserError for a model that cannot be served exactly, an option that does not fit, and a server that cannot
-    be reached. Reports of transformers are held back while it loads, and only then.
+    be reached. Messages of transformers are not shown while it loads.
 
     On a busy machine many threads get in each other's way: set the environment variable GOMP_SPINCOUNT=10000 before
     Python starts, which the command line does by itself.
@@ -157,7 +157,7 @@ def run(
     model: what `load` returned. It can be used for any number of runs, one at a time.
     seed: of generated problems and sampling; same seed, same results.
     temperature, top_p: of sampling. Temperature 0 takes the most likely token; top_p, above 0 up to 1, samples from
-        the most likely tokens that hold this much probability.
+        the most likely tokens that together have this much probability.
     scorer: instead of the task's own: a name that the task knows, "file.py:name", "module:name", or a function: of a
         thought, which returns a number or a `Score`; of `thoughts`, which returns a list of them; or a coroutine
         function of a thought and its tree. A class is made once, without arguments, and its object called.
@@ -168,7 +168,7 @@ def run(
     scorer_timeout_s, scorer_load_timeout_s: seconds that the second process may take for one thought, which fails
         beyond it, and for importing the scorer.
     baseline: "greedy" answers each problem once more at temperature 0, for the summary; "none" does not.
-    budget_tokens, budget_seconds: what one problem may spend on decoded tokens, and on wall time; None is no limit.
+    budget_tokens, budget_seconds: what one problem may spend of decoded tokens and of wall time; None is without limit.
     display: "none"; "rich" (live, on a terminal), "plain" (lines), "auto" (one of these two) or "json" (events).
     folder: where journal.sqlite, results.jsonl and summary.json are written; None writes nothing to disk.
     max_branches, parallel_problems, prefill_tokens: branches decoded together, problems in work at once and prompt

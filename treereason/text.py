@@ -50,7 +50,7 @@ def as_typed(path: str) -> str:
 
 
 def nearest(name: str, valid: Collection[str]) -> str:
-    """What to say behind an unknown name: the closest valid one, or all of them."""
+    """The hint in an error about an unknown name: the closest valid one, or all of them."""
     close = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
     if close:
         return f"did you mean {close[0]}?"

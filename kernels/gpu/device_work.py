@@ -28,7 +28,7 @@ class Capacity:
 
     @staticmethod
     def of(work: Work, least: Capacity | None = None) -> Capacity:
-        """Room for the given work and some growth: counts rounded up to a power of two, the grid of spans as it is.
+        """Enough for the given work and some growth: counts rounded up to a power of two, the grid of spans as it is.
 
         least: no count becomes smaller than here.
         """

@@ -34,7 +34,7 @@ class Launcher:
     ) -> Call:
         """A call on these tensors, shapes as in `PlannedAttention`; k and v may have any slot and head strides.
 
-        arrays: the plan's int32 arrays on q's device. num_partials: partial results there is room for, each of a whole
+        arrays: the plan's int32 arrays on q's device. num_partials: partial results to allocate, each of a whole
         query tile per KV head.
         Raises ValueError where the elements of a head do not adjoin.
         """

@@ -22,8 +22,8 @@ LEAST_ENTRIES = 64
 class StaticBackend:
     """Stores KV and attends in steps of one row per branch and at most `num_rows` rows; rows past a plan's are padding.
 
-    Layers of one shape and window share planned work, made when the first of them is called: that call is no part of
-    a capture.
+    Layers of one shape and window share planned work, made when the first of them is called: that call must not be
+    captured.
     """
 
     def __init__(self, plan: Plan, num_rows: int) -> None:

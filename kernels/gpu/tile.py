@@ -34,7 +34,7 @@ class Tile:
     registers: int | None = None
 
     def rows(self, group_size: int) -> int:
-        """Query rows a tile holds when each has `group_size` heads of one KV head; ValueError for none."""
+        """Query rows per tile, each of `group_size` heads of one KV head. Raises ValueError when none fits."""
         if group_size > self.block_m:
             raise ValueError(f"{group_size} query heads per KV head do not fit a tile of {self.block_m} rows")
         return self.block_m // group_size

@@ -1,7 +1,7 @@
 """Integer expressions: generation, worked solutions, few-shot prompts, and a check of every solution line.
 
 An expression is a string of decimal numbers 0..999 joined by `+`, `-` and `*`, without spaces or parentheses.
-A question is `Q` and an expression, a worked solution rewrites one sub-expression a line, the answer ends it:
+A question is `Q` and an expression, a worked solution rewrites one sub-expression per line, the answer ends it:
 
     Q2+4*5
     =2+20
@@ -66,9 +66,9 @@ def generate_expression(rng: random.Random, operations: int) -> str:
     operators: list[str] = []
     total = 0
     while len(numbers) <= operations:
-        room = operations - len(numbers)
+        left = operations - len(numbers)
         operator = rng.choice("+-") if numbers else "+"
-        if rng.random() < _PRODUCTS and room:
+        if rng.random() < _PRODUCTS and left:
             factors = [rng.randint(2, 9), rng.randint(2, rng.choice((9, 99)))]
             rng.shuffle(factors)
         else:
@@ -153,8 +153,8 @@ def parse_answer(text: str) -> int | None:
 def check_steps(expression: str, text: str) -> list[bool]:
     """Whether each leading `=` line of a solution keeps the value of the line before it, or of the question.
 
-    A line that is no expression gives False, and so does the line after it. The correct answer is not needed.
-    Raises ValueError when `expression` itself is none.
+    A line that is not an expression gives False, and so does the line after it. The correct answer is not needed.
+    Raises ValueError when `expression` itself is not an expression.
     """
     previous: int | None = evaluate(expression)
     verdicts = []

@@ -96,7 +96,7 @@ def render_body(clauses: Iterable[str]) -> str:
 
 
 def render_prompt(documents: Iterable[Sequence[str]]) -> str:
-    """The problem as text, one `doc` line a document, ending in `merge=` where the answer begins."""
+    """The problem as text, one `doc` line per document, ending in `merge=` where the answer begins."""
     return "".join(f"doc{render_body(body)}\n" for body in documents) + "merge="
 
 
@@ -105,8 +105,8 @@ def parse_clauses(text: str) -> list[str]:
 
     Blank clauses are dropped; a last clause without its `;` is kept as it stands.
     """
-    pieces = (" ".join(piece.split()) for piece in text.split("\n", 1)[0].split(";"))
-    return [piece for piece in pieces if piece]
+    clauses = (" ".join(part.split()) for part in text.split("\n", 1)[0].split(";"))
+    return [clause for clause in clauses if clause]
 
 
 def retention(documents: Iterable[Sequence[str]], answer: Sequence[str]) -> float:

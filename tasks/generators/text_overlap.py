@@ -1,4 +1,4 @@
-"""How well a merged free text covers its sources without repeating itself, by shared words: a proxy, no judge.
+"""How well a merged free text covers its sources without repeating itself, by shared words: a proxy, not a judge.
 
 Texts are cut into clauses at line ends and at the end of sentences; a clause is its set of numbers and of words
 longer than three letters. A paraphrase in other words counts as a different clause: sources that say the same in
@@ -21,8 +21,8 @@ Clause = frozenset[str]
 def clauses(text: str) -> list[Clause]:
     """Word sets of a text's clauses in order; longer ones are cut, and scraps such as headings dropped."""
     found = []
-    for piece in _ENDS.split(text.casefold()):
-        words = [word for word in _WORD.findall(piece) if len(word) > 3 or word.isdigit()]
+    for part in _ENDS.split(text.casefold()):
+        words = [word for word in _WORD.findall(part) if len(word) > 3 or word.isdigit()]
         found += [frozenset(words[i : i + LONGEST]) for i in range(0, len(words), LONGEST)]
     return [clause for clause in found if len(clause) >= SHORTEST]
 
@@ -47,7 +47,7 @@ def _wanted(sources: tuple[str, ...]) -> list[Clause]:
 
 
 def retention(sources: Sequence[str], answer: str) -> float:
-    """Share in [0, 1] of distinct source clauses most of whose words stand together in one clause of the answer."""
+    """Share in [0, 1] of distinct source clauses most of whose words are together in one clause of the answer."""
     wanted, given = _wanted(tuple(sources)), clauses(answer)
     covered = sum(any(len(clause & other) >= LIKENESS * len(clause) for other in given) for clause in wanted)
     return covered / len(wanted) if wanted else 1.0

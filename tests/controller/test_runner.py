@@ -122,7 +122,7 @@ async def _does_not_end(tree: Tree) -> Any:
 
 
 NO_PRIMITIVE = (
-    "search: it awaited something that is no primitive of the tree, such as asyncio.sleep or a task: "
+    "search: it awaited something that is not a primitive of the tree, such as asyncio.sleep or a task: "
     "await tree.expand and the like, and tree.gather for several at once"
 )
 
@@ -133,7 +133,7 @@ NO_PRIMITIVE = (
         (_sleeps, NO_PRIMITIVE),
         (_returns_all, "search: run returned list: return a Thought or None"),
         (_returns_a_text, "search: run returned str: return a Thought or None"),
-        (_is_not_async, "search: TypeError: run is no coroutine: write `async def run(self, tree)`"),
+        (_is_not_async, "search: TypeError: run is not a coroutine: write `async def run(self, tree)`"),
         (_raises_at_once, "search: ValueError: boom"),
         (_exits, "search: SystemExit: enough"),
         (_raises_lines, "search: ValueError: no such thing"),

@@ -141,7 +141,7 @@ class HashGraphStep:
 
 
 class GraphModel(HashModel):
-    """The same on a machine that captures. A replay reads what the buffers hold now, the plan's in place."""
+    """The same on a machine that captures. A replay reads what is in the buffers then, the plan's in place."""
 
     attention: AttentionKind = "triton"
     capturing = False

@@ -38,7 +38,7 @@ def test_what_others_still_need_is_found_again(tiny_model: Build) -> None:
     grow(engine)
     engine.drop("a", (0,))
     cost = answer(engine, continued())["a", (0, 0)].cost
-    assert (cost.tokens_prefilled, cost.tokens_reused) == (20, 24)  # the prompt, which the other child stands on
+    assert (cost.tokens_prefilled, cost.tokens_reused) == (20, 24)  # the prompt, which the other child continues
 
 
 def test_dropping_twice_or_what_never_was_is_no_error(tiny_model: Build) -> None:
@@ -47,7 +47,7 @@ def test_dropping_twice_or_what_never_was_is_no_error(tiny_model: Build) -> None
     for _ in range(2):
         for path in ((), (0,), (7, 7)):
             engine.drop("a", path)
-    engine.drop("nobody", ())
+    engine.drop("another problem", ())
     assert answer(engine, continued())["a", (0, 0)].error is None
 
 

@@ -314,7 +314,7 @@ class EngineMachine(RuleBasedStateMachine):
         return [*scheduler._waiting, *(branch for branch in scheduler._running if not branch.done)]
 
     def _children(self, problem: str, parent: ThoughtPath, count: int) -> tuple[ThoughtPath, ...]:
-        """Paths that nobody has asked for."""
+        """Paths that were not asked for."""
         first = self.num_children.get((problem, parent), 0)
         self.num_children[problem, parent] = first + count
         return tuple((*parent, first + i) for i in range(count))

@@ -41,7 +41,7 @@ def expand_and_drop(engine: Engine) -> None:
         engine.drop("a", path)
 
 
-def in_pieces(engine: Engine, prompt: Prompt, sampling: Sampling, between: Callable[[Engine], None]) -> list[Decoded]:
+def in_parts(engine: Engine, prompt: Prompt, sampling: Sampling, between: Callable[[Engine], None]) -> list[Decoded]:
     """Three children, decoded five tokens at a time. The last answer of each, with the costs of all."""
     found = answer(engine, Expansion("a", (), replace(prompt, max_tokens=5), PATHS, sampling))
     costs = {path: Cost() for path in PATHS}
@@ -65,8 +65,8 @@ def test_pieces_are_the_thought_that_one_decoding_gives(
     model, _ = tiny_model(kind)
     prompt = prompt_of("ONCE UPON A TIME ", 37)
     whole = answer(make_engine(model), Expansion("a", (), prompt, PATHS, HOT))
-    pieces = in_pieces(make_engine(model), prompt, HOT, between)
-    for got, path in zip(pieces, PATHS, strict=True):
+    parts = in_parts(make_engine(model), prompt, HOT, between)
+    for got, path in zip(parts, PATHS, strict=True):
         want = whole["a", path]
         assert (got.text, got.finish, got.stop, got.error) == (want.text, want.finish, want.stop, None)
         assert got.logprob == pytest.approx(want.logprob, abs=1e-4)

@@ -1,4 +1,4 @@
-"""The repeatable backend: equal to the definition, and a branch alone has the bits it has in any company."""
+"""The repeatable backend: equal to the definition, and a branch has the same bits alone and beside others."""
 
 from __future__ import annotations
 

@@ -111,7 +111,7 @@ FORESTS: dict[str, Forest] = {
     "odd lengths": Forest([-1, 0, 0, 2, 2], [63, 60, 1, 17, 63], [0, 1, 0, 1, 1]),
     "a root of one token": star(5, 1, 3),
     "empty nodes and empty leaves": Forest([-1, 0, 1, 1, 0], [20, 0, 1, 5, 1], [0, 0, 1, 1, 1]),
-    "a node nobody sees": Forest([-1, 0, 0], [30, 20, 4], [0, 0, 1]),
+    "a node that no row sees": Forest([-1, 0, 0], [30, 20, 4], [0, 0, 1]),
     "several trees": several([star(3, 40, 5), star(1, 7, 1), Forest([-1], [33], [1]), star(4, 64, 16)]),
     "a chain that decodes at every depth": Forest([-1, 0, 1, 2], [16, 16, 5, 9], [1, 1, 1, 1]),
 }

@@ -76,7 +76,7 @@ def test_a_given_text_can_be_continued(fake: FakeServer) -> None:
         (422, "the server answered 422: Only no echo is supported"),
         (500, "the server answered 500: Only no echo is supported"),
         ("null", "the server's answer leaves the log-probabilities of the prompt empty"),
-        ("ignored", "the server's answer holds no log-probabilities of the prompt"),
+        ("ignored", "the server's answer has no log-probabilities of the prompt"),
     ],
 )
 def test_a_server_that_does_not_echo_is_asked_once_and_named(fake: FakeServer, echo: Any, reason: str) -> None:

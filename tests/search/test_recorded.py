@@ -94,7 +94,7 @@ def test_one_half_of_a_recorded_search_is_refused_before_the_run(
 def test_other_files_are_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "record.json"
     path.write_text(text)
-    with pytest.raises(UserError, match=r"no record of searches|holds no problems"):
+    with pytest.raises(UserError, match=r"not a record of searches|has no problems in it"):
         Recorded(path=str(path)).problems(0)
     with pytest.raises(UserError, match=r"no such file|cannot read"):
         Recorded(path=str(tmp_path / "missing.json")).problems(0)

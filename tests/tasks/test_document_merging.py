@@ -179,7 +179,7 @@ GOOD = 'id,problem,document1,document2\n0,merge,"one\ntwo",three\n'
         (GOOD + "0,merge,a,b\n", r":4: the id '0' occurs twice"),
         (GOOD + "1,merge\n", r":4: 2 cells in a table of 4 columns"),
         ("id,document1\n0,a\n", r":1: no column 'document2'"),
-        ("id,document1,document2\n", r"holds no problems"),
+        ("id,document1,document2\n", r"has no problems in it"),
     ],
 )
 def test_a_bad_file_is_named_with_its_line(tmp_path: Path, text: str, message: str) -> None:

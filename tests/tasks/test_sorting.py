@@ -158,7 +158,7 @@ GOOD = 'ID,Unsorted,Sorted\n0,"[2, 1]","[1, 2]"\n'
         (GOOD + "1,2,3,4\n", r":3: 4 cells"),
         ('ID,Unsorted,Sorted\n"a\nb","[1]","[1]"\n2,x,y\n', r":4: not a list"),
         ("ID,Unsorted\n0,[1]\n", r":1: no column 'Sorted'; the columns are ID, Unsorted"),
-        ("ID,Unsorted,Sorted\n", r"lists\.csv holds no problems"),
+        ("ID,Unsorted,Sorted\n", r"lists\.csv has no problems in it"),
         ("", r"lists\.csv is empty"),
         (GOOD + "1," + "9" * 200_000 + ",[1]\n", r":3: not CSV: field larger"),
     ],

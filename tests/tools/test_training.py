@@ -107,7 +107,7 @@ def test_the_learning_rate_rises_stays_and_falls() -> None:
         ("warm_up_steps=-1", "warm_up_steps=-1: should be greater than or equal to 0"),
         ("resume=perhaps", "resume=perhaps: should be a valid boolean, unable to interpret input"),
         ("model.head_width=3", "model.head_width=3: should be a multiple of 2"),
-        ("model.kv_heads=3", "model.heads=8 is no multiple of model.kv_heads=3"),
+        ("model.kv_heads=3", "model.heads=8 is not a multiple of model.kv_heads=3"),
     ],
 )
 def test_a_mistake_is_one_line_that_names_the_option(given: str, message: str) -> None:

@@ -17,7 +17,7 @@ Positive = Annotated[float, Field(gt=0)]
 
 
 class _Frozen(BaseModel):
-    """Values may come as text, as they stand on a command line."""
+    """Values may come as text, as on a command line."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -38,7 +38,7 @@ class ModelShape(_Frozen):
         for large, small in (("width", "heads"), ("heads", "kv_heads")):
             if getattr(self, large) % getattr(self, small):
                 raise UserError(
-                    f"model.{large}={getattr(self, large)} is no multiple of model.{small}={getattr(self, small)}"
+                    f"model.{large}={getattr(self, large)} is not a multiple of model.{small}={getattr(self, small)}"
                 )
         return self
 

@@ -47,7 +47,7 @@ class TrainingResult:
 
 @dataclass
 class Trainer:
-    """A model on its way: settings, optimizers, progress, and the files it leaves in `settings.output`.
+    """A model in training: settings, optimizers, progress, and the files it leaves in `settings.output`.
 
     Building one sets torch's seed, leaves torch one thread an operation, and with `settings.resume` loads the saved
     state; then a missing state raises UserError.

@@ -58,6 +58,6 @@ def first_ends_run(announce: Callable[[], None]) -> Iterator[Callable[[], bool]]
 
 
 def _end(_number: int, _frame: object) -> None:
-    terminal = os.isatty(2)  # where ^C stands in the line, and the note about loading has hidden the cursor
+    terminal = os.isatty(2)  # ^C is in the line, and the note about loading has hidden the cursor
     os.write(2, b"\033[?25h\n" * terminal + _NOTE.encode())
     os._exit(EXIT_CODE)

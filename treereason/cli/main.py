@@ -7,13 +7,13 @@ import sys
 import warnings
 from collections.abc import Sequence
 
-from treereason import __version__
 from treereason.cli import interrupt
 from treereason.cli.completion import complete
 from treereason.cli.flags import parse_flags
 from treereason.cli.help import help_text
 from treereason.cli.run import complain, run
 from treereason.core import UserError
+from treereason.version import __version__
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -106,23 +106,23 @@ def _job(config: DictConfig) -> None:
         raise SystemExit(1) from None
 
 
-def _run(job: RunSpec, folder: Path) -> object:
+def _run(spec: RunSpec, folder: Path) -> object:
     """Load the model and run; returns the status in the summary."""
     hydra_config = HydraConfig.get()
     if hydra_config.mode == RunMode.MULTIRUN:
         print(f"treereason: run {hydra_config.job.num}: {hydra_config.job.override_dirname}", file=sys.stderr)  # noqa: T201
-    with _loading(job.config):
+    with _loading(spec.config):
         from treereason.controller.experiment import run_experiment
         from treereason.controller.model import load
         from treereason.display.modes import display
 
-        model = load(job.config.model)
+        model = load(spec.config.model)
     if (folder / "results.jsonl").exists():
         print(f"treereason: {folder} holds an earlier run; its results are replaced", file=sys.stderr)  # noqa: T201
-    job = replace(job, program=_program(), overrides=tuple(_typed(hydra_config.overrides.task, job.config)))
-    screen = display(job.config.display)
+    spec = replace(spec, program=_program(), overrides=tuple(_typed(hydra_config.overrides.task, spec.config)))
+    screen = display(spec.config.display)
     with interrupt.first_ends_run(screen.stopping) as stopped:
-        status = run_experiment(job, model, folder, screen, stopped).get("status")
+        status = run_experiment(spec, model, folder, screen, stopped).get("status")
         if stopped() and status == "done":  # while its end was recorded: it is whole, but no other may follow it
             raise KeyboardInterrupt
     return status

@@ -8,7 +8,7 @@ from typing import Any
 
 
 class Lasting(io.FileIO):
-    """Drops what nobody reads any more, and all that follows on a `failure`: a gap would look whole."""
+    """Drops what has no reader any more, and all that follows a `failure`: output with a gap would look complete."""
 
     failure: OSError | None = None
 
@@ -24,7 +24,7 @@ class Lasting(io.FileIO):
 
 
 def outlive_readers() -> Lasting | None:
-    """From here on, stdout and stderr raise no error. Returns what lies behind stdout, None when that is closed."""
+    """From now on, stdout and stderr raise no error. Returns the file behind stdout, None when that is closed."""
     stdout = None
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)

@@ -63,7 +63,7 @@ class RemoteModelConfig(_Strict):
         Annotated[str, Field(min_length=1)] | None,
         Field(description="environment variable that holds the key, if it is set; null: no key is sent"),
     ] = "OPENAI_API_KEY"
-    concurrency: Annotated[Count, Field(description="most requests in flight at once")] = 8
+    concurrency: Annotated[Count, Field(description="at most this many requests are in flight at once")] = 8
     timeout_s: Annotated[
         float, Field(gt=0, description="a request that takes more seconds counts as failed, and is tried again")
     ] = 120.0
@@ -100,11 +100,13 @@ AnyModelConfig = Annotated[
 class EngineConfig(_Strict):
     """How much is done at once, and how. None of it changes results."""
 
-    max_branches: Annotated[Count, Field(description="most branches that decode together; does not change results")] = (
-        256
+    max_branches: Annotated[
+        Count, Field(description="at most this many branches decode together; does not change results")
+    ] = 256
+    parallel_problems: Annotated[Count, Field(description="at most this many problems are in work at once")] = 64
+    prefill_tokens: Annotated[Count, Field(description="at most this many prompt tokens are computed in one step")] = (
+        2048
     )
-    parallel_problems: Annotated[Count, Field(description="most problems in work at once")] = 64
-    prefill_tokens: Annotated[Count, Field(description="most prompt tokens computed in one step")] = 2048
     kv_tokens: Annotated[
         Annotated[int, Field(ge=1, le=KV_TOKENS_LIMIT)] | None,
         Field(description="tokens that the KV memory holds; null: decided from the model and the free memory"),
@@ -133,12 +135,13 @@ class EngineConfig(_Strict):
 
 
 class BudgetConfig(_Strict):
-    """What one problem may spend; None is no limit."""
+    """What one problem may spend; None is without limit."""
 
     tokens: Annotated[
         Count | None,
         Field(
-            description="most tokens decoded per problem; near the end there are fewer and shorter children; "
+            description="at most this many tokens are decoded per problem; near the end there are fewer and shorter "
+            "children; "
             "null: no limit"
         ),
     ] = None
@@ -161,7 +164,7 @@ class Config(_Strict):
             "package.module:my_scorer; null: the task's own"
         ),
     ] = None
-    temperature: Annotated[float, Field(ge=0, description="of sampling; 0 takes the most likely token")] = 0.7
+    temperature: Annotated[float, Field(ge=0, description="sampling temperature; 0 takes the most likely token")] = 0.7
     top_p: Annotated[
         float,
         Field(

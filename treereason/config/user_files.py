@@ -52,7 +52,7 @@ def load(reference: str) -> Any:
 
 
 def address(module: ModuleType) -> str:
-    """What stands before the colon in a reference to something in this module."""
+    """The part before the colon in a reference to something in this module."""
     return str(module.__file__) if module.__name__.startswith(_FILE_MODULE) else module.__name__
 
 

@@ -30,7 +30,7 @@ def build_search(values: Mapping[str, Any]) -> Search:
 def read_problems(task: Task, name: str, seed: int, style: str) -> Sequence[Problem]:
     """The task's problems. Raises UserError when the task called `name` cannot give them, or no prompt for the first.
 
-    style: of the model that will answer; a task without prompts for it says so here.
+    style: of the model that will answer; a task without prompts for it raises.
     """
     with blaming("task", name):
         found = task.problems(seed)

@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 @dataclass(eq=False)
 class Ask:
-    """All that must be decoded and scored before a search goes on. An empty one only lets others have their turn."""
+    """All that must be decoded and scored before a search goes on. An empty one only lets other searches go on."""
 
     requests: list[Request] = field(default_factory=list)
     thoughts: list[Thought] = field(default_factory=list)
@@ -40,7 +40,7 @@ class BudgetSpent(BaseException):
 
 
 class _Forward:
-    """Hands on what a coroutine awaited that is no primitive; the runner says what is wrong with it."""
+    """Hands on what a coroutine awaited that is not a primitive; the runner makes an error of it."""
 
     def __init__(self, awaited: object) -> None:
         self._awaited = awaited
@@ -93,7 +93,7 @@ class Call:
 
 
 class Calls:
-    """The calls of primitives that nobody has awaited yet."""
+    """The calls of primitives that were not awaited yet."""
 
     def __init__(self) -> None:
         self._calls: list[Call] = []

@@ -19,7 +19,7 @@ class Grant:
 
 
 class Budget:
-    """tokens: decoded for the problem at most; seconds: of wall time. None is no limit.
+    """tokens: decoded for the problem at most; seconds: of wall time. None is without limit.
 
     Children reserve their `max_tokens` when they start and give back what they did not use. How many tokens fit into
     the time that is left is known from the children before.
@@ -63,7 +63,7 @@ class Budget:
             self._left += grant.max_tokens - num_decoded
 
     def _tokens_in_time(self) -> int:
-        """How many tokens a child can decode until the time is up; no limit as long as none has shown."""
+        """How many tokens a child can decode until the time is up; no limit before the first child is done."""
         if self.out_of_time:
             return 0
         if self._end is None or not self._num_decoded or not self._seconds_decoding:

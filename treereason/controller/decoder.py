@@ -36,5 +36,5 @@ class Decoder(Protocol):
         ...
 
     def end_problem(self, problem: str) -> int:
-        """Give up and forget all of a problem; returns the most KV tokens it ever held."""
+        """Give up and forget all of a problem; returns the most KV tokens that it ever had."""
         ...

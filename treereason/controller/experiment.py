@@ -1,4 +1,4 @@
-"""One run, from a checked specification to its results: scoring, engine, search, baseline, and whoever looks on."""
+"""One run, from a checked specification to its results: scoring, engine, search, baseline, record and display."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def run_experiment(
     """Run the search and the baseline; returns what summary.json holds.
 
     folder: where the run is recorded; without one nothing is written to disk. screen: shows the run; opened and closed
-    here. stopped: asked between two steps; yes ends the run early, and cleanly, with status "interrupted".
-    collect: is told of each problem that the search has finished.
+    by this function. stopped: asked between two steps; True ends the run early and cleanly, with status "interrupted".
+    collect: is called with the result of each problem that the search has finished.
 
     Raises UserError when the folder cannot be written. However it ends, no process is left behind.
     """
@@ -111,7 +111,7 @@ def _inline_scorer(spec: RunSpec) -> Scorer | None:
 
 
 def _scoring(spec: RunSpec, folder: Path | None, *, start: bool) -> Scoring:
-    """The process that scores; it starts when it is needed where `start` is false."""
+    """The process that scores. start: now; else it starts when it is first needed."""
     return Scoring(
         spec.scorer if isinstance(spec.scorer, str) else "",
         spec.config.scorer_timeout_s,

@@ -22,8 +22,9 @@ class ProblemResult:
     thoughts: all of the tree in the order in which they were made, pruned and failed ones included, without the root.
     tokens_decoded, tokens_prefilled, tokens_reused: sampled, computed of prompts, and prompt tokens found in KV.
     tokens_wasted: decoded tokens of thoughts that the answer does not build on.
-    kv_tokens_peak: most KV tokens that the problem held at once; 0 on a server.
-    single_sample_scores, single_sample_solved: of the whole answers that were sampled straight from the root.
+    kv_tokens_peak: most KV tokens that the problem had at once; 0 on a server.
+    single_sample_scores, single_sample_solved: of the whole answers sampled from the root before the search had seen
+        any score.
     """
 
     problem: Problem

@@ -1,4 +1,4 @@
-"""Drives the searches of all problems over one decoder: whoever can go on goes on, then all decode together."""
+"""Drives the searches of all problems over one decoder: each runs until it waits, then all are decoded together."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from treereason import events
 from treereason.controller.asking import Ask, BudgetSpent
 from treereason.controller.budget import Budget
 from treereason.controller.decoder import Decoder
+from treereason.controller.growth import BROKEN
 from treereason.controller.problem_result import ProblemResult
-from treereason.controller.tree import BROKEN, SearchTree
+from treereason.controller.tree import SearchTree
 from treereason.core import Problem, Sampling, Score, Scorer, Search, Status, Task, Thought
 from treereason.profile import Profile
 from treereason.scoring.process import Scoring
@@ -23,7 +24,7 @@ from treereason.text import describe
 
 OUT_OF_TIME = "the problem's budget.seconds are spent"
 NO_PRIMITIVE = (
-    "it awaited something that is no primitive of the tree, such as asyncio.sleep or a task: "
+    "it awaited something that is not a primitive of the tree, such as asyncio.sleep or a task: "
     "await tree.expand and the like, and tree.gather for several at once"
 )
 
@@ -43,7 +44,7 @@ class _Run:
         self._coroutine: Coroutine[Any, None, Any] | None = None
 
     def resume(self) -> Ask | None:
-        """What it waits for next, None when it is over; `answer` and `error` hold its end."""
+        """What it waits for next; None when it is over, with its `answer` or `error`."""
         if not self.evaluating:
             ask = self._go_on()
             if ask is not None:
@@ -72,7 +73,7 @@ class _Run:
             if self._coroutine is None:
                 self._coroutine = self._search.run(self.tree)
                 if not isinstance(self._coroutine, Coroutine):
-                    raise TypeError("run is no coroutine: write `async def run(self, tree)`")
+                    raise TypeError("run is not a coroutine: write `async def run(self, tree)`")
             ask = self._step()
         except StopIteration as stop:
             if stop.value is None or isinstance(stop.value, Thought):
@@ -107,10 +108,10 @@ class Runner:
     """Runs one search over many problems, at most `parallel_problems` at a time, in their order.
 
     budget: makes the budget of one problem, when that starts. seed: of the searches' own choices.
-    scorer: name of the run's scorer; inline_scorer: itself, where it runs beside the search and not in a process of its
-    own: a coroutine function, or what another process cannot import.
-    `stopped` is asked between steps: once it says yes, problems in flight are given up and `run` returns.
-    collect: is told of each problem that is done, with its thoughts.
+    scorer: name of the run's scorer; inline_scorer: that scorer, where it runs beside the search and not in a second
+    process: a coroutine function, or what another process cannot import.
+    stopped: asked between steps; once it is true, problems in flight are given up and `run` returns.
+    collect: is called with the result of each problem that is done.
     """
 
     def __init__(
@@ -223,7 +224,7 @@ class Runner:
             self._scoring.submit(thought)
 
     def _end(self, run: _Run) -> int:
-        """Return all KV of the problem, if that is not done yet; the most KV tokens that it held."""
+        """Return all KV of the problem, if that is not done yet; returns the most KV tokens that it had."""
         problem = run.tree.root.problem
         del self._active[problem.id]
         run.close()
@@ -236,11 +237,11 @@ class Runner:
         samples: list[Thought] = []
         solved = False
         try:
-            samples = [thought for thought in tree.single_samples() if tree.evaluation(thought) is not None]
+            samples = [thought for thought in tree.single_samples() if tree.scores.by_run(thought) is not None]
             solved = best is not None and self._solves(best)
         except BROKEN as broken:
             error = error or f"task: {describe(broken)}"
-        evaluation = tree.evaluation(best) if best is not None else None
+        evaluation = tree.scores.by_run(best) if best is not None else None
         failed = [thought for thought in tree.thoughts if thought.status is Status.FAILED]
         done = events.ProblemDone(
             problem=tree.root.problem.id,
@@ -254,12 +255,12 @@ class Runner:
             tokens_prefilled=tree.cost.tokens_prefilled,
             tokens_reused=tree.cost.tokens_reused,
             kv_tokens_peak=kv_tokens_peak,
-            single_sample_scores=tuple(score.value for t in samples if (score := tree.evaluation(t)) is not None),
-            tokens_wasted=tree.tokens_wasted(best),
+            single_sample_scores=tuple(score.value for t in samples if (score := tree.scores.by_run(t)) is not None),
+            tokens_wasted=tree.growth.tokens_wasted(best),
             single_sample_solved=tuple(self._sample_solves(thought) for thought in samples),
             thoughts_failed=len(failed),
             first_thought_error=failed[0].error if failed else None,
-            guided_by=tuple(sorted(tree.guided_by)),
+            guided_by=tuple(sorted(tree.scores.guided_by)),
         )
         self._emit(done)
         self._collect(ProblemResult.of(done, tree.root.problem, best, tree.thoughts))

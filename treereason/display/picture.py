@@ -51,7 +51,7 @@ def report_svg(events: Iterable[tuple[float, Event]], width: int = 100) -> str:
             started = event
         elif isinstance(event, RunDone):
             return _svg(report.panel(event, width, started), width)
-    raise ValueError("the events hold no RunDone")
+    raise ValueError("the run has not ended: there is no RunDone among its events")
 
 
 def _svg(renderable: RenderableType, width: int) -> str:

@@ -41,8 +41,8 @@ class Report:
 def report(event: RunDone, started: RunStarted | None = None) -> Report:
     """The report of a finished or interrupted run; what its summary lacks is left out.
 
-    started: how the run began; with it the commands repeat what the user typed, and there are none for a run that
-    was started from Python.
+    started: how the run began; with it the commands repeat what the user typed. A run that was started from Python
+    gets no commands.
     """
     summary = event.summary
     task, search = printable(str(summary.get("task", "?"))), printable(str(summary.get("search", "?")))

@@ -42,7 +42,7 @@ class ShownProblem:
     """Thoughts by path, and by status in the order in which they got it (the latest last).
 
     name: one line and safe to show. The root thought, path (), holds the problem's input and is in no status.
-    probes: those being decoded. They ask about a thought and are none themselves, unless they fail, which is shown.
+    probes: those being decoded. They ask about a thought and are not shown, unless they fail.
     """
 
     name: str

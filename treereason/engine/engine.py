@@ -180,7 +180,7 @@ class Engine:
         return done + self._take_answers(), figures
 
     def _start(self, batch: StepBatch) -> tuple[StepKind, str]:
-        """Begin the step in the quickest way that takes it. Returns that way, and what the figures say of it."""
+        """Begin the step in the quickest way that takes it. Returns that way, and its `StepDone.launch`."""
         reason = self._why_no_graphs
         for kind in self._step_kinds:
             refusal = kind.start(batch)
@@ -203,7 +203,7 @@ class Engine:
         self._thoughts.drop(problem, path)
 
     def end_problem(self, problem: str) -> int:
-        """Stop and forget all that the problem still has; returns the most KV tokens it ever held."""
+        """Stop and forget all that the problem still has; returns the most KV tokens that it ever had."""
         for item in self._scheduler.drop(problem):
             self._release(item)
         self._answers = [answer for answer in self._answers if answer.problem != problem]

@@ -60,11 +60,11 @@ class Thoughts:
         self._thoughts[key] = FinishedThought(branch, branch.node, branch.tail)
 
     def remove(self, thought: FinishedThought) -> None:
-        """Forget one whose reference has gone to somebody else."""
+        """Forget one whose reference belongs to another owner now."""
         del self._thoughts[thought.branch.problem, thought.branch.path]
 
     def drop(self, problem: str, path: ThoughtPath) -> None:
-        """Return a thought's KV, as far as nobody else needs it; its token ids stay. Fine for what is not there."""
+        """Return the KV that only this thought needs; its token ids stay. Does nothing for an unknown thought."""
         thought = self._thoughts.get((problem, path))
         if thought is not None and thought.node is not None:
             thought.tokens = thought.token_ids()

@@ -14,10 +14,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from treereason import __version__
 from treereason.events import Event, ProblemDone, RunDone, RunStarted, StepDone
 from treereason.jsonable import jsonable
 from treereason.record.folder import unwritable
+from treereason.version import __version__
 
 NAME = "summary.json"
 

@@ -14,7 +14,7 @@ STOP_FIELDS = ("stop_reason", "matched_stop")
 
 
 class RequestFailed(Exception):
-    """No usable answer came back; the text says in one line why."""
+    """No usable answer came back; the text gives the reason in one line."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class EchoedToken(NamedTuple):
 def read(value: Any, stops: Sequence[str], before: str = "") -> Answer:
     """The answer in decoded JSON. before: what the thought's text was, when it is resumed.
 
-    Raises RequestFailed for what is no completion.
+    Raises RequestFailed for what is not a completion.
     """
     items, usage = _items(value), _usage(value)
     logprobs = [_logprobs(item) for item in items]
@@ -77,10 +77,10 @@ def read_echo(value: Any, max_tokens: int) -> list[EchoedToken]:
     found = found if isinstance(found, dict) else {}
     tokens, values = found.get("tokens"), found.get("token_logprobs")
     if not isinstance(tokens, list) or not isinstance(values, list) or len(tokens) != len(values):
-        raise RequestFailed("the server's answer holds no log-probabilities")
+        raise RequestFailed("the server's answer has no log-probabilities")
     num_prompt_tokens = _count(_usage(value).get("prompt_tokens")) or len(tokens) - max_tokens
     if not 0 < num_prompt_tokens <= len(tokens):
-        raise RequestFailed("the server's answer holds no log-probabilities of the prompt")
+        raise RequestFailed("the server's answer has no log-probabilities of the prompt")
     # The first token has no context, so servers give it no value.
     if not all(isinstance(value, int | float) for value in values[1:num_prompt_tokens]):
         raise RequestFailed("the server's answer leaves the log-probabilities of the prompt empty")
@@ -92,9 +92,9 @@ def _items(value: Any) -> list[dict[str, Any]]:
     """The answer's choices by their index. Raises RequestFailed when it has none, or one without text."""
     items = value.get("choices") if isinstance(value, dict) else None
     if not isinstance(items, list) or not items:
-        raise RequestFailed("the server's answer holds no choices")
+        raise RequestFailed("the server's answer has no choices")
     if not all(isinstance(item, dict) and isinstance(item.get("text"), str) for item in items):
-        raise RequestFailed("the server's answer holds a choice without text")
+        raise RequestFailed("the server's answer has a choice without text")
     return sorted(items, key=lambda item: _count(item.get("index")))
 
 
@@ -138,11 +138,11 @@ def _logprobs(item: dict[str, Any]) -> list[float] | None:
 
 
 def _number(value: Any) -> float:
-    """The value as a float, 0 for what is no number. Raises RequestFailed for one that no float can hold."""
+    """The value as a float, 0 for what is not a number. Raises RequestFailed for one that is too large for a float."""
     try:
         return float(value) if isinstance(value, int | float) else 0.0
     except OverflowError:
-        raise RequestFailed("the server's answer holds a log-probability too large for a number") from None
+        raise RequestFailed("the server's answer has a log-probability too large for a number") from None
 
 
 def _count(value: Any) -> int:

@@ -48,7 +48,7 @@ class Completions:
 
     A child's text depends on its prompt, its seed and the server, never on the order in which answers come.
 
-    must_count: an answer fails from which nobody can tell how many tokens it took.
+    must_count: an answer that does not tell how many tokens it took fails.
     """
 
     def __init__(self, server: Server, *, seed: int, must_count: bool) -> None:

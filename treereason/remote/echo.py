@@ -64,15 +64,15 @@ def _check_trial(tokens: Sequence[EchoedToken]) -> None:
     """Raises RequestFailed when the tokens are not the trial's: some servers ignore `echo` and decode as usual."""
     spelled = "".join(filter(str.isalnum, "".join(token.text for token in tokens)))
     if not spelled.endswith(TRIAL.replace(" ", "")):
-        raise RequestFailed("the server's answer holds other tokens than the prompt's")
+        raise RequestFailed("the server's answer has other tokens than the prompt's")
 
 
 def logprob_behind(prompt: Sequence[EchoedToken], whole: Sequence[EchoedToken]) -> float:
     """Sum of the log-probabilities in `whole`, from the first token on that `prompt` alone does not have there.
 
     A token that spans the border between prompt and text counts to the text, with its letters of the prompt. Tokens
-    are compared as they are spelled, because `text_offset` is no help: SGLang gives -1 for all, and vLLM's counts the
-    letters of a begin-of-text token.
+    are compared as they are spelled, because `text_offset` does not help: SGLang gives -1 for all, and vLLM counts
+    the letters of a begin-of-text token.
     """
     num_shared = 0
     while num_shared < min(len(prompt), len(whole)) and prompt[num_shared].text == whole[num_shared].text:

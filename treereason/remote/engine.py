@@ -35,7 +35,7 @@ class RemoteEngine:
     connections.
 
     seed: with a problem's id and a thought's path it gives the seed that the server is sent.
-    must_count: an answer fails from which nobody can tell how many tokens it took.
+    must_count: an answer that does not tell how many tokens it took fails.
     """
 
     def __init__(self, server: Server, *, seed: int, must_count: bool = False) -> None:
@@ -107,7 +107,7 @@ class RemoteEngine:
         """A thought is not needed for now. There is no KV to give back; its text stays known until `end_problem`."""
 
     def end_problem(self, problem: str) -> int:
-        """Give up the problem's requests and forget its texts; returns 0, the KV tokens that it held here."""
+        """Give up the problem's requests and forget its texts; returns 0: the KV is the server's."""
         self._cancel(self._tasks(problem))
         self._failed = [failed for failed in self._failed if failed.problem != problem]
         self._transcripts = {key: value for key, value in self._transcripts.items() if key[0] != problem}

@@ -20,7 +20,7 @@ class LoopThread:
     def __init__(self, name: str) -> None:
         self._loop = asyncio.new_event_loop()
         self._closing = asyncio.Event()
-        # A daemon: an engine that nobody closed must not keep the program from ending.
+        # A daemon: an engine that was not closed must not keep the program from ending.
         self._thread = threading.Thread(target=self._turn, name=name, daemon=True)
         self._thread.start()
 

@@ -77,7 +77,7 @@ class Server:
         self._open: tuple[httpx.AsyncClient, asyncio.Semaphore] | None = None
 
     def probe(self) -> None:
-        """Raises UserError when nobody answers, or the key is refused. Servers that do not list models are fine."""
+        """Raises UserError when no server answers, or it refuses the key. Servers that do not list models are fine."""
         try:
             answer = httpx.get(f"{self.url}/models", headers=self._headers, timeout=PROBE_TIMEOUT_S)
         except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:  # the last: no name of a host

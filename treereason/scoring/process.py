@@ -114,7 +114,7 @@ class Scoring:
         return ready
 
     def stop(self, problem: str, error: str) -> list[tuple[Thought, Score | str]]:
-        """Take back a problem's thoughts: those not scored yet with `error`. What the process is at ends with them."""
+        """Take back a problem's thoughts: those not scored yet with `error`. A process at work on one is killed."""
         mine = [entry for entry in self._entries if entry.thought.problem.id == problem]
         if not mine:
             return []
@@ -216,7 +216,7 @@ class Scoring:
             self._fail(f"scorer took longer than {limit_s:g} s ({option})")
 
     def _fail(self, error: str) -> None:
-        """Blame the thought at work for the end of the process; the others wait for the next process."""
+        """Fail the thought at work when the process has ended; the others wait for the next process."""
         if self._loading:
             self._loading = False
             self._broken = f"scorer does not load: {error}"

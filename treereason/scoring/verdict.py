@@ -1,4 +1,4 @@
-"""What a scorer returned, as a score or as the error that it is none; and which of three kinds a scorer is."""
+"""What a scorer returned, as a score or an error; and which of three kinds a scorer is."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def kind_of(scorer: Any) -> Kind:
         return "async"
     try:
         names = [name for name in inspect.signature(function).parameters if name != "self"]
-    except (TypeError, ValueError):  # written in C: nobody knows its parameters
+    except (TypeError, ValueError):  # written in C, without known parameters
         return "plain"
     return "batch" if names[:1] == ["thoughts"] else "plain"
 
 
 def read_verdict(returned: Any) -> Score | str:
-    """The score that a scorer returned, or the error that it is no finite number."""
+    """The score that a scorer returned, or the error that it is not a finite number."""
     score = returned if isinstance(returned, Score) else Score(returned)
     number: Any = score.value
     if hasattr(number, "item"):  # tensors and arrays of one number

@@ -92,5 +92,5 @@ def _receive(connection: Connection, inbox: queue.SimpleQueue[Any]) -> None:
     with contextlib.suppress(EOFError, OSError):
         while True:
             inbox.put(connection.recv())
-    # Nobody is left to answer to; a scorer that sleeps would keep this process for ever.
+    # The run has ended; a scorer that sleeps would keep this process alive.
     os._exit(0)

@@ -27,7 +27,7 @@ class Recorded:
             num_ended += sum(segments[thought]["ends"] for thought in whole)
             last = whole[-1] if whole else last
             following = [thought for thought in whole for _ in segments[thought]["children"]]
-            # The children hold the tokens that they continue, so whoever has started them may go.
+            # The children keep the tokens that they continue, so thoughts that have started all of theirs are dropped.
             tree.drop(thought for thought in (*starting, *thoughts) if thought not in following)
             starting = following
         if last is not None:

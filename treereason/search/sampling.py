@@ -6,7 +6,7 @@ from treereason.core import Thought, Tree
 
 
 async def sample_answers(tree: Tree, n: int, max_steps: int = 64) -> list[Thought]:
-    """n chains from the root to an answer, all decoded together; a step that holds no answer is continued."""
+    """n chains from the root to an answer, all decoded together; a step without an answer is continued."""
     thoughts = await tree.expand([tree.root], n)
     for _ in range(max_steps):
         steps = [thought for thought in thoughts if tree.unfinished(thought)]

@@ -16,7 +16,6 @@ from treereason.search.sampling import sample_answers
 class SelfConsistency:
     """Take n independent samples and answer with the most frequent answer, the earliest of equals.
 
-
     No score is asked for: the vote needs none.
     """
 

@@ -19,7 +19,7 @@ class TreeOfThoughts:
 
     k: Annotated[int, Field(ge=1, description="children of each kept thought")] = 5
     b: Annotated[int, Field(ge=1, description="thoughts kept at each step")] = 1
-    steps: Annotated[int, Field(ge=1, description="most steps, if no final answer ends the search before")] = 4
+    steps: Annotated[int, Field(ge=1, description="at most this many steps; a final score ends the search earlier")] = 4
 
     async def run(self, tree: Tree) -> Thought | None:
         frontier = [tree.root]

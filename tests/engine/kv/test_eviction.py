@@ -1,4 +1,4 @@
-"""The order in which nodes lose their pages: what nobody reads first, then the youngest branch's."""
+"""The order in which nodes lose their pages: what no branch reads first, then the youngest branch's."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ def compute_path(forest: Forest, node: Node) -> None:
 
 
 class ForestMachine(RuleBasedStateMachine):
-    """Model: every held node's token sequence, and which branches still grow."""
+    """Model: the token sequence of every node that is referred to, and which branches still grow."""
 
     @initialize(num_pages=st.integers(1, 40))
     def start(self, num_pages: int) -> None:

@@ -68,10 +68,10 @@ def test_a_cut_off_file_is_named(checkpoint: Path, capsys: pytest.CaptureFixture
     path.write_bytes(path.read_bytes()[:-100])
     assert "model.safetensors: is cut off" in complaint(capsys, checkpoint)
     path.write_bytes(b"not weights at all")
-    assert "is no safetensors file" in complaint(capsys, checkpoint)
+    assert "is not a safetensors file" in complaint(capsys, checkpoint)
     header = b'{"model.norm.weight": {}}'
     path.write_bytes(len(header).to_bytes(8, "little") + header)
-    assert "is no safetensors file" in complaint(capsys, checkpoint)
+    assert "is not a safetensors file" in complaint(capsys, checkpoint)
     path.unlink()
     assert "weights are read from safetensors only" in complaint(capsys, checkpoint)
 
@@ -79,7 +79,7 @@ def test_a_cut_off_file_is_named(checkpoint: Path, capsys: pytest.CaptureFixture
 @pytest.mark.parametrize("text", ["no JSON", "[]", "{}", '{"weight_map": 1}', '{"weight_map": {"a": 1}}'])
 def test_a_broken_index_is_named(checkpoint: Path, capsys: pytest.CaptureFixture[str], text: str) -> None:
     (checkpoint / "model.safetensors.index.json").write_text(text)
-    assert "model.safetensors.index.json: holds no weight_map" in complaint(capsys, checkpoint)
+    assert "model.safetensors.index.json: has no weight_map" in complaint(capsys, checkpoint)
 
 
 def test_layers_that_would_be_left_out_are_refused(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -72,7 +72,7 @@ class Letters:
 
 @pytest.fixture(autouse=True)
 def _empty_is_poisoned(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What nobody has written is NaN: slots of the KV pools, and attention of the rows that only pad."""
+    """What was not written is NaN: slots of the KV pools, and attention of the rows that only pad."""
     real_empty = torch.empty
 
     def poisoned(*args: Any, **kwargs: Any) -> torch.Tensor:

@@ -1,1 +1,1 @@
-"""Attention over the token forest, and the one door to the kernels: only this room imports them."""
+"""Attention over the token forest, and the one door to the kernels: only this folder imports them."""

@@ -37,7 +37,7 @@ BACKENDS: dict[AttentionKind, Callable[[Plan], Backend]] = {
 class EagerStep:
     """What attention needs to know of one step, the same for all layers. An `AttentionStep`.
 
-    token_ids, positions: [N] int64, rows in depth-first order, then `num_padding` rows that stand for nothing.
+    token_ids, positions: [N] int64, rows in depth-first order, then `num_padding` rows of padding.
     slots: [N - num_padding] int64, where a row's key and value are stored.
     rows: of each node that computes tokens, the rows of those, in their order.
     """

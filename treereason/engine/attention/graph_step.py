@@ -24,5 +24,5 @@ class GraphStep:
     def attend(
         self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, options: AttentionOptions
     ) -> torch.Tensor:
-        """As in AttentionStep; rows of padding store nothing and give what their memory holds."""
+        """As in AttentionStep; rows of padding store nothing, and their output is undefined."""
         return self.backend(query.contiguous(), key, value, *self._cache.pools(layer), options)

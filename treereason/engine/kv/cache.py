@@ -8,7 +8,7 @@ from treereason.core import UserError
 
 
 class KVCache:
-    """Keys and values of all layers, one pool a layer, [num_slots, Hkv, D] each, made when a layer first stores."""
+    """Keys and values of all layers, one pool per layer, [num_slots, Hkv, D] each, made when a layer first stores."""
 
     def __init__(self, num_pages: int, page_size: int) -> None:
         self.num_pages = num_pages

@@ -1,4 +1,4 @@
-"""How many tokens of KV the memory at hand should hold."""
+"""How many tokens of KV fit into the memory that is free."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Which nodes lose their pages when a step needs room and the pool is full: the one place to change it.
+"""Which nodes lose their pages when a step needs pages and the pool is full. To change the order, change this file.
 
-An evicted node keeps its token ids, so whoever needs it again computes it again in one prefill, and no answer depends
-on this order. It decides how many tokens are computed twice (`tokens_rebuilt` in the step's figures).
-tests/engine/kv/test_eviction.py holds the order as it is; test_engine_machine.py that no order changes an answer.
+An evicted node keeps its token ids, so it is computed again, in one prefill, when it is needed. No answer depends on
+this order. It decides how many tokens are computed twice (`tokens_rebuilt` in the step's figures).
+tests/engine/kv/test_eviction.py checks the order, tests/engine/test_engine_machine.py that no order changes an answer.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from treereason.engine.kv.forest import Node
 
 
 def eviction_order(nodes: Iterable[Node], running: Sequence[Node]) -> list[Node]:
-    """The nodes in the order in which they are evicted, until there is room.
+    """The nodes in the order in which they are evicted, until enough pages are free.
 
     First those that no running branch reads (finished thoughts, shared prefixes, prompts that are half computed), the
     least recently used first; then those of running branches, the youngest branch's first. Below before above.
@@ -25,7 +25,7 @@ def eviction_order(nodes: Iterable[Node], running: Sequence[Node]) -> list[Node]
     for age, branch in enumerate(running):
         for node in branch.path():
             oldest_reader.setdefault(node, age)
-    nobody = len(running)
+    unread = len(running)
     order = list(nodes)[::-1]  # of equals, the last in depth-first order goes first
-    order.sort(key=lambda node: (-oldest_reader.get(node, nobody), node.last_used, -node.start))
+    order.sort(key=lambda node: (-oldest_reader.get(node, unread), node.last_used, -node.start))
     return order

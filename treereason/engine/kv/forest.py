@@ -23,7 +23,7 @@ class Node:
     """A run of tokens. `tokens[:num_cached]` have their KV in `pages`; the rest wait to be computed.
 
     start: position of the first token along the path. num_references: how many thoughts, branches, prompts or shared
-    prefixes need it. growing: a branch still appends to it, so nobody else may attach below or inside. num_computed:
+    prefixes need it. growing: a branch still appends to it, so nothing may attach below or inside. num_computed:
     most tokens that were ever stored; more than `num_cached` after an eviction. last_used: the step that last read or
     wrote it.
     """
@@ -132,12 +132,12 @@ class Forest:
             node = node.parent
 
     def pages_lacking(self, node: Node, count: int) -> int:
-        """Pages to allocate before the KV of the node's next `count` tokens has room."""
+        """Pages that the KV of the node's next `count` tokens still needs."""
         lacking = -(-(node.num_cached + count) // self.page_size) - len(node.pages)
         return lacking if lacking > 0 else 0
 
     def compute(self, node: Node, count: int) -> int:
-        """Make room for the KV of the node's next `count` tokens and count them as stored. Raises PoolFull.
+        """Allocate pages for the KV of the node's next `count` tokens and count them as stored. Raises PoolFull.
 
         Returns how many of them had been stored before and were evicted.
         """
@@ -185,7 +185,7 @@ class Forest:
             assert node.parent is not None
             assert node.start == node.parent.end
             assert len(node.pages) == -(-node.num_cached // self.page_size)
-            assert node.num_references or node.children, "a node that nobody needs"
+            assert node.num_references or node.children, "a node without references and children"
 
     def _child(self, parent: Node, owner: Owner) -> Node:
         assert not parent.growing

@@ -37,9 +37,9 @@ class StepMemory:
         return nodes[::-1]
 
     def reserve_next_token(self, node: Node) -> bool:
-        """Store the next token of a growing node, if all above is complete and its last page has room; else nothing.
+        """Store the next token of a growing node if all above is complete and its last page has a free slot.
 
-        What `reserve` would do in the usual case, at a third of its cost: a step asks for every branch.
+        Returns whether it did. The usual case of `reserve` at a third of its cost: a step asks for every branch.
         """
         num_pages = len(node.pages)
         if (
@@ -59,8 +59,8 @@ class StepMemory:
     def reserve(self, path: Sequence[Node], num_new: Mapping[Node, int]) -> int | None:
         """Store the next num_new[node] tokens of nodes on `path`, an incomplete path, and reserve all of it.
 
-        Returns how many of the tokens are computed again after an eviction; None, and changes nothing, when the pool
-        has no room beside what is reserved already.
+        Returns how many of the tokens are computed again after an eviction; None, and changes nothing, when they
+        do not fit into the pool beside what is reserved already.
         """
         added = [node for node in path if node not in self._reserved]
         num_pages = sum([len(node.pages) for node in added])

@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 def check_checkpoint(name: str) -> None:
     """Gate on the files alone; imports neither torch nor transformers. A hub id passes: it is checked when loaded.
 
-    Raises UserError for a folder that is none, unreadable files, or an architecture that cannot be served.
+    Raises UserError for a folder that does not exist, unreadable files, or an architecture that cannot be served.
     """
     folder = Path(name).expanduser()
     if not folder.is_dir():
@@ -39,13 +39,13 @@ def check_checkpoint(name: str) -> None:
         return
     path = folder / "config.json"
     if not path.is_file():
-        raise UserError(f"model.name={name}: the folder holds no config.json")
+        raise UserError(f"model.name={name}: the folder has no config.json")
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise UserError(f"{path}: is no JSON: {error}") from None
+        raise UserError(f"{path}: is not JSON: {error}") from None
     if not isinstance(config, dict):
-        raise UserError(f"{path}: is no JSON object")
+        raise UserError(f"{path}: is not a JSON object")
     if reason := refusal(config):
         raise UserError(f"model.name={name}: {config.get('model_type')} cannot be served: {reason}")
     check_quantisation(name, config.get("quantization_config"))
@@ -92,7 +92,7 @@ def tensor_names(folder: Path) -> set[str]:
         try:
             files = sorted({folder / file for file in json.loads(index.read_text("utf-8"))["weight_map"].values()})
         except (ValueError, TypeError, LookupError, AttributeError):
-            raise UserError(f"{index}: holds no weight_map from tensors to files: it is broken") from None
+            raise UserError(f"{index}: has no weight_map from tensors to files: it is broken") from None
     return {name for file in files for name in _header(file) if name != "__metadata__"}
 
 
@@ -175,7 +175,7 @@ def _header(path: Path) -> dict[str, Any]:
             ends = [tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__"]
             end = 8 + size + max(ends)
         except (ValueError, TypeError, LookupError, AttributeError):
-            raise UserError(f"{path}: is no safetensors file, or was cut off") from None
+            raise UserError(f"{path}: is not a safetensors file, or was cut off") from None
     if end > total:
         raise UserError(f"{path}: is cut off: {total:,} bytes of {end:,}")
     return header

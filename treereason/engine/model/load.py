@@ -43,7 +43,7 @@ def load_model(name: str, *, style: str, dtype: str = "auto", device: str = "aut
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep reports of many lines, and progress bars, from burying the one line of ours that says the same."""
+    """Hide progress bars and long reports of transformers: our one line says the same."""
     logs = [logging.getLogger(name) for name in ("huggingface_hub", "transformers.quantizers.auto")]
     levels = [log.level for log in logs]
     report = logging.getLogger("transformers.modeling_utils")  # at a level of its own it reports on sharding
@@ -71,7 +71,7 @@ def _load(name: str, location: str, *, style: str, dtype: str, device: str) -> L
     if style == "chat" and not getattr(tokenizer, "chat_template", None):
         raise UserError(f"model.name={name}: its tokenizer has no chat template; use model.style=plain")
     if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
-        raise UserError(f"model.name={name}: {config.model_type} is no causal language model of transformers")
+        raise UserError(f"model.name={name}: {config.model_type} is not a causal language model of transformers")
     network_class: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
     check_architecture(name, network_class, config)
     quantisation = getattr(config, "quantization_config", None)

@@ -9,7 +9,7 @@ from torch import nn
 
 
 class PackedLinear(nn.Linear):
-    """As nn.Linear, of which only `packed` has memory: `weight` keeps its shape, and is NaN should anybody read it."""
+    """As nn.Linear, of which only `packed` has memory: `weight` keeps its shape, and all its values are NaN."""
 
     packed: torch.Tensor
 

@@ -64,7 +64,7 @@ class Branch:
         self._end(None, num_text=len(self.tokens))
 
     def fail_at(self, position: int) -> None:
-        """End it because the model could not say what comes at a position."""
+        """End it because the model gave no probabilities for a position."""
         self.fail(f"the model returned logits that are NaN or infinite at position {position}")
 
     def reopened(self, node: Node, prompt: Prompt, sampling: Sampling, max_tokens: int) -> Branch:

@@ -12,7 +12,7 @@ from treereason.engine.schedule.given_text import GivenText
 
 @dataclass(eq=False)
 class PendingPrompt:
-    """A prompt to compute for a request; it holds `node`, which ends with the prompt.
+    """A prompt to compute for a request. It has a reference on `node`, which ends with the prompt.
 
     What follows: new branches (an Expansion), `texts`, each with a node of its own (a Writing), or `resumed`, whose
     node is this one (a Resumption).
@@ -27,7 +27,7 @@ class PendingPrompt:
 
     @property
     def nodes(self) -> list[Node]:
-        """Every node that it holds, one entry per hold."""
+        """Every node that it has a reference on, one entry per reference."""
         return [self.node, *(text.node for text in self.texts)]
 
     def mark_ready(self) -> list[Node]:

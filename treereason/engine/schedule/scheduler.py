@@ -93,7 +93,7 @@ class Scheduler:
     def _take_prompt(self, prompt: PendingPrompt, memory: StepMemory, batch: StepBatch, budget: int) -> int | None:
         """Enter what the budget allows of a prompt and its texts into the step.
 
-        Returns how many tokens; None when there was no room for all of them.
+        Returns how many tokens; None when some did not fit into the pool.
         """
         num_taken = 0
         while (part := prompt.next_part()) is not None and num_taken < budget:
@@ -120,7 +120,7 @@ class Scheduler:
     def _take(self, node: Node, memory: StepMemory, batch: StepBatch, budget: int) -> int | None:
         """Enter up to `budget` (at least one) of the tokens that `node`'s path lacks into the step, from the top.
 
-        Returns how many; None when there is no room for them.
+        Returns how many; None when they do not fit into the pool.
         """
         path = memory.incomplete_path(node)
         counts: dict[Node, int] = {}

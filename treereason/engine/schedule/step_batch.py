@@ -18,7 +18,7 @@ class StepBatch:
     given: tokens of given texts whose log-probabilities are wanted. num_given: tokens computed for them.
     ends: the nodes of branches, prompts and texts that are computed up to their end.
     num_prefilled counts prompt tokens computed for the first time, num_rebuilt any tokens computed again after an
-    eviction. too_large: who would not fit into the pool alone.
+    eviction. too_large: those that do not fit into the pool even alone.
     """
 
     step: int

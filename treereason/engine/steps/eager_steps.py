@@ -20,7 +20,7 @@ from treereason.profile import Profile
 
 @dataclass(frozen=True)
 class _Started:
-    """A step whose logits are on their way. place: of each wanted row, its place among the logits."""
+    """A step that is being computed. place: of each wanted row, its place among the logits."""
 
     batch: StepBatch
     step: EagerStep

@@ -79,7 +79,7 @@ class GraphSteps:
 
     @torch.inference_mode()
     def start(self, batch: StepBatch) -> Refusal | None:
-        """Begin to replay the batch's graph, captured now if need be; or say why there is none."""
+        """Begin to replay the batch's graph, captured now if need be; or refuse, with a reason."""
         if self._failure:
             return Refusal(self._failure)
         if batch.prompts or len(batch.tokens) > len(batch.branches) or max(batch.tokens.values()) > 1:

@@ -38,7 +38,7 @@ def sample(
     *,
     nucleus: bool | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """One token a row.
+    """One token per row.
 
     logits: [B, V]. keys, positions: [B] int64. temperature, top_p: [B] float32; argmax at temperature 0 and next to it.
     nucleus: whether any top_p is below 1; None asks the tensor, for which the host waits.

@@ -26,7 +26,7 @@ class StepBuffers:
         self._halves = self._host_in.view(torch.float32).numpy()[:, 2 * _SAMPLING :]
 
     def place(self, keys: Sequence[int], temperatures: Sequence[float], top_ps: Sequence[float]) -> None:
-        """Who stands in which row, until placed anew; `send` brings it to the device."""
+        """Which branch is in which row, until the next call; `send` brings it to the device."""
         count = len(keys)
         self._numbers[count:] = 0
         self._numbers[:count, _KEY] = keys

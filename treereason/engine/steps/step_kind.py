@@ -37,7 +37,7 @@ class StepKind(Protocol):
 
         branches: those of the batch, then those that its prompts have started. The logits of one come from the last
         row of its node or, if it has no token of its own yet, of the node above. A log-probability is NaN where logits
-        are no numbers. Log-probabilities of the batch's given texts are entered there.
+        are NaN or infinite. Log-probabilities of given texts are entered into the batch.
         """
         ...
 

@@ -1,0 +1,173 @@
+"""What a task, a scorer, the handle of a search and a search are."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from random import Random
+from typing import Any, Protocol, TypeVar
+
+from treereason.core.prompt import Prompt, Sampling
+from treereason.core.thought import Cost, Problem, Thought
+
+
+class Task(Protocol):
+    """A kind of problem. `tasks/base.py` has defaults for most of it."""
+
+    @property
+    def scorer(self) -> str:
+        """Name of the default scorer."""
+        ...
+
+    def problems(self, seed: int) -> Sequence[Problem]:
+        """The problems of a run, in order. Raises UserError on bad files or settings."""
+        ...
+
+    def prompt(self, thought: Thought, style: str) -> Prompt | None:
+        """The prompt for the thoughts below `thought`, or None when it needs no further thought."""
+        ...
+
+    def parse(self, thought: Thought) -> Any:
+        """The answer in a decoded thought, or None."""
+        ...
+
+    def solved(self, problem: Problem, answer: Any) -> bool:
+        """Whether the answer, never None, is right by the problem's target."""
+        ...
+
+
+Scorer = Callable[..., Any]
+"""One of three: `f(thought)` gives a number or a Score; `f(thoughts)`, whose parameter is called so, gives a list of
+them for a batch; `async f(thought, tree)` may await the tree's primitives first."""
+_S = TypeVar("_S", bound=Scorer)
+
+
+def oracle(scorer: _S) -> _S:
+    """Mark a scorer that knows or recomputes the truth; returns the `scorer` itself.
+
+    Results that it has guided are reported as such.
+    """
+    scorer.oracle = True  # type: ignore[attr-defined]
+    return scorer
+
+
+class Tree(Protocol):
+    """What a search is given: one problem's thoughts, and the primitives that make, score and drop them.
+
+    No primitive raises for a thought that fails: such a thought comes back with status FAILED and its error. When the
+    problem's budget is spent, a primitive that decodes gives fewer children, then once none; if the search asks again,
+    it ends there, and `best()` is its answer. A primitive is called and awaited by one coroutine of the search, or
+    by several under `gather`.
+    """
+
+    @property
+    def root(self) -> Thought:
+        """The problem itself: a thought without text."""
+        ...
+
+    @property
+    def task(self) -> Task:
+        """The task of the run, for its prompts and answers."""
+        ...
+
+    @property
+    def style(self) -> str:
+        """Style of the model's prompts: "embedded", "chat" or "plain"."""
+        ...
+
+    @property
+    def rng(self) -> Random:
+        """Random numbers for the search, seeded by the run's seed and the problem."""
+        ...
+
+    @property
+    def cost(self) -> Cost:
+        """Tokens spent on the problem so far."""
+        ...
+
+    @property
+    def tokens_left(self) -> int | None:
+        """Tokens that may still be decoded for the problem; None without a limit."""
+        ...
+
+    def unfinished(self, thought: Thought) -> bool:
+        """Whether the thought is only a step: it holds no answer, and its task would continue its tokens."""
+        ...
+
+    async def expand(
+        self,
+        thoughts: Sequence[Thought],
+        k: int | Sequence[int] = 1,
+        *,
+        prompt: Prompt | None = None,
+        sampling: Sampling | None = None,
+        tokens: int | None = None,
+        part: bool = False,
+    ) -> list[Thought]:
+        """Decode k children of each thought, all at once; a thought that needs no further one is returned itself.
+
+        k: one number for all, or one per thought. prompt: instead of the task's. sampling: instead of the run's.
+        tokens: at most so many per child. part: the children are parts of an answer, see Thought.
+        Raises ValueError when k has another length than `thoughts`, or is below 0.
+        """
+        ...
+
+    async def resume(self, thoughts: Sequence[Thought], tokens: int) -> list[Thought]:
+        """Decode on, in place, those that ended at their limit (finish "length"), `tokens` more at most.
+
+        Returns the same thoughts, with longer text. Their answers are read anew, and their scores are void.
+        """
+        ...
+
+    async def write(
+        self, thought: Thought, texts: Sequence[str], prompt: Prompt | None = None, *, part: bool = False
+    ) -> list[Thought]:
+        """Children whose text is given; their `logprob` tells how likely the model finds it. Decodes no token.
+
+        prompt: what comes between thought and text; by default the task's prompt, or nothing where it has none.
+        """
+        ...
+
+    async def join(
+        self, parents: Sequence[Thought], prompt: Prompt, k: int = 1, *, part: bool = False, **data: Any
+    ) -> list[Thought]:
+        """Decode k thoughts that have several parents, from a fresh prompt; `data` becomes each one's data."""
+        ...
+
+    async def probe(self, thought: Thought, prompt: Prompt) -> str:
+        """Text of a temporary child of `thought`, decoded on its KV and dropped."""
+        ...
+
+    async def score(self, thoughts: Sequence[Thought], by: Scorer | None = None) -> None:
+        """Score those that have no score yet by the run's scorer, or all by the search's own, `by`."""
+        ...
+
+    def keep(self, thoughts: Sequence[Thought], b: int) -> list[Thought]:
+        """The b best scored thoughts, best first, the earliest of equals; the others of this list are pruned.
+
+        Remembers nothing: thoughts of other lists are left alone. Raises ValueError for one without a score.
+        """
+        ...
+
+    def drop(self, thoughts: Iterable[Thought]) -> None:
+        """Give back the KV of thoughts; never an error. What is wanted again later is computed again."""
+        ...
+
+    async def gather(self, *coroutines: Awaitable[Any]) -> list[Any]:
+        """Results of several coroutines that await primitives, run side by side in rounds.
+
+        In a round each runs to its next primitive, in the order given; then all that they ask for is done together.
+        So child ranks, and with them results, depend on the search alone.
+        """
+        ...
+
+    def best(self) -> Thought | None:
+        """The best scored thought so far that holds an answer; the earliest of equals."""
+        ...
+
+
+class Search(Protocol):
+    """An algorithm over a tree. One coroutine per problem; the engine decodes when all of them wait."""
+
+    async def run(self, tree: Tree) -> Thought | None:
+        """The thought to answer with, or None when nothing was found."""
+        ...
