@@ -1,4 +1,4 @@
-"""What tests of several rooms share: tiny random models, a tokenizer of letters, a scripted engine, paths."""
+"""What tests of several folders share: tiny random models, a tokenizer of letters, a scripted engine, paths."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every built-in task, search and scorer keeps to. A new one is held to it without a test of its own."""
+"""What every built-in task, search and scorer keeps to. A new one is tested without a test of its own."""
 
 from __future__ import annotations
 
