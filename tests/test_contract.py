@@ -199,6 +199,7 @@ SCRIPTS: dict[str, Callable[[ThoughtPath], str | None]] = {
     "every second fails": every_second_fails,
     "all fail": lambda _: None,
     "none can be read": lambda _: "?",
+    "all are cut": lambda path: f"{path[-1]}" * 400,
 }
 
 

@@ -94,6 +94,7 @@ class _Run:
 
     def _step(self) -> Any:
         assert self._coroutine is not None
+        self.tree.growth.turn += 1
         return self._coroutine.send(None)
 
 

@@ -81,7 +81,7 @@ class SearchTree:
         return self.growth.budget.tokens_left
 
     def unfinished(self, thought: Thought) -> bool:
-        if thought.status is Status.FAILED or thought.answer is not None:
+        if thought.status is Status.FAILED or thought.answer is not None or self.growth.is_beginning(thought):
             return False
         prompt = self.task.prompt(thought, self.style)
         return prompt is not None and prompt.appended
@@ -106,8 +106,7 @@ class SearchTree:
                 found.append(thought)
             elif count:
                 wanted = True
-                put = put if tokens is None else replace(put, max_tokens=min(put.max_tokens, tokens))
-                found += self.growth.sample(ask, (thought,), put, count, sampling=sampling, part=part)
+                found += self.growth.sample(ask, (thought,), put, count, sampling=sampling, tokens=tokens, part=part)
         self.growth.spend(ask, wanted=wanted)
         await ask
         return found
@@ -119,8 +118,7 @@ class SearchTree:
         ask = Ask()
         open_ended = [t for t in thoughts if t.finish is Finish.LENGTH and t.status is not Status.FAILED]
         for thought in open_ended:
-            if self.growth.resume(ask, thought, tokens):
-                self.scores.forget(thought)
+            self.growth.resume(ask, thought, tokens)
         self.growth.spend(ask, wanted=bool(open_ended))
         await ask
         return list(thoughts)

@@ -83,7 +83,8 @@ class Thought:
         (none). num_children: how many it was given, probes and failed ones included.
     text: without prompt and stop string. answer: what the task reads out of it, None when it has none (yet).
     score: None until a scorer has seen it. status: its state. error: why it failed, in one line, else None.
-    logprob: sum of the log-probabilities of its tokens under the model at temperature 1. cost: of this thought alone.
+    logprob: sum of the log-probabilities of its tokens under the model at temperature 1, its end token included.
+    cost: of this thought alone, all its pieces together when it was resumed.
     prompt: what was put to the model for it: behind the parent's text where `appended`, else a prompt of its own.
     stop: the stop string behind `text`, "" when something else ended it. finish: what ended it, None until then.
     part: the text answers only a part of the problem, so it is not read as an answer, and is never the best one.

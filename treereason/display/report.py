@@ -193,7 +193,9 @@ def _figures(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     if pace := summary.get("tokens_per_second"):
         found.append(("speed", f"{pace:,.0f} tokens decoded per second"))
     if peak := summary.get("kv_tokens_peak"):
-        found.append(("KV cache", f"{peak:,} tokens at the peak"))
+        rebuilt = int(summary.get("tokens_rebuilt") or 0)
+        again = f"; {rebuilt:,} tokens evicted and computed again" if rebuilt else ""
+        found.append(("KV cache", f"{peak:,} tokens at the peak{again}"))
     if profile := summary.get("profile"):
         found.append(("time", ", ".join(f"{part} {share:.0%}" for part, share in profile.items())))
     if launches := summary.get("launches"):
