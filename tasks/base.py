@@ -90,5 +90,8 @@ class BaseTask:
             named = self.templates.get("chat")
         if named is None:
             known = ", ".join(self.templates) or "none"
-            raise UserError(f"{type(self).__name__} has no prompts for models of style {style!r}, only for: {known}")
+            raise UserError(
+                f"{type(self).__name__} has no prompts for models of style {style!r}, only for: {known}; see "
+                "model.style"
+            )
         return named[name]

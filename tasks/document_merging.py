@@ -64,9 +64,9 @@ class DocumentMerging(BaseTask):
             columns = takewhile(lambda column: column in row, (f"document{i}" for i in count(1)))  # noqa: B023
             texts = [text for text in (row[column].strip() for column in columns) if text]
             if len(texts) < 2:
-                raise bad_line(path, line, "fewer than two documents with text")
+                raise bad_line(path, line, "fewer than two documents with text: give at least two")
             if row["id"] in problems:
-                raise bad_line(path, line, f"the id {shown(row['id'])} occurs twice")
+                raise bad_line(path, line, f"the id {shown(row['id'])} occurs twice: give each row its own")
             problems[row["id"]] = Problem(row["id"], texts)
         return list(problems.values())
 

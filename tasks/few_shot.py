@@ -82,7 +82,10 @@ class FewShot(BaseTask):
     def read(self, path: Path) -> Sequence[Problem]:
         rows = self._rows
         if len(rows) <= self.examples:
-            raise UserError(f"{path}: {len(rows)} questions leave no problem after {self.examples} worked examples")
+            raise UserError(
+                f"{path}: {len(rows)} questions leave no problem after {self.examples} worked examples: lower "
+                "task.examples"
+            )
         return [Problem(str(i), row.question, row.answer) for i, row in enumerate(rows[self.examples :])]
 
     @cached_property

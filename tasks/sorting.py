@@ -64,7 +64,7 @@ class Sorting(BaseTask):
         for line, row in csv_rows(path, ("ID", "Unsorted", "Sorted")):
             name, digits = row["ID"], _digit_list(path, line, row["Unsorted"])
             if name in problems:
-                raise bad_line(path, line, f"the ID {shown(name)} occurs twice")
+                raise bad_line(path, line, f"the ID {shown(name)} occurs twice: give each row its own")
             if _digit_list(path, line, row["Sorted"]) != sorted(digits):
                 raise bad_line(path, line, "the column Sorted is not the column Unsorted in ascending order")
             problems[name] = Problem(name, digits, sorted(digits))

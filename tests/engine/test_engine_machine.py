@@ -330,14 +330,17 @@ class EngineMachine(RuleBasedStateMachine):
                 name = ".".join(map(str, parent))
                 return [], f"thought {name} has no text to go on from: it failed, or is not decoded yet"
             if not tokens and known.answer.finish is Finish.END and not measured:
-                return [], "an empty appended prompt after a thought that ended its text"
+                return [], "an empty appended prompt after a thought that ended its text: give it some text"
             if (problem, parent) in self.dropped:
                 self.tally.count("continued after a drop")
             tokens = [*known.answer.tokens, *tokens]
         elif not tokens:
-            return [], "a prompt has no tokens"
+            return [], "a prompt without tokens: give it some text"
         if len(tokens) >= MAX_POSITIONS:
-            return [], f"a prompt of {len(tokens)} tokens; the model holds {MAX_POSITIONS}"
+            return (
+                [],
+                f"a prompt of {len(tokens)} tokens: the model takes {MAX_POSITIONS}, answer included, so give less",
+            )
         return tokens, None
 
     def _submit(self, problem: str, parent: ThoughtPath, prompt: Prompt, k: int, sampling: Sampling) -> None:
@@ -357,7 +360,7 @@ class EngineMachine(RuleBasedStateMachine):
         tokens, error = self._prompt_tokens(problem, parent, prompt, measured=True)
         for path, text in zip(children, texts, strict=True):
             too_long = len(tokens) + len(text) > MAX_POSITIONS
-            line = f"a text that ends at token {len(tokens) + len(text)}; the model holds {MAX_POSITIONS}"
+            line = f"a text that ends at token {len(tokens) + len(text)}: the model takes {MAX_POSITIONS}, so give less"
             why = error or (line if too_long else None)
             answer = measure_alone(tokens, text) if why is None else refusal(why)
             self.asked[problem, path] = Asked(answer, prompt, Sampling(), refused=why is not None, num_before=len(text))

@@ -29,7 +29,7 @@ class Prompts:
         parent = self._parent(request)
         prompt = request.prompt
         if parent and parent.branch.finish is Finish.END and not prompt.token_ids and not prompt.text:
-            raise ValueError("an empty appended prompt after a thought that ended its text")
+            raise ValueError("an empty appended prompt after a thought that ended its text: give it some text")
         return PendingPrompt(request, self._attach(request.problem, prompt, parent))
 
     def writing(self, request: Writing) -> tuple[PendingPrompt, dict[ThoughtPath, str]]:
@@ -43,7 +43,9 @@ class Prompts:
                 tokens = self._model.encode_text(text)
                 self._check_ids(tokens)
                 if (end := node.end + len(tokens)) > self._model.max_positions:
-                    raise ValueError(f"a text that ends at token {end}; the model holds {self._model.max_positions}")
+                    raise ValueError(
+                        f"a text that ends at token {end}: the model takes {self._model.max_positions}, so give less"
+                    )
             except ValueError as error:
                 refused[path] = str(error)
                 continue
@@ -137,7 +139,10 @@ class Prompts:
         self._check_ids(tokens)
         length = len(tokens) + (below.end if below else 0)
         if length >= self._model.max_positions:
-            raise ValueError(f"a prompt of {length} tokens; the model holds {self._model.max_positions}")
+            raise ValueError(
+                f"a prompt of {length} tokens: the model takes {self._model.max_positions}, answer included, so give "
+                "less"
+            )
         return self._forest.attach(tokens, problem, below)
 
     def _check_ids(self, tokens: list[int]) -> None:

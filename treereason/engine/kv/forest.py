@@ -85,7 +85,7 @@ class Forest:
         new, so that computing the node yields its logits. Raises ValueError for no tokens.
         """
         if not tokens:
-            raise ValueError("a prompt has no tokens")
+            raise ValueError("a prompt without tokens: give it some text")
         node = below or self.root
         done, last = 0, len(tokens) - 1
         while (found := self._best_child(node, tokens[done:last], owner)) is not None:
