@@ -6,6 +6,7 @@ The network is replaced by one of hashing (hash_model.py), whose answers tell wh
 from __future__ import annotations
 
 import os
+import random
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -445,24 +446,28 @@ KINDS = {
 
 
 def test_engine_scheduler_forest_and_pool_hold_under_random_use() -> None:
-    tally = run_machine(examples=36, steps=50)
+    tally = run_machine(examples=24, steps=50)
     assert set(tally.kinds) >= KINDS
 
 
 def test_steps_from_graphs_hold_under_random_use(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(graph_steps, "GraphStep", HashGraphStep)
-    tally = run_machine(examples=50, steps=50, from_graphs=True)
+    tally = run_machine(examples=24, steps=50, from_graphs=True)
     assert set(tally.kinds) >= {*KINDS, "graph", "prefill"}
     assert tally.kinds["graph"] > 1_000
     assert tally.plans < tally.kinds["graph"] / 2, "plans are made where the last one could go on"
 
 
 def test_no_order_of_eviction_changes_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    def first_in_the_forest(nodes: Iterable[Node], running: Sequence[Node]) -> list[Node]:  # noqa: ARG001
-        return list(nodes)
+    chance = random.Random(0)
 
-    monkeypatch.setattr(step_memory, "eviction_order", first_in_the_forest)
-    tally = run_machine(examples=25, steps=50)
+    def any_order(nodes: Iterable[Node], running: Sequence[Node]) -> list[Node]:  # noqa: ARG001
+        order = list(nodes)
+        chance.shuffle(order)
+        return order
+
+    monkeypatch.setattr(step_memory, "eviction_order", any_order)
+    tally = run_machine(examples=15, steps=50)
     assert set(tally.kinds) >= {"done", "rebuilt"}
 
 
