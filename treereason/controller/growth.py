@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from asyncio import CancelledError
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import replace
 from typing import Any
 
 from treereason import events
 from treereason.controller.asking import Ask, BudgetSpent
 from treereason.controller.budget import Budget, Grant
+from treereason.controller.log_once import LogOnce
 from treereason.controller.scores import Scores
 from treereason.core import (
     Cost,
     Decoded,
     Expansion,
+    Finish,
     Prompt,
     Resumption,
     Sampling,
@@ -26,6 +28,8 @@ from treereason.core import (
 )
 from treereason.text import describe
 
+ALL_ALIKE = "temperature 0: several children of one thought would be equal, so one is decoded and stands for all"
+
 BROKEN = (Exception, SystemExit, CancelledError, GeneratorExit)
 """What tasks and searches may raise to the harm of one problem alone; Ctrl-C is meant for the run."""
 
@@ -34,10 +38,19 @@ class Growth:
     """Makes thoughts and enters their texts.
 
     thoughts: all of them, in the order in which they were made. cost: what they took so far.
+    log_once: for what is worth one line in a run.
     unselected: those sampled on the way from the root before any score was seen, so that no score chose among them.
     """
 
-    def __init__(self, task: Task, sampling: Sampling, emit: events.Sink, budget: Budget, scores: Scores) -> None:
+    def __init__(
+        self,
+        task: Task,
+        sampling: Sampling,
+        emit: events.Sink,
+        budget: Budget,
+        scores: Scores,
+        log_once: LogOnce,
+    ) -> None:
         self.thoughts: list[Thought] = []
         self.cost = Cost()
         self.budget = budget
@@ -45,6 +58,7 @@ class Growth:
         self._sampling = sampling
         self._emit = emit
         self._scores = scores
+        self._log_once = log_once
         self._decoding: dict[ThoughtPath, tuple[Thought, Grant | None]] = {}
         self._asked: dict[Thought, tuple[Prompt, Sampling]] = {}
         self._probes: set[Thought] = set()
@@ -67,10 +81,18 @@ class Growth:
         part: bool = False,
         data: dict[str, Any] | None = None,
     ) -> list[Thought]:
-        """As many of k children as the budget pays for, entered into what the search asks for."""
-        prompt, grants = self.budget.grant(prompt, k)
+        """As many of k children as the budget pays for, entered into what the search asks for.
+
+        At temperature 0 they could not differ: one stands for all of them.
+        """
         sampling = sampling or self._sampling
+        copies = k if sampling.temperature == 0 and k > 1 else 1
+        if copies > 1:
+            self._log_once(ALL_ALIKE)
+        prompt, grants = self.budget.grant(prompt, k // copies)
         children = self._create(parents, prompt, grants, probe=probe, part=part, data=data)
+        for child in children:
+            child.multiplicity = copies * parents[0].multiplicity
         above = parents[0]
         plain = not (probe or part or len(parents) > 1 or self._scores.any_seen)
         if plain and (above.parent is None or above in self._unselected):
@@ -80,6 +102,14 @@ class Growth:
             paths = tuple(child.path for child in children)
             ask.requests.append(Expansion(above.problem.id, above.path, prompt, paths, sampling))
         return children
+
+    def state(self, thought: Thought) -> Hashable:
+        """Equal for thoughts that nothing can come out differently below: all that the model saw and wrote."""
+        first = thought
+        while first.appended and first.parent is not None:
+            first = first.parent
+        token_ids = self._asked[first][0].token_ids if first in self._asked else ()
+        return thought.transcript(), token_ids, thought.finish is Finish.END, thought.part
 
     def write(self, ask: Ask, parent: Thought, prompt: Prompt, texts: Sequence[str], *, part: bool) -> list[Thought]:
         """Children with these texts, none when the problem's time is up."""
@@ -146,6 +176,11 @@ class Growth:
         """Break one thought; the search goes on without it."""
         thought.status, thought.error = Status.FAILED, error
         self._emit(events.ThoughtFailed(thought.problem.id, thought.path, error))
+
+    @property
+    def num_cut(self) -> int:
+        """Thoughts that a limit cut off and nothing resumed; those that only a limit was to end are none of them."""
+        return sum(t.finish is Finish.LENGTH and not self._asked[t][0].ignore_end for t in self.thoughts)
 
     def tokens_wasted(self, answer: Thought | None) -> int:
         """Decoded tokens of thoughts that the answer does not rest on, probes included."""
