@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from treereason.core import Problem, Prompt, Score, Thought, oracle
+from treereason.core import Finish, Problem, Prompt, Score, Thought, oracle
 from treereason.tasks.base import BaseTask, Template
 from treereason.tasks.files import bad_line, csv_rows
 from treereason.text import shown
@@ -82,12 +82,20 @@ class Sorting(BaseTask):
         return self.fill(style, "improve" if attempt else "solve", values, max_tokens=(len(digits) + 8) * chatty)
 
     def parse(self, thought: Thought) -> list[int] | None:
-        """The last list in square brackets, else a text of digits alone, else a last line of numbers with commas."""
+        """The last list in square brackets, else a text of digits alone, else a last line of numbers with commas.
+
+        Of a text that the token limit cut off only a list in closed brackets is whole.
+        """
+        cut = thought.finish is Finish.LENGTH
+        if cut and thought.text.rfind("[") > thought.text.rfind("]"):
+            return None
         for inside in reversed(_BRACKETS.findall(thought.text)):
             if not inside.strip():
                 return []
             if _INTEGERS.fullmatch(inside):
                 return _integers(inside)
+        if cut:
+            return None
         text = thought.text.strip()
         if _DIGITS.fullmatch(text):
             return [int(digit) for digit in text]

@@ -264,3 +264,14 @@ def test_a_stopped_run_gives_up_what_is_in_flight(stop_after: int) -> None:
     ).run([Problem(name, 9) for name in "abc"])
     assert engine.ended == (["a", "b"] if stop_after else [])
     assert not [event for event in log if isinstance(event, events.ProblemDone)]
+
+
+def test_thoughts_that_a_limit_cut_off_are_counted_and_resumed_ones_are_not() -> None:
+    class Resuming:
+        async def run(self, tree: Tree) -> Thought | None:
+            thoughts = await tree.expand([tree.root], 3, tokens=2)
+            await tree.resume(thoughts[:1], 5)
+            return thoughts[0]
+
+    assert run(Resuming(), lambda path: "12345"[: 3 - path[0] // 2]).done.thoughts_cut == 1
+    assert run(Resuming(), lambda _: "12345").done.thoughts_cut == 2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from asyncio import CancelledError
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import replace
 from math import inf
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from treereason import events
 from treereason.controller.asking import Ask, BudgetSpent
 from treereason.controller.budget import Budget, Grant
+from treereason.controller.log_once import LogOnce
 from treereason.controller.scores import Scores
 from treereason.core import (
     Cost,
@@ -28,6 +29,8 @@ from treereason.core import (
 )
 from treereason.text import describe
 
+ALL_ALIKE = "temperature 0: several children of one thought would be equal, so one is decoded and stands for all"
+
 BROKEN = (Exception, SystemExit, CancelledError, GeneratorExit)
 """What ends one problem alone when a task or search raises it; Ctrl-C is not in it, because it ends the run."""
 
@@ -36,10 +39,18 @@ class Growth:
     """Makes thoughts and enters their texts.
 
     thoughts: all of them, in the order in which they were made. cost: what they took so far.
-    turn: how often the search has gone on; the runner counts.
+    turn: how often the search has gone on; the runner counts. log_once: for what is worth one line in a run.
     """
 
-    def __init__(self, task: Task, sampling: Sampling, emit: events.Sink, budget: Budget, scores: Scores) -> None:
+    def __init__(
+        self,
+        task: Task,
+        sampling: Sampling,
+        emit: events.Sink,
+        budget: Budget,
+        scores: Scores,
+        log_once: LogOnce,
+    ) -> None:
         self.thoughts: list[Thought] = []
         self.cost = Cost()
         self.budget = budget
@@ -48,6 +59,7 @@ class Growth:
         self._sampling = sampling
         self._emit = emit
         self._scores = scores
+        self._log_once = log_once
         self._decoding: dict[ThoughtPath, tuple[Thought, Grant | None]] = {}
         self._asked: dict[Thought, tuple[Prompt, Sampling]] = {}
         self._probes: set[Thought] = set()
@@ -81,14 +93,20 @@ class Growth:
         """k children, or as many as the budget pays for; their request is added to `ask`.
 
         tokens: the search's own limit per child, where that is below the prompt's.
+        At temperature 0 children could not differ: one stands for all of them.
         """
         whole = prompt
         if tokens is not None:
             prompt = replace(prompt, max_tokens=min(prompt.max_tokens, tokens))
         shorter = prompt.max_tokens < whole.max_tokens
-        prompt, grants = self.budget.grant(prompt, k)
         sampling = sampling or self._sampling
+        copies = k if sampling.temperature == 0 and k > 1 else 1
+        if copies > 1:
+            self._log_once(ALL_ALIKE)
+        prompt, grants = self.budget.grant(prompt, k // copies)
         children = self._create(parents, prompt, grants, probe=probe, part=part, data=data)
+        for child in children:
+            child.multiplicity = copies * parents[0].multiplicity
         above = parents[0]
         plain = not (probe or part or len(parents) > 1 or self._scores.any_seen)
         if plain and (above.parent is None or above in self._unselected):
@@ -100,6 +118,14 @@ class Growth:
             paths = tuple(child.path for child in children)
             ask.requests.append(Expansion(above.problem.id, above.path, prompt, paths, sampling))
         return children
+
+    def state(self, thought: Thought) -> Hashable:
+        """Equal for thoughts that nothing can come out differently below: all that the model saw and wrote."""
+        first = thought
+        while first.appended and first.parent is not None:
+            first = first.parent
+        token_ids = self._asked[first][0].token_ids if first in self._asked else ()
+        return thought.transcript(), token_ids, thought.finish is Finish.END, thought.part
 
     def write(self, ask: Ask, parent: Thought, prompt: Prompt, texts: Sequence[str], *, part: bool) -> list[Thought]:
         """Children with these texts, none when the problem's time is up."""
@@ -180,6 +206,12 @@ class Growth:
         """Break one thought; the search goes on without it."""
         thought.status, thought.error = Status.FAILED, error
         self._emit(events.ThoughtFailed(thought.problem.id, thought.path, error))
+
+    @property
+    def num_cut(self) -> int:
+        """Thoughts that a limit cut off. Not counted: beginnings that the search cut, and what only a limit was to end."""
+        cut = [thought for thought in self.thoughts if thought.finish is Finish.LENGTH and not self.is_beginning(thought)]
+        return sum(not self._asked[thought][0].ignore_end for thought in cut)
 
     def tokens_wasted(self, answer: Thought | None) -> int:
         """Decoded tokens of thoughts that the answer does not build on, probes included."""

@@ -112,6 +112,7 @@ class Tree(Protocol):
         k: one number for all, or one per thought. prompt: instead of the task's. sampling: instead of the run's.
         tokens: at most so many per child. A child that this cuts below what the task allows is a beginning: it holds no
         answer until it is resumed to its end. part: the children are parts of an answer, see Thought.
+        At temperature 0 the children of one thought are equal: one is decoded, and its `multiplicity` counts all.
         Raises ValueError when k has another length than `thoughts`, or is below 0.
         """
         ...
@@ -155,6 +156,7 @@ class Tree(Protocol):
     def keep(self, thoughts: Sequence[Thought], b: int) -> list[Thought]:
         """The b best scored thoughts, best first, the earliest of equals; the others of this list are pruned.
 
+        Thoughts with equal transcripts are one thought: the earliest stands for all, its `multiplicity` counts them.
         Remembers nothing: thoughts of other lists are left alone. Raises ValueError for one without a score.
         """
         ...

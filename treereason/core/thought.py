@@ -88,6 +88,8 @@ class Thought:
     prompt: what was put to the model for it: behind the parent's text where `appended`, else a prompt of its own.
     stop: the stop string behind `text`, "" when something else ended it. finish: what ended it, None until then.
     part: the text answers only a part of the problem, so it is not read as an answer, and is never the best one.
+    multiplicity: how many equal thoughts this one stands for, itself included: those that `keep` found equal to it, and
+        those that sampling at temperature 0 would only have repeated. Votes count them.
     data: whatever the search or its scorers want to know of the thought; scorers see it.
     """
 
@@ -107,6 +109,7 @@ class Thought:
     stop: str = ""
     finish: Finish | None = None
     part: bool = False
+    multiplicity: int = 1
     data: dict[str, Any] = field(default_factory=dict)
 
     def __repr__(self) -> str:
