@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from time import perf_counter
 
 from treereason.core import Cost, Expansion, Finish, Prompt, Resumption, ThoughtPath, Writing
@@ -39,7 +38,7 @@ class Prompts:
         """The prompt and the texts behind it; and for each child whose text cannot be computed, the reason."""
         if len(request.texts) != len(request.children):
             raise ValueError(f"{len(request.texts)} texts for {len(request.children)} children")
-        node, above = self._attach(request.problem, request.prompt, self._parent(request))
+        node, above = self._attach(request.problem, request.prompt, self._parent(request), given=True)
         prompt, refused = PendingPrompt(request, node, above), {}
         for path, text in zip(request.children, request.texts, strict=True):
             try:
@@ -51,7 +50,6 @@ class Prompts:
                 refused[path] = str(error)
                 continue
             path_text = above.path_text.copy()
-            seen = (above.seen or "") + (path_text.flush(self._model.decode) if tokens else "")
             path_text.push(tokens)
             path_text.flush(self._model.decode)
             branch = Branch(
@@ -60,7 +58,7 @@ class Prompts:
                 node=self._forest.attach_text(tokens[:-1], request.problem, node),
                 prompt=request.prompt,
                 tokens=tokens,
-                above=replace(above, seen=seen),
+                above=above,
                 text=text,
                 path_text=path_text,
                 done=True,
@@ -132,38 +130,36 @@ class Prompts:
             return self._thoughts.get(request.problem, request.parent)
         return None
 
-    def _attach(self, problem: str, prompt: Prompt, parent: FinishedThought | None) -> tuple[Node, PromptText]:
-        """The node with which the prompt ends, with a reference, and its text. Raises ValueError if too long or empty."""
+    def _attach(
+        self, problem: str, prompt: Prompt, parent: FinishedThought | None, *, given: bool = False
+    ) -> tuple[Node, PromptText]:
+        """The node with which the prompt ends, with a reference, and its text. Raises ValueError for none, or too much.
+
+        given: given texts follow, which no token completes.
+        """
         below: Node | None = None
+        path_text, written = PathText(), ""
         if parent is None:
-            tokens, num_shared = self._model.encode(prompt)
-            own = tokens
-            prefix = tuple(tokens[:num_shared])
+            own, num_shared = self._model.encode(prompt)
+            tokens, prefix = own, tuple(own[:num_shared])
             if prefix and prefix not in self.shared_prefixes:
                 self.shared_prefixes[prefix] = self._forest.attach(prefix, RUN)
         else:
-            below = parent.node
             own = list(prompt.token_ids) or self._model.encode_text(prompt.text)
-            tokens = parent.tokens + own
-            if not tokens:  # nothing is lacking but the logits of the parent's last token: it is computed again
-                tokens, below = parent.token_ids(), None
+            stopped = parent.branch.finish is Finish.STOP
+            below, tokens, path_text = parent.end(self._model, cut=bool(own) or stopped or given)
+            tokens = tokens + own
+            if not tokens and below:  # nothing is lacking but the logits of the last token: it is computed again
+                tokens, below = below.token_ids(), None
+            if not own and not stopped:
+                written = parent.branch.above.written + parent.branch.text
         self._check_ids(tokens)
         length = len(tokens) + (below.end if below else 0)
         if length >= self._model.max_positions:
             raise ValueError(f"a prompt of {length} tokens; the model holds {self._model.max_positions}")
-        return self._forest.attach(tokens, problem, below), self._text(own, parent)
-
-    def _text(self, tokens: list[int], parent: FinishedThought | None) -> PromptText:
-        """The text of a prompt of these tokens, below the parent if there is one."""
-        above = parent.branch if parent else None
-        if above is not None:
-            above.read(self._model)
-        path_text = above.path_text.copy() if above else PathText()
-        if above is not None and not tokens:
-            stopped = above.finish is Finish.STOP
-            return PromptText("", path_text, "" if stopped else above.above.written + above.text)
-        path_text.push(tokens)
-        return PromptText(path_text.read(self._model.decode), path_text)
+        path_text.push(own)
+        seen = path_text.flush(self._model.decode) if given else path_text.read(self._model.decode) if own else ""
+        return self._forest.attach(tokens, problem, below), PromptText(seen, path_text, written)
 
     def _check_ids(self, tokens: list[int]) -> None:
         size = self._model.vocabulary_size

@@ -21,9 +21,6 @@ class Words:
     def decode(self, tokens: list[int]) -> str:
         return "".join(self.words[token] for token in tokens)
 
-    def encode_text(self, text: str) -> list[int]:
-        return [self.words.index(text)] if text in self.words else []
-
     def token_text(self, token: int) -> str:
         return self.words[token]
 

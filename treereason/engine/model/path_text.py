@@ -19,13 +19,13 @@ class PathText:
     """Tokens go in with `push`, their text comes out of `read`, once.
 
     A character whose last bytes have not come is held back, and read with the token that completes it.
-    left: the last tokens whose text has been read. new: those behind them. num_read: characters of the new tokens' text
-    that have been read all the same.
+    left: the last tokens whose text has been read. new: those behind them. ahead: what has been read of the new tokens'
+    text all the same.
     """
 
     left: list[int] = field(default_factory=list)
     new: list[int] = field(default_factory=list)
-    num_read: int = 0
+    ahead: str = ""
 
     @property
     def complete(self) -> bool:
@@ -33,7 +33,7 @@ class PathText:
         return not self.new
 
     def copy(self) -> PathText:
-        return PathText(list(self.left), list(self.new), self.num_read)
+        return PathText(list(self.left), list(self.new), self.ahead)
 
     def push(self, tokens: Sequence[int]) -> None:
         self.new += tokens
@@ -44,19 +44,16 @@ class PathText:
             return ""
         context, before = _context(self.left, decode)
         whole = decode(context + self.new)
-        start = len(before) + self.num_read
+        start = len(before) + len(self.ahead)
         if whole.endswith(INCOMPLETE):
             for num_held in range(1, min(len(self.new), MOST_HELD) + 1):
                 rest = self.new[:-num_held]
-                head = decode(context + rest) if rest else before
-                if rest and head.endswith(INCOMPLETE):
-                    continue
-                end = max(len(whole.rstrip(INCOMPLETE)), len(head))
-                text = (whole if end > len(head) else head)[start:end]
-                num_read = max(end - len(head), 0 if rest else self.num_read)
-                self._settle(num_held)
-                self.num_read = num_read
-                return text
+                head = decode(context + rest) if rest else before + self.ahead
+                if not rest or not head.endswith(INCOMPLETE):
+                    sure = whole.rstrip(INCOMPLETE)
+                    sure = sure if len(sure) > len(head) else head
+                    self._settle(num_held, ahead=sure[len(head if rest else before) :])
+                    return sure[start:]
         self._settle(0)
         return whole[start:]
 
@@ -65,16 +62,15 @@ class PathText:
         text = self.read(decode)
         if self.new:
             context, before = _context(self.left, decode)
-            text += decode(context + self.new)[len(before) + self.num_read :]
+            text += decode(context + self.new)[len(before) + len(self.ahead) :]
             self._settle(0)
         return text
 
-    def _settle(self, num_held: int) -> None:
-        """Move all new tokens but the last ones to those that have been read."""
+    def _settle(self, num_held: int, ahead: str = "") -> None:
+        """Let all new tokens but the last ones be read, and of those what is `ahead`."""
         settled = len(self.new) - num_held
         self.left = (self.left + self.new[:settled])[-MOST_CONTEXT:]
-        self.new = self.new[settled:]
-        self.num_read = 0
+        self.new, self.ahead = self.new[settled:], ahead
 
 
 def _context(tokens: list[int], decode: Decode) -> tuple[list[int], str]:

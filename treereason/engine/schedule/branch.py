@@ -55,8 +55,8 @@ class Branch:
         self.cost.tokens_decoded += 1
         if token in model.eos_ids and not self.prompt.ignore_end:
             self._end(Finish.END)
-        elif (tail := self._stopped(token, model)) is not None:
-            self._end(Finish.STOP, tail)
+        elif self._stopped(token, model):
+            self._end(Finish.STOP, [token])
         elif len(self.tokens) == self.max_tokens:
             self._end(Finish.LENGTH, [token])
         else:
@@ -117,13 +117,13 @@ class Branch:
             del self.node.tokens[self.node.num_cached :]
             self.node.growing = False
 
-    def _stopped(self, token: int, model: LanguageModel) -> list[int] | None:
-        """Take the token's text. If it completes a stop string: with what the path ends behind that."""
+    def _stopped(self, token: int, model: LanguageModel) -> bool:
+        """Take the token's text; whether it completes a stop string. What it says behind that stays unread."""
         # A stop string can only be complete once its last character has come; "�" is a part of a character.
         last = model.token_text(token) if self.prompt.stop else ""
         if not any(stop[-1] in last or "�" in last for stop in self.prompt.stop):
             self.path_text.push([token])
-            return None
+            return False
         self.read(model)
         before, num_before = self.path_text.copy(), len(self.text)
         self.path_text.push([token])
@@ -131,23 +131,11 @@ class Branch:
         written = self.above.written
         found = find_stop(self.prompt.stop, written + self.text, len(self.text) - num_before)
         if found is None:
-            return None
+            return False
         start, end = max(0, found[0] - len(written)), found[1] - len(written)
-        kept, exact = self.text[num_before:end], end == len(self.text) and self.path_text.complete
+        if end < len(self.text):
+            before.push([token])
+            before.ahead += self.text[num_before:end]
+            self.path_text = before
         self.text, self.stop = self.text[:start], self.text[start:end]
-        return [token] if exact else self._cut(token, kept, before, model)
-
-    def _cut(self, token: int, kept: str, before: PathText, model: LanguageModel) -> list[int]:
-        """Tokens of the first part, `kept`, of a token's text; the token itself where none say just that.
-
-        before: the path's text in front of the token. In the latter case the rest of its text stays unread.
-        """
-        tail = model.encode_text(kept)
-        self.path_text = before.copy()
-        self.path_text.push(tail)
-        if self.path_text.read(model.decode) == kept and self.path_text.complete:
-            return tail
-        self.path_text = before
-        self.path_text.push([token])
-        self.path_text.num_read += len(kept)
-        return [token]
+        return True
