@@ -1,10 +1,11 @@
-"""One small tokenizer of each family that language models use, trained on a few lines, and a model that writes a script."""
+"""A small tokenizer of each family that is in use, trained on a few lines, and a model that follows a script."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
 from functools import cache
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
@@ -15,6 +16,7 @@ from treereason.engine.attention.eager_step import EagerStep
 from treereason.engine.model.language_model import LanguageModel
 
 SPECIAL = ["<unk>", "<s>", "</s>", "<|end|>"]
+OPTIONS: dict[str, Any] = {"special_tokens": SPECIAL, "show_progress": False}
 LINES = [
     "two plus two cats make 4 dogs, don't they? +1 -1 (a) [b] = ABC DEF DEFG.",
     "The answer is 210.\n\nQuestion: what does a coffee of €5 cost in 日本, für mich? 😀",
@@ -28,9 +30,7 @@ def byte_level(*, add_prefix_space: bool = False) -> Tokenizer:
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=add_prefix_space)
     core.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(
-        vocab_size=360, initial_alphabet=alphabet, special_tokens=SPECIAL, show_progress=False
-    )
+    trainer = trainers.BpeTrainer(vocab_size=400, initial_alphabet=alphabet, **OPTIONS)
     core.train_from_iterator(LINES, trainer)
     return core
 
@@ -40,7 +40,7 @@ def byte_fallback() -> Tokenizer:
     core = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True))
     core.pre_tokenizer = pre_tokenizers.Split("▁", "merged_with_next")
     core.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
-    trainer = trainers.BpeTrainer(vocab_size=160, special_tokens=SPECIAL, show_progress=False)
+    trainer = trainers.BpeTrainer(vocab_size=300, **OPTIONS)
     core.train_from_iterator([line.encode("ascii", "ignore").decode().replace("\n", "") for line in LINES], trainer)
     data = json.loads(core.to_str())
     vocabulary, data["pre_tokenizer"] = data["model"]["vocab"], None
@@ -56,7 +56,7 @@ def metaspace() -> Tokenizer:
     core = Tokenizer(models.Unigram())
     core.pre_tokenizer = pre_tokenizers.Metaspace()
     core.decoder = decoders.Metaspace()
-    trainer = trainers.UnigramTrainer(vocab_size=200, special_tokens=SPECIAL, unk_token="<unk>", show_progress=False)
+    trainer = trainers.UnigramTrainer(vocab_size=200, unk_token="<unk>", **OPTIONS)
     core.train_from_iterator(LINES, trainer)
     return core
 
@@ -67,9 +67,7 @@ def word_piece() -> Tokenizer:
     core.normalizer = normalizers.BertNormalizer()
     core.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     core.decoder = decoders.WordPiece()
-    core.train_from_iterator(
-        LINES, trainers.WordPieceTrainer(vocab_size=200, special_tokens=SPECIAL, show_progress=False)
-    )
+    core.train_from_iterator(LINES, trainers.WordPieceTrainer(vocab_size=200, **OPTIONS))
     return core
 
 
@@ -83,9 +81,14 @@ FAMILIES: dict[str, Callable[[], Tokenizer]] = {
 
 
 @cache
+def _trained(family: str) -> str:
+    return FAMILIES[family]().to_str()
+
+
+@cache
 def tokenizer_of(family: str, template: str = "<s> $A") -> PreTrainedTokenizerFast:
     """template: which special tokens stand around a text."""
-    core = FAMILIES[family]()
+    core = Tokenizer.from_str(_trained(family))
     special = [(token, SPECIAL.index(token)) for token in SPECIAL]
     core.post_processor = processors.TemplateProcessing(single=template, special_tokens=special)
     return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
