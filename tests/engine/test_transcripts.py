@@ -198,8 +198,8 @@ def test_every_source_says_where_a_text_ends() -> None:
     model = scripted_model(tokenizer_of("byte level"))
     network = model._network
     network.generation_config.eos_token_id, network.config.eos_token_id = [7, 8], 9
-    model = LanguageModel(network, model.tokenizer, "plain")
-    assert model.eos_ids == {model.tokenizer.eos_token_id, 7, 8, 9}
+    found = LanguageModel(network, model.tokenizer, "plain").eos_ids
+    assert found == {model.tokenizer.eos_token_id, 7, 8, 9}
 
 
 @pytest.mark.parametrize("family", FAMILIES)

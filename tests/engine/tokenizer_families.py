@@ -113,4 +113,5 @@ def scripted_model(tokenizer: PreTrainedTokenizerFast) -> ScriptedModel:
     config = LlamaConfig(
         **{**COMMON, "vocab_size": len(tokenizer), "num_hidden_layers": 1, "max_position_embeddings": 4096}
     )
-    return ScriptedModel(AutoModelForCausalLM.from_config(config), tokenizer, "plain")
+    auto: Any = AutoModelForCausalLM
+    return ScriptedModel(auto.from_config(config), tokenizer, "plain")

@@ -17,7 +17,6 @@ class TextCodec:
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
         tokenizer.clean_up_tokenization_spaces = False
-        self._in_middle: dict[str, list[int]] = {}
         self._token_texts: dict[int, str] = {}
 
     def encode_front(self, text: str) -> list[int]:
@@ -34,9 +33,16 @@ class TextCodec:
 
         Of several ways to encode it, the first that decodes to `text` itself; if none does, to the shortest text.
         """
-        if text not in self._in_middle:
-            self._in_middle[text] = self._encode_middle(text) if text else []
-        return list(self._in_middle[text])
+        found: list[tuple[int, list[int]]] = []
+        for anchor, ids in [("", list[int]()), *self._anchors] if text else ():
+            tokens = self.tokenize(anchor + text, special=False)
+            if tokens[: len(ids)] == ids:
+                tokens = tokens[len(ids) :]
+                seen = self._text_in_middle(tokens)
+                if seen == text:
+                    return tokens
+                found.append((len(seen), tokens))
+        return min(found, key=lambda one: one[0])[1] if found else []
 
     def decode(self, tokens: list[int]) -> str:
         """Text of the tokens, without the special ones that the tokenizer puts in front of a text."""
@@ -49,7 +55,7 @@ class TextCodec:
     def token_text(self, token: int) -> str:
         """Text of one token in the middle; "�" where it ends or begins within a character."""
         if token not in self._token_texts:
-            self._token_texts[token] = self._text_in_middle([token])
+            self._token_texts[token] = self.decode([token, token])[len(self.decode([token])) :]
         return self._token_texts[token]
 
     def tokenize(self, text: str, *, special: bool) -> list[int]:
@@ -64,7 +70,7 @@ class TextCodec:
     @cached_property
     def _added(self) -> tuple[list[int], list[int]]:
         """The special tokens that the tokenizer puts in front of a text, and those behind it."""
-        plain, whole = self.tokenize("a", special=False), self.tokenize("a", special=True)
+        plain, whole = self._probe("a", special=False), self._probe("a", special=True)
         for start in range(len(whole) - len(plain) + 1):
             if whole[start : start + len(plain)] == plain:
                 return whole[:start], whole[start + len(plain) :]
@@ -72,20 +78,17 @@ class TextCodec:
 
     @cached_property
     def _anchors(self) -> list[tuple[str, list[int]]]:
-        return [(anchor, self.tokenize(anchor, special=False)) for anchor in ANCHORS]
+        """Those that the tokenizer knows, with their tokens."""
+        anchors = [(anchor, self._probe(anchor, special=False)) for anchor in ANCHORS]
+        return [(anchor, tokens) for anchor, tokens in anchors if tokens]
 
-    def _encode_middle(self, text: str) -> list[int]:
-        found: list[tuple[int, list[int]]] = []
-        for anchor, ids in [("", list[int]()), *self._anchors]:
-            tokens = self.tokenize(anchor + text, special=False)
-            if tokens[: len(ids)] == ids:
-                tokens = tokens[len(ids) :]
-                seen = self._text_in_middle(tokens)
-                if seen == text:
-                    return tokens
-                found.append((len(seen), tokens))
-        return min(found, key=lambda one: one[0])[1]
+    def _probe(self, text: str, *, special: bool) -> list[int]:
+        """As `tokenize`; no tokens for a text that the tokenizer refuses."""
+        try:
+            return self.tokenize(text, special=special)
+        except ValueError:
+            return []
 
     def _text_in_middle(self, tokens: list[int]) -> str:
-        _, anchor = self._anchors[0]
+        anchor = self._anchors[0][1] if self._anchors else []
         return self.decode(anchor + tokens)[len(self.decode(anchor)) :]
