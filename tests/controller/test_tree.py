@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -269,6 +270,25 @@ def test_a_transcript_holds_prompts_and_stop_strings() -> None:
     assert (root.transcript(), first.transcript()) == ("", "Q1+1+3\n=2+3\n")
     assert second.transcript() == "Q1+1+3\n=2+3\n=5"
     assert fresh.transcript() == "Is 5 right? right"
+
+
+class SeeingEngine(ScriptedEngine):
+    """Tells how the model saw the prompt."""
+
+    def step(self) -> tuple[list[Decoded], None]:
+        done, _ = super().step()
+        return [replace(child, prompt="<user>three</user>") for child in done], None
+
+
+def test_a_transcript_holds_the_prompt_as_the_model_saw_it() -> None:
+    async def once(tree: Tree) -> Thought | None:
+        [child] = await tree.expand([tree.root], prompt=Prompt("three"))
+        seen.append(child.transcript())
+        return None
+
+    seen: list[str] = []
+    run(once, engine=SeeingEngine)
+    assert seen == ["<user>three</user>0"]
 
 
 def test_chains_are_single_samples_too() -> None:

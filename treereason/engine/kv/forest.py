@@ -65,6 +65,10 @@ class Node:
             node = node.parent
         return nodes[::-1]
 
+    def token_ids(self) -> list[int]:
+        """All tokens from the root on."""
+        return [token for node in self.path() for token in node.tokens]
+
 
 class Forest:
     """All token trees of a run over one page pool. Counters are in tokens whose KV is stored."""
