@@ -210,9 +210,9 @@ class Growth:
 
     @property
     def num_cut(self) -> int:
-        """Thoughts that a limit cut off. Not counted: beginnings that the search cut, and what only a limit was to end."""
-        cut = [thought for thought in self.thoughts if thought.finish is Finish.LENGTH and not self.is_beginning(thought)]
-        return sum(not self._asked[thought][0].ignore_end for thought in cut)
+        """Thoughts that a limit of task or budget cut off. What only a limit was to end does not count."""
+        at_limit = [t for t in self.thoughts if t.finish is Finish.LENGTH and not self.is_beginning(t)]
+        return sum(not self._asked[thought][0].ignore_end for thought in at_limit)
 
     def tokens_wasted(self, answer: Thought | None) -> int:
         """Decoded tokens of thoughts that the answer does not build on, probes included."""
