@@ -208,3 +208,22 @@ def test_a_prompt_does_not_end_with_an_end_that_the_tokenizer_adds(family: str) 
     for prompt in (Prompt("two plus"), Prompt("cats", shared="two "), Prompt("two</s>")):
         assert adding.encode(prompt) == plain.encode(prompt)
     assert adding.encode(Prompt(""))[0] == plain.encode(Prompt(""))[0] == [1]
+
+
+def test_bytes_that_are_no_character_are_not_held_back_for_long() -> None:
+    model = MODELS["byte level"]
+    path_text, text = PathText(), ""
+    broken = model.tokenizer.convert_tokens_to_ids("â")
+    for count in range(1, 40):
+        path_text.push([broken])
+        text += path_text.read(model.decode)
+        assert count - len(text) == len(path_text.new) <= 3
+
+
+def test_given_text_and_a_dropped_thought_keep_to_the_path() -> None:
+    chain, tokens = written("byte fallback", "<0xE2>", "▁two", "▁cats")
+    chain.expand(tokens[:1], "plus")
+    chain.write(" two", "")
+    chain.engine.drop("a", chain.path)
+    chain.expand(tokens[1:], stop=("o c",))
+    assert chain.transcript == "plus two two c" == chain.model.decode(chain.tokens()[0])
