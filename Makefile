@@ -20,9 +20,9 @@ help:
 
 setup: .venv/.installed
 
-# pip's stream is cut down to one line a package: minutes of silence look like a hang.
+# pip's stream is cut down to one line per package: minutes of silence look like a hang.
 .venv/.installed: pyproject.toml constraints.txt
-	@echo "Installing treereason into .venv (some minutes at the first time)"
+	@echo "Installing treereason into .venv (takes some minutes the first time)"
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/pip install --disable-pip-version-check --progress-bar off $(PIP_ARGS) -c constraints.txt -e '.[test,check]' \
 		| { grep --line-buffered -oE '^(Collecting|Installing|Building|Successfully installed) ?[^ (;<>=!~]*' || true; }
@@ -31,7 +31,7 @@ setup: .venv/.installed
 demo: setup
 	@$(BIN)/treereason task=sorting task.length=64 task.limit=20 search=tree_of_thoughts
 
-# One thread a worker: two workers of two threads each are slower than two of one on two cores.
+# One thread per worker: two workers of two threads each are slower than two of one on two cores.
 test: setup
 	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from treereason.core import Problem, Prompt, Thought, UserError
+from treereason.core import Finish, Problem, Prompt, Thought, UserError
 
 NUM_GENERATED = 100
 
@@ -71,8 +71,8 @@ class BaseTask:
         return self.fill(style, "solve", thought.problem.input) if thought.depth == 0 else None
 
     def parse(self, thought: Thought) -> Any:
-        """The thought's text without outer white space, None when nothing is left."""
-        return thought.text.strip() or None
+        """The thought's text without outer white space; None when nothing is left, or the token limit cut it off."""
+        return None if thought.finish is Finish.LENGTH else thought.text.strip() or None
 
     def solved(self, problem: Problem, answer: Any) -> bool:
         """Whether the answer equals the target."""
@@ -90,5 +90,8 @@ class BaseTask:
             named = self.templates.get("chat")
         if named is None:
             known = ", ".join(self.templates) or "none"
-            raise UserError(f"{type(self).__name__} has no prompts for models of style {style!r}, only for: {known}")
+            raise UserError(
+                f"{type(self).__name__} has no prompts for models of style {style!r}, only for: {known}; see "
+                "model.style"
+            )
         return named[name]

@@ -10,13 +10,13 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from treereason.core import Problem, Prompt, Score, Thought, UserError, oracle
+from treereason.core import Finish, Problem, Prompt, Score, Thought, UserError, oracle
 from treereason.tasks.base import BaseTask, Template
 from treereason.tasks.files import bad_line, csv_rows
 from treereason.tasks.generators import contracts, text_overlap
 from treereason.text import shown
 
-_TAGGED = re.compile(r"<merged>(.*?)(?:</merged>|$)", re.DOTALL)
+_TAGGED = re.compile(r"<merged>(.*?)(</merged>|$)", re.DOTALL)
 _WORDS_AND_SIGNS = re.compile(r"[A-Za-z]+|[^A-Za-z]")
 
 PROMPTS = {
@@ -64,9 +64,9 @@ class DocumentMerging(BaseTask):
             columns = takewhile(lambda column: column in row, (f"document{i}" for i in count(1)))  # noqa: B023
             texts = [text for text in (row[column].strip() for column in columns) if text]
             if len(texts) < 2:
-                raise bad_line(path, line, "fewer than two documents with text")
+                raise bad_line(path, line, "fewer than two documents with text: give at least two")
             if row["id"] in problems:
-                raise bad_line(path, line, f"the id {shown(row['id'])} occurs twice")
+                raise bad_line(path, line, f"the id {shown(row['id'])} occurs twice: give each row its own")
             problems[row["id"]] = Problem(row["id"], texts)
         return list(problems.values())
 
@@ -84,9 +84,13 @@ class DocumentMerging(BaseTask):
         return self.fill(style, "solve" if thought.answer is None else "improve", values, max_tokens=size)
 
     def parse(self, thought: Thought) -> str | None:
-        """The text between the last <merged> tags, or the whole text where there are none."""
+        """The text between the last <merged> tags, or the whole text where there are none.
+
+        Of a text that the token limit cut off only what stands between closed tags is whole.
+        """
         tagged = _TAGGED.findall(thought.text)
-        return (tagged[-1] if tagged else thought.text).strip() or None
+        text, closed = tagged[-1] if tagged else (thought.text, "")
+        return None if thought.finish is Finish.LENGTH and not closed else text.strip() or None
 
     def solved(self, problem: Problem, answer: Any) -> bool:
         """Whether the answer holds each distinct clause of generated contracts once, in any order."""

@@ -2,10 +2,11 @@
 
 A file has one object per line with `question`, `answer` and perhaps `rationale`; an answer of the form
 `steps #### 22` is taken apart. The file's first `examples` lines are the worked examples, the others the problems.
+Answers are compared in the form of answers.py: whole, and equal when their values are. For LaTeX expressions there is
+the scorer math_equal.py.
 """
 
 import random
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -15,14 +16,13 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from treereason.core import Problem, Prompt, Score, Thought, UserError, oracle
+from treereason.core import Finish, Problem, Prompt, Score, Thought, UserError, oracle
+from treereason.tasks.answers import canonical, statement
 from treereason.tasks.base import BaseTask, Template
 from treereason.tasks.files import bad_line, json_objects
 from treereason.tasks.generators import arithmetic
 from treereason.text import shown
 
-_STATED = re.compile(r"the answer is:?", re.IGNORECASE)
-_NUMBER = re.compile(r"-?(?:[0-9]{1,1000}(?:,[0-9]{3})*(?:\.[0-9]{1,1000})?|\.[0-9]{1,1000})(?![0-9/:^])")
 _STEPWISE_STOP = ("\n",)
 
 PROMPTS = {
@@ -82,7 +82,10 @@ class FewShot(BaseTask):
     def read(self, path: Path) -> Sequence[Problem]:
         rows = self._rows
         if len(rows) <= self.examples:
-            raise UserError(f"{path}: {len(rows)} questions leave no problem after {self.examples} worked examples")
+            raise UserError(
+                f"{path}: {len(rows)} questions leave no problem after {self.examples} worked examples: lower "
+                "task.examples"
+            )
         return [Problem(str(i), row.question, row.answer) for i, row in enumerate(rows[self.examples :])]
 
     @cached_property
@@ -104,8 +107,11 @@ class FewShot(BaseTask):
         return list(made.values())
 
     def prompt(self, thought: Thought, style: str) -> Prompt | None:
-        """The question after the examples; stepwise, then one more line after another until one has the answer."""
-        if thought.answer is not None or (thought.depth and not self.stepwise):
+        """The question after the examples; stepwise, then one more line after another until one has the answer.
+
+        Nothing is put behind a text that the model itself ended.
+        """
+        if thought.answer is not None or (thought.depth and (not self.stepwise or thought.finish is Finish.END)):
             return None
         question = thought.problem.input
         if style == "embedded":
@@ -121,13 +127,36 @@ class FewShot(BaseTask):
         return Prompt(text, shared=shared, stop=solve.stop, max_tokens=whole)
 
     def parse(self, thought: Thought) -> int | str | None:
-        """What a line `A22` or the last "the answer is ..." states: an integer if it is one, else text."""
-        terse = arithmetic.parse_answer(thought.text)
-        if terse is not None:
-            return terse
-        _, *stated = _STATED.split(thought.text)
-        answer = canonical(stated[-1].split("\n", 1)[0]) if stated else ""
-        return None if answer == "" else answer
+        """What the first line `A22` states for the shipped model, for others the last "the answer is ...".
+
+        A statement that the token limit cut off is none; with more text behind it, it is whole.
+        """
+        text, cut = _open_line(thought), thought.finish is Finish.LENGTH
+        first = _first(thought)
+        terse = first.prompt.endswith(arithmetic.render_question(thought.problem.input))
+        if not terse:
+            stated = statement(text, cut=cut)
+            answer = "" if stated is None else canonical(stated)
+            if answer != "":
+                return answer
+        if terse or not first.prompt:  # a thought that was made by hand may be in either form
+            return arithmetic.parse_answer(text.rpartition("\n")[0] if cut else text)
+        return None
+
+
+def _first(thought: Thought) -> Thought:
+    """The thought whose prompt is one of its own, at the head of all that was appended to it down to this one."""
+    while thought.appended and thought.parent is not None:
+        thought = thought.parent
+    return thought
+
+
+def _open_line(thought: Thought) -> str:
+    """The thought's text, behind those that it continues in mid-line because their limit had cut them off."""
+    text = thought.text
+    while thought.appended and (above := thought.parent) is not None and above.finish is Finish.LENGTH:
+        text, thought = above.text + thought.prompt + text, above
+    return text
 
 
 def _lengths(style: str, question: str) -> tuple[int, int]:
@@ -146,25 +175,16 @@ def _expect_arithmetic(questions: Sequence[str]) -> None:
             raise UserError(f"the shipped model answers arithmetic such as 2+4*5 only; {error}") from None
 
 
-def canonical(text: str) -> int | str:
-    """An answer in the form that answers are compared in: ` $1,024.00 each.` gives 1024, ` "Paris".` gives `paris`."""
-    plain = " ".join(text.casefold().split()).lstrip(" *$\"'").rstrip(" *.\"'")
-    number = _NUMBER.match(plain)
-    if number is None:
-        return plain
-    value = Decimal(number[0].replace(",", ""))
-    return int(value) if value == value.to_integral_value() else format(value, "f").rstrip("0")
-
-
 def _worked(path: Path, line: int, value: dict[str, Any]) -> Worked:
     question, answer, rationale = value["question"], value["answer"], value.get("rationale", "")
     if not isinstance(question, str) or not question.strip():
         raise bad_line(path, line, f"the question is empty or not text: {shown(question)}")
-    if isinstance(answer, bool) or not isinstance(answer, (int, float, str)):
+    if isinstance(answer, bool) or not isinstance(answer, (int, Decimal, str)):
         raise bad_line(path, line, f"the answer is neither text nor a number: {shown(answer)}")
     if not isinstance(rationale, str):
         raise bad_line(path, line, f"the rationale is not text: {shown(rationale)}")
-    steps, mark, last = str(answer).rpartition("####")
+    stated = answer if isinstance(answer, str) else f"{Decimal(answer):e}"  # exact, and short for 1e-400
+    steps, mark, last = stated.rpartition("####")
     lines = "\n".join(part.strip() for part in (rationale, steps if mark else "") if part.strip())
     wanted = canonical(last)
     if wanted == "":

@@ -3,11 +3,14 @@
 import csv
 import io
 import json
+import math
 from collections.abc import Iterator, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from treereason.core import UserError
+from treereason.tasks.numbers import MAX_DIGITS
 from treereason.text import one_line, shown
 
 
@@ -54,12 +57,16 @@ def csv_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str
 
 
 def json_objects(path: Path, keys: Sequence[str]) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Line number and object of each line that is not blank. Raises UserError for anything but objects with `keys`."""
+    """Line number and object of each line that is not blank. Raises UserError for anything but objects with `keys`.
+
+    Numbers are exact: int, or Decimal where they are written with a point or an exponent. NaN and the infinities are no
+    JSON, and a number that no float can hold is refused as well.
+    """
     for line, text in enumerate(_text(path).split("\n"), start=1):
         if not text.strip():
             continue
         try:
-            value = json.loads(text)
+            value = json.loads(text, parse_float=_decimal, parse_int=_integer, parse_constant=_decimal)
         except (ValueError, RecursionError) as error:
             raise bad_line(path, line, f"not JSON: {error}") from None
         if not isinstance(value, dict):
@@ -68,3 +75,15 @@ def json_objects(path: Path, keys: Sequence[str]) -> Iterator[tuple[int, dict[st
         if missing:
             raise bad_line(path, line, f"no key {missing[0]!r}; the keys are {', '.join(value) or 'none'}")
         yield line, value
+
+
+def _decimal(number: str) -> Decimal:
+    if not math.isfinite(float(number)):
+        raise ValueError(f"{shown(number)} is no number that can be computed with")
+    return Decimal(number)
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > MAX_DIGITS:
+        raise ValueError(f"a number of {len(digits):,} digits; at most {MAX_DIGITS:,} are read")
+    return int(Decimal(digits))  # int(digits) stops at 4300

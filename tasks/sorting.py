@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from treereason.core import Problem, Prompt, Score, Thought, oracle
+from treereason.core import Finish, Problem, Prompt, Score, Thought, oracle
 from treereason.tasks.base import BaseTask, Template
 from treereason.tasks.files import bad_line, csv_rows
 from treereason.text import shown
@@ -64,7 +64,7 @@ class Sorting(BaseTask):
         for line, row in csv_rows(path, ("ID", "Unsorted", "Sorted")):
             name, digits = row["ID"], _digit_list(path, line, row["Unsorted"])
             if name in problems:
-                raise bad_line(path, line, f"the ID {shown(name)} occurs twice")
+                raise bad_line(path, line, f"the ID {shown(name)} occurs twice: give each row its own")
             if _digit_list(path, line, row["Sorted"]) != sorted(digits):
                 raise bad_line(path, line, "the column Sorted is not the column Unsorted in ascending order")
             problems[name] = Problem(name, digits, sorted(digits))
@@ -82,12 +82,20 @@ class Sorting(BaseTask):
         return self.fill(style, "improve" if attempt else "solve", values, max_tokens=(len(digits) + 8) * chatty)
 
     def parse(self, thought: Thought) -> list[int] | None:
-        """The last list in square brackets, else a text of digits alone, else a last line of numbers with commas."""
+        """The last list in square brackets, else a text of digits alone, else a last line of numbers with commas.
+
+        Of a text that the token limit cut off only a list in closed brackets is whole.
+        """
+        cut = thought.finish is Finish.LENGTH
+        if cut and thought.text.rfind("[") > thought.text.rfind("]"):
+            return None
         for inside in reversed(_BRACKETS.findall(thought.text)):
             if not inside.strip():
                 return []
             if _INTEGERS.fullmatch(inside):
                 return _integers(inside)
+        if cut:
+            return None
         text = thought.text.strip()
         if _DIGITS.fullmatch(text):
             return [int(digit) for digit in text]

@@ -1,4 +1,4 @@
-"""What tests of several rooms share: tiny random models, a tokenizer of letters, a scripted engine, paths."""
+"""What tests of several folders share: tiny random models, a tokenizer of letters, a scripted engine, paths."""
 
 from __future__ import annotations
 
@@ -106,13 +106,13 @@ Script = Callable[[ThoughtPath], str | None]
 class ScriptedEngine:
     """Decodes what the script says for a path, one request's child a step, last submitted first; None is an error.
 
-    A token is a letter of the text: a child ends at its limit with what fits, and can be resumed. Given texts have the
-    log-probability that `likely` says, 0 where nothing is said.
+    A token is a letter of the text: a child ends at its limit with what fits, and can be resumed. Texts have the
+    log-probability that `likely` says, minus their length where nothing is said.
     """
 
     style = "plain"
 
-    def __init__(self, script: Script, likely: Callable[[str], float] = lambda _: 0.0) -> None:
+    def __init__(self, script: Script, likely: Callable[[str], float] = lambda text: -float(len(text))) -> None:
         self.script = script
         self.likely = likely
         self.requests: list[Request] = []
@@ -147,7 +147,7 @@ class ScriptedEngine:
         text = whole[: len(before) + request.prompt.max_tokens]
         self._texts[name, path] = text
         finish = Finish.END if text == whole else Finish.LENGTH
-        return [Decoded(name, path, text, -1.0, Cost(1, len(text) - len(before), 3), None, finish)], None
+        return [Decoded(name, path, text, self.likely(text), Cost(1, len(text) - len(before), 3), None, finish)], None
 
     def stop(self, problem: str, error: str) -> None:
         self.stopped = [(problem, error)]
@@ -227,7 +227,7 @@ def run_search(
     task: Task | None = None,
     scorer: Any = value,
     budget: Callable[[], Budget] = Budget,
-    likely: Callable[[str], float] = lambda _: 0.0,
+    likely: Callable[[str], float] = lambda text: -float(len(text)),
     inline_scorer: Any = None,
     problems: Sequence[Problem] = (Problem("p", 9),),
     engine: type[ScriptedEngine] = ScriptedEngine,

@@ -1,4 +1,4 @@
-"""What every built-in task, search and scorer keeps to. A new one is held to it without a test of its own."""
+"""What every built-in task, search and scorer keeps to. A new one is tested without a test of its own."""
 
 from __future__ import annotations
 
@@ -199,6 +199,7 @@ SCRIPTS: dict[str, Callable[[ThoughtPath], str | None]] = {
     "every second fails": every_second_fails,
     "all fail": lambda _: None,
     "none can be read": lambda _: "?",
+    "all are cut": lambda path: f"{path[-1]}" * 400,
 }
 
 

@@ -1,4 +1,4 @@
-"""README is held to what it says: its commands run, its links lead somewhere, its figures are recorded."""
+"""README says what is true: its commands run, its links lead somewhere, its figures are recorded."""
 
 from __future__ import annotations
 

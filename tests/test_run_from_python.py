@@ -253,9 +253,9 @@ def test_scorers_that_no_other_process_can_import_run_here(model: LanguageModel)
     assert run(model, scorer=Judge).summary["scorer"] == "Judge"
 
 
-@pytest.mark.parametrize("here", [False, True])
-def test_a_scorer_that_raises_fails_its_thoughts_wherever_it_runs(model: LanguageModel, here: bool) -> None:
-    found = run(model, scorer=(lambda thought: raises(thought)) if here else raises)
+@pytest.mark.parametrize("in_this_process", [False, True])
+def test_a_scorer_that_raises_fails_its_thoughts_wherever_it_runs(model: LanguageModel, in_this_process: bool) -> None:
+    found = run(model, scorer=(lambda thought: raises(thought)) if in_this_process else raises)
     assert found.failed == 3
     assert found.problems[0].error == "scorer: LookupError: no such list"
     assert repr(found.problems[0]) == "<ProblemResult 0: failed: scorer: LookupError: no such list>"

@@ -1,4 +1,4 @@
-"""Pages are held to the code: the way of a step through the files, and the paths that they name."""
+"""Pages say what the code is: the way of a step through the files, and the paths that they name."""
 
 from __future__ import annotations
 

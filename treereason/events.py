@@ -140,12 +140,13 @@ class StepDone(Event):
 
 @dataclass(frozen=True)
 class ProblemDone(Event):
-    """`status` is "done" or "failed"; the fields are those of one line of results.jsonl, but for the last three.
+    """`status` is "done" or "failed"; the fields are those of one line of results.jsonl, but for the last four.
 
     tokens_wasted: decoded tokens of thoughts that the answer does not build on.
     thoughts_failed, first_thought_error: how many thoughts failed, and the error of the first; the problem may be
     solved all the same.
     guided_by: names of the scorers that the search itself asked, so that they could steer it.
+    thoughts_cut: thoughts whose text a token limit ended.
     """
 
     problem: str
@@ -165,6 +166,7 @@ class ProblemDone(Event):
     thoughts_failed: int = 0
     first_thought_error: str | None = None
     guided_by: tuple[str, ...] = ()
+    thoughts_cut: int = 0
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ MISTAKES: dict[str, tuple[str | tuple[str, ...], str]] = {
     "flag": ("--mutlirun", "--mutlirun: no such flag; did you mean --multirun?"),
     "grammar": ("task.path=[a", "task.path=[a: cannot be read; quote a value"),
     "interpolation": ("task.path=${nowhere}", "task.path: Interpolation key 'nowhere' not found"),
-    "folder": ("hydra.run.dir=lists.csv/x", "lists.csv is a file, not a folder"),
+    "folder": ("hydra.run.dir=lists.csv/x", "lists.csv is a file, not a folder: choose another one"),
     "config dir": ("--config-dir=nowhere", "--config-dir nowhere: no such folder"),
 }
 

@@ -264,3 +264,19 @@ def test_a_stopped_run_gives_up_what_is_in_flight(stop_after: int) -> None:
     ).run([Problem(name, 9) for name in "abc"])
     assert engine.ended == (["a", "b"] if stop_after else [])
     assert not [event for event in log if isinstance(event, events.ProblemDone)]
+
+
+def test_thoughts_that_a_limit_cut_off_are_counted_but_not_what_the_search_left_at_its_beginning() -> None:
+    class Task(NumberTask):
+        def prompt(self, thought: Thought, style: str) -> Prompt | None:  # noqa: ARG002
+            return None if thought.depth else Prompt("", max_tokens=4)
+
+    class Resuming:
+        async def run(self, tree: Tree) -> Thought | None:
+            thoughts = await tree.expand([tree.root], 3, tokens=2)
+            await tree.resume(thoughts[:2], 5)
+            return thoughts[0]
+
+    texts = ["12345", "123", "12345"]
+    assert run(Resuming(), lambda path: texts[path[0]], Task()).done.thoughts_cut == 1
+    assert run(BestOfN(n=3), lambda path: texts[path[0]], Task()).done.thoughts_cut == 2

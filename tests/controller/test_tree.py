@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from tests.fakes import NumberTask, Outcome, digits, run_search, value
+from tests.fakes import NumberTask, Outcome, ScriptedEngine, digits, run_search, value
 from treereason import events
 from treereason.controller.budget import Budget
 from treereason.core import (
+    Cost,
+    Decoded,
     Expansion,
     Finish,
     Problem,
@@ -161,6 +164,70 @@ def test_chunks_by_resume_are_the_whole_text_and_an_ended_one_is_not_continued()
     assert outcome.of(events.ThoughtScored)[-1].score == 12345.0
 
 
+def test_a_beginning_that_the_search_cut_is_neither_an_answer_nor_a_single_sample() -> None:
+    async def search(tree: Tree) -> Thought | None:
+        thoughts = await tree.expand([tree.root], 2, tokens=2)
+        await tree.score(thoughts)
+        assert [thought.answer for thought in thoughts] == [None, 77]
+        assert not tree.unfinished(thoughts[0])
+        assert tree.best() is thoughts[1]
+        await tree.resume(tree.keep(thoughts, 1), 9)
+        await tree.score(thoughts)
+        return tree.best()
+
+    texts = ["99123", "77"]
+    outcome = run(search, lambda path: texts[path[0]])
+    assert outcome.done.answer == 99123
+    assert outcome.done.single_sample_scores == (77.0,), "the other one went on because of its score"
+
+
+def test_resume_ends_where_the_task_does() -> None:
+    class Short(NumberTask):
+        def prompt(self, thought: Thought, style: str) -> Prompt | None:  # noqa: ARG002
+            return None if thought.depth else Prompt("", max_tokens=5)
+
+    async def search(tree: Tree) -> Thought | None:
+        thoughts = await tree.expand([tree.root], 2, tokens=2)
+        while any(thought.finish is Finish.LENGTH for thought in thoughts):
+            await tree.resume(thoughts, 2)
+            await tree.score(thoughts)
+        return None
+
+    outcome = run(search, lambda path: "1" * 9 if path == (0,) else "3", task=Short())
+    assert (outcome.done.answer, outcome.done.tokens_decoded) == (11111, 6)
+    assert outcome.done.single_sample_scores == (3.0,)
+
+
+def test_a_thought_that_the_model_cannot_continue_keeps_its_score_and_ends_the_search() -> None:
+    class Full(ScriptedEngine):
+        def step(self) -> tuple[list[Decoded], None]:
+            request, path = self._queue[-1]
+            if isinstance(request, Resumption):
+                self._queue.pop()
+                return [Decoded("p", path, "12", -2.0, Cost(), None, Finish.LENGTH)], None
+            return super().step()
+
+    async def search(tree: Tree) -> Thought | None:
+        thoughts = await tree.expand([tree.root], tokens=2)
+        await tree.score(thoughts)
+        while thoughts[0].finish is Finish.LENGTH:
+            await tree.resume(thoughts, 2)
+            assert thoughts[0].score == Score(12.0)
+        return None
+
+    outcome = run(search, lambda _: "1234", engine=Full)
+    assert (outcome.done.status, outcome.done.answer) == ("done", 12)
+
+
+def test_two_coroutines_that_get_nothing_in_one_round_are_told_once() -> None:
+    async def search(tree: Tree) -> Thought | None:
+        first = await tree.expand([tree.root], tokens=1)
+        assert await tree.gather(tree.expand([tree.root]), tree.expand([tree.root])) == [[], []]
+        return first[0]
+
+    assert run(search, budget=lambda: Budget(1)).done.status == "done"
+
+
 def test_resume_keeps_to_the_budget() -> None:
     async def search(tree: Tree) -> Thought | None:
         [thought] = await tree.expand([tree.root], tokens=2)
@@ -203,6 +270,25 @@ def test_a_transcript_holds_prompts_and_stop_strings() -> None:
     assert (root.transcript(), first.transcript()) == ("", "Q1+1+3\n=2+3\n")
     assert second.transcript() == "Q1+1+3\n=2+3\n=5"
     assert fresh.transcript() == "Is 5 right? right"
+
+
+class SeeingEngine(ScriptedEngine):
+    """Tells how the model saw the prompt."""
+
+    def step(self) -> tuple[list[Decoded], None]:
+        done, _ = super().step()
+        return [replace(child, prompt="<user>three</user>") for child in done], None
+
+
+def test_a_transcript_holds_the_prompt_as_the_model_saw_it() -> None:
+    async def once(tree: Tree) -> Thought | None:
+        [child] = await tree.expand([tree.root], prompt=Prompt("three"))
+        seen.append(child.transcript())
+        return None
+
+    seen: list[str] = []
+    run(once, engine=SeeingEngine)
+    assert seen == ["<user>three</user>0"]
 
 
 def test_chains_are_single_samples_too() -> None:

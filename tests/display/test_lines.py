@@ -15,7 +15,7 @@ from tests.display.scripted_run import COUNTS, Script, pipe, problem_done, run_d
 from treereason.display import display
 from treereason.display.jsonlines import JsonDisplay
 from treereason.display.plain import PlainDisplay
-from treereason.events import ProblemStarted, StepDone, ThoughtFailed
+from treereason.events import ProblemStarted, StepDone, ThoughtDecoded, ThoughtFailed
 
 
 def test_plain_lines(snapshot: SnapshotAssertion) -> None:
@@ -69,6 +69,27 @@ def test_json_lines_add_up_for_each_launch() -> None:
     lines = [json.loads(line) for line in file.getvalue().splitlines()]
     assert [line["launch"] for line in lines] == ["prefill", "graph", "prefill"]
     assert all([line[name] for line in lines] == [1, 2, 2] for name in COUNTS)
+
+
+class Silent:
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+    __repr__ = __str__
+
+
+def test_any_answer_can_be_shown() -> None:
+    for answer in (10**5000, [10**5000], {10**5000: 1}, float("nan"), "x\ud800", Silent()):
+        decoded = ThoughtDecoded("p", (0,), "", answer, 0.0, 1, 1, 1)
+        events = [run_started(1), ProblemStarted("p", 1), decoded, step_done(), problem_done("p", answer=answer)]
+        console, file = pipe()
+        lines = StringIO()
+        with PlainDisplay(console) as plain, JsonDisplay(lines) as in_json:
+            for event in events:
+                plain(event)
+                in_json(event)
+        assert "p: solved, score 0.90, answer " in file.getvalue()
+        assert [json.loads(line)["kind"] for line in lines.getvalue().splitlines()][-1] == "problem_done"
 
 
 def test_plain_lines_count_failed_thoughts() -> None:

@@ -183,8 +183,8 @@ def test_prompts_that_cannot_be_served_fail_with_a_reason(tiny_model: Build) -> 
     engine.submit(Expansion("large", (), Prompt("X" * 60), ((0,),), HOT))
     engine.submit(Expansion("small", (), Prompt("X" * 6, max_tokens=3), ((0,),), HOT))
     errors = {problem: child.error for (problem, _), child in finish(engine).items()}
-    assert errors["long"] == "a prompt of 256 tokens; the model holds 256"
-    assert errors["empty"] == "a prompt has no tokens"
+    assert errors["long"] == "a prompt of 256 tokens: the model takes 256, answer included, so give less"
+    assert errors["empty"] == "a prompt without tokens: give it some text"
     assert errors["large"] == "60 tokens do not fit into a KV pool of 32; raise engine.kv_tokens"
     assert errors["small"] is None
 

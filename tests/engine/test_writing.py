@@ -139,7 +139,7 @@ def test_a_text_that_is_too_long_fails_alone(tiny_model: Build) -> None:
     texts = ("SHORT", "X" * 251, "X" * 250, "\ud800")
     found = answer(engine, Writing("a", (), Prompt("HELLO "), children((), 4), texts))
     assert [child.error is None for _, child in sorted(found.items())] == [True, False, True, False]
-    assert found["a", (1,)].error == "a text that ends at token 257; the model holds 256"
+    assert found["a", (1,)].error == "a text that ends at token 257: the model takes 256, so give less"
     assert str(found["a", (3,)].error).startswith("the tokenizer refuses the prompt")
 
 
@@ -156,7 +156,7 @@ def test_texts_that_do_not_fit_into_the_pool_fail_with_their_numbers(tiny_model:
 def test_texts_need_a_prompt_and_as_many_children(tiny_model: Build) -> None:
     engine = make_engine(tiny_model("llama")[0])
     found = answer(engine, Writing("a", (), Prompt(""), ((0,),), ("SHORT",)))
-    assert found["a", (0,)].error == "a prompt has no tokens"
+    assert found["a", (0,)].error == "a prompt without tokens: give it some text"
     found = answer(engine, Writing("a", (), Prompt("HELLO"), ((1,),), ("ONE", "TWO")))
     assert found["a", (1,)].error == "2 texts for 1 children"
 

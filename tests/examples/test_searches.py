@@ -18,7 +18,7 @@ import treereason as tr
 from tests.fakes import ROOT, NumberTask, Outcome, run_search
 from treereason import events
 from treereason.config.user_files import load
-from treereason.core import Expansion, Thought, ThoughtPath
+from treereason.core import Expansion, Resumption, Thought, ThoughtPath
 from treereason.engine.model.load import EMBEDDED
 from treereason.tasks.sorting import Sorting, sorting_errors
 
@@ -40,7 +40,7 @@ def test_an_example_is_short(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= 46
 
 
-@pytest.mark.parametrize("name", ["mcts", "dvts", "graph_of_thoughts", "judge", "choice"])
+@pytest.mark.parametrize("name", ["mcts", "dvts", "graph_of_thoughts", "successive_halving", "judge", "choice"])
 def test_a_search_or_judge_takes_at_most_40_lines(name: str) -> None:
     assert len((EXAMPLES / f"{name}.py").read_text().splitlines()) <= 40
 
@@ -154,6 +154,25 @@ def test_graph_of_thoughts_merges_the_best_halves_and_improves_the_best_merge() 
     assert prompts[3] == f"fix 3142:{TEXTS[merged]}="
     final = min((path for path in TEXTS if len(path) > 1), key=lambda path: (mistakes("3142", TEXTS[path]), path))
     assert (outcome.done.best, outcome.done.solved, outcome.done.score) == (final, True, 0.0)
+
+
+def test_successive_halving_goes_on_with_the_likelier_half_only() -> None:
+    texts = ["118888", "331111", "221111", "44"]
+
+    def likely(text: str) -> float:
+        return -float(sum(map(int, text)))
+
+    search = example("successive_halving.py:SuccessiveHalving")(n=4, chunk=2)
+    outcome = run_search(search, lambda path: texts[path[0]], likely=likely)
+    alive, cut, expected = list(range(4)), 2, []
+    while any(len(texts[i]) > cut for i in alive):
+        means = {i: likely(texts[i][:cut]) / len(texts[i][:cut]) for i in alive}
+        alive = sorted(alive, key=lambda i: (-means[i], i))[: (len(alive) + 1) // 2]
+        expected += [(i,) for i in alive if len(texts[i]) > cut]
+        cut += 2
+    resumed = [request.path for request in outcome.engine.requests if isinstance(request, Resumption)]
+    assert resumed == expected == [(0,), (2,), (2,)]
+    assert (outcome.done.best, outcome.done.answer) == ((2,), 221111)
 
 
 @pytest.fixture(scope="module")

@@ -70,9 +70,11 @@ def whole_matrix() -> Iterator[Case]:
 
 
 def a_part(target: str) -> Iterator[Case]:
-    """Every kernel and head size once, each at the tile that needs most registers; over all targets every dtype."""
+    """Every kernel, and over all targets every head size and dtype, each at the tile that needs most registers."""
     for turn, head_dim in enumerate(HEAD_DIMS):
-        dtype = ("bf16", "fp16", "bf16", "bf16", "fp32")[(turn + list(TARGETS).index(target)) % 5]
+        if turn % len(TARGETS) != list(TARGETS).index(target):
+            continue
+        dtype = ("bf16", "fp16", "bf16", "bf16", "fp32")[turn]
         yield Case("tree_decode", target, dtype, head_dim, tiles(target, dtype, head_dim)[-1], features=True)
     for kernel in (*(k for k in TILED if k != "tree_decode"), *SMALL):
         every = tiles(target, "bf16", 128)

@@ -190,6 +190,7 @@ def test_summary_adds_up_the_search_pass() -> None:
         "first_error": "b: no memory",
         "thoughts_failed": 5,
         "first_thought_error": "b: scorer: ValueError: no number",
+        "thoughts_cut": 0,
         "mean_score": 0.75,
         "single_sample_solved": 0.75,
         "single_sample_mean_score": 0.4375,
@@ -210,6 +211,25 @@ def test_summary_adds_up_the_search_pass() -> None:
         "tokens_per_second": 30 / 3.0,
     }
     assert list(versions) == ["python", "treereason", "torch", "transformers"]
+
+
+def test_the_summary_counts_thoughts_that_a_limit_cut_off() -> None:
+    events = [started(), done("a", thoughts_cut=2), done("b"), done("c", thoughts_cut=3)]
+    assert summary_of(events).as_dict()["thoughts_cut"] == 5
+
+
+def test_scores_whose_sum_no_float_holds_have_a_mean() -> None:
+    events = [started(), *(done(name, score=1.5e308) for name in "abc")]
+    assert summary_of(events).as_dict()["mean_score"] == pytest.approx(1.5e308)
+
+
+def test_any_answer_can_be_stored(tmp_path: Path) -> None:
+    answers = [10**5000, [10**5000], {10**5000: 1}, float("nan"), float("-inf"), "x\ud800"]
+    events = [
+        event for i, answer in enumerate(answers) for event in (ProblemStarted(str(i), 1), done(str(i), answer=answer))
+    ]
+    lines = written(tmp_path / "run", [started(problems=len(answers)), *events]).splitlines()
+    assert [json.loads(line)["id"] for line in lines] == [str(i) for i in range(len(answers))]
 
 
 @pytest.mark.parametrize(

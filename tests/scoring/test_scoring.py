@@ -119,7 +119,7 @@ def scoring(load: Callable[[str], Any]) -> Iterator[Scoring]:
         yield made
 
 
-def say(text: str) -> Thought:
+def thought_with(text: str) -> Thought:
     return Thought(Problem("0", []), (0,), text=text)
 
 
@@ -134,12 +134,12 @@ def collect(scoring: Scoring, limit_s: float = HANG_S) -> list[Score | str]:
 
 def judge(scoring: Scoring, *texts: str) -> list[Score | str]:
     for text in texts:
-        scoring.submit(say(text))
+        scoring.submit(thought_with(text))
     return collect(scoring)
 
 
 def test_results_come_in_order_with_their_own_thoughts(scoring: Scoring) -> None:
-    thoughts = [say(str(i)) for i in range(1000)]
+    thoughts = [thought_with(str(i)) for i in range(1000)]
     assert [scoring.submit(thought) for thought in thoughts] == list(range(1000))
     results: list[tuple[Thought, Score | str]] = []
     while len(scoring):
@@ -199,7 +199,7 @@ def test_a_problem_that_is_stopped_gets_its_thoughts_back_at_once_and_the_others
     with Scoring("by_text", 600.0, load) as scoring:
         assert judge(scoring, "1") == [Score(1.0)]  # it has loaded
         mine = [Thought(Problem("mine", []), (i,), text=text) for i, text in enumerate(("hang", "hang", "3"))]
-        for thought in (*mine, say("4"), say("5")):
+        for thought in (*mine, thought_with("4"), thought_with("5")):
             scoring.submit(thought)
         assert scoring.stop("mine", "stopped") == [(thought, "stopped") for thought in mine]
         assert collect(scoring) == [Score(4.0), Score(5.0)]
@@ -214,11 +214,11 @@ def test_several_bad_thoughts_in_one_batch(scoring: Scoring) -> None:
 
 
 def test_a_thought_that_does_not_pickle_fails_in_its_turn(scoring: Scoring) -> None:
-    odd = say("2")
+    odd = thought_with("2")
     odd.answer = lambda: None
-    scoring.submit(say("1"))
+    scoring.submit(thought_with("1"))
     scoring.submit(odd)
-    scoring.submit(say("3"))
+    scoring.submit(thought_with("3"))
     first, second, third = collect(scoring)
     assert (first, third) == (Score(1.0), Score(3.0))
     assert isinstance(second, str)
@@ -226,10 +226,10 @@ def test_a_thought_that_does_not_pickle_fails_in_its_turn(scoring: Scoring) -> N
 
 
 def test_an_answer_that_the_scorers_process_cannot_rebuild(scoring: Scoring) -> None:
-    odd = say("2")
+    odd = thought_with("2")
     odd.answer = Rebuilt()
     scoring.submit(odd)
-    scoring.submit(say("3"))
+    scoring.submit(thought_with("3"))
     first, second = collect(scoring)
     assert isinstance(first, str)
     assert first.startswith("ValueError: invalid literal")
@@ -280,7 +280,7 @@ def test_what_a_scorer_prints_goes_to_the_log(load: Callable[[str], Any], tmp_pa
 
 
 class SilentConnection:
-    """Nobody answers, and waiting takes no time but that of a clock of its own."""
+    """No server answers, and waiting takes no time but that of a clock of its own."""
 
     def __init__(self) -> None:
         self.now_s = 0.0
@@ -305,7 +305,7 @@ def test_polling_never_waits_longer_than_asked(load: Callable[[str], Any], monke
         silent = SilentConnection()
         monkeypatch.setattr(process, "time", SimpleNamespace(monotonic=lambda: silent.now_s))
         monkeypatch.setattr(scoring, "_connection", silent)
-        scoring.submit(say("2"))
+        scoring.submit(thought_with("2"))
         assert scoring.poll(0.0) == []
         assert set(silent.waits) == {0.0}
         assert scoring.poll(0.7) == []
@@ -317,7 +317,7 @@ def test_polling_never_waits_longer_than_asked(load: Callable[[str], Any], monke
 def test_a_pause_between_polls_is_not_held_against_the_scorer(scoring: Scoring) -> None:
     assert judge(scoring, "1") == [Score(1.0)]
     for i in range(600):
-        scoring.submit(say(str(i)))
+        scoring.submit(thought_with(str(i)))
     time.sleep(1.5)
     assert collect(scoring) == [Score(float(i)) for i in range(600)]
 
@@ -343,7 +343,7 @@ def test_a_scorer_sees_the_thought_with_its_ancestors_and_only_a_copy(load: Call
 
 
 def test_a_thought_is_scored_as_it_was_when_submitted(scoring: Scoring) -> None:
-    thought = say("1")
+    thought = thought_with("1")
     scoring.submit(thought)
     thought.text = "2"
     assert collect(scoring) == [Score(1.0)]
@@ -368,7 +368,7 @@ def test_closing_ends_the_process_whatever_it_does(load: Callable[[str], Any]) -
     judge(scoring, "1")
     worker = scoring._process
     assert worker is not None
-    scoring.submit(say("stubborn"))
+    scoring.submit(thought_with("stubborn"))
     scoring.close()
     scoring.close()
     assert worker.returncode in (0, -signal.SIGKILL), "it may see the closed socket before the signal comes"

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from treereason.core import Problem, Score, Task, Thought, UserError
+from treereason.core import Finish, Problem, Score, Task, Thought, UserError
 from treereason.tasks.document_merging import SCORERS, DocumentMerging, merge_quality, word_overlap
 from treereason.tasks.generators import contracts, text_overlap
 
@@ -200,3 +200,17 @@ def test_documents_may_span_lines(tmp_path: Path) -> None:
 def test_fields_are_constrained(values: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         TypeAdapter(DocumentMerging).validate_python(values)
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("<merged>all of it</merged> And", "all of it"),
+        ("<merged>a</merged> or <merged>b", None),
+        ("<merged>half of", None),
+        ("half of", None),
+    ],
+)
+def test_of_a_text_that_the_limit_cut_off_only_closed_tags_hold_an_answer(text: str, answer: str | None) -> None:
+    problem = DocumentMerging(limit=1).problems(0)[0]
+    assert DocumentMerging().parse(Thought(problem, (0,), text=text, finish=Finish.LENGTH)) == answer

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from treereason.core import Problem, Score, Task, Thought, UserError
+from treereason.core import Finish, Problem, Score, Task, Thought, UserError
 from treereason.tasks.sorting import SCORERS, Sorting, sorting_errors
 
 DIGITS = st.lists(st.integers(0, 9), min_size=1, max_size=40)
@@ -191,3 +191,19 @@ def test_a_byte_order_mark_and_windows_line_ends_do_no_harm(tmp_path: Path) -> N
 def test_fields_are_constrained(values: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         TypeAdapter(Sorting).validate_python(values)
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("[1, 2, 3]", [1, 2, 3]),
+        ("[1, 2, 3] is the ord", [1, 2, 3]),
+        ("[3, 1, 2] gives [1, 2", None),
+        ("[1, 2", None),
+        ("0123", None),
+        ("so\n1, 2, 3", None),
+    ],
+)
+def test_of_a_text_that_the_limit_cut_off_only_a_closed_list_is_an_answer(text: str, answer: list[int] | None) -> None:
+    problem = Sorting(limit=1).problems(0)[0]
+    assert Sorting().parse(Thought(problem, (0,), text=text, finish=Finish.LENGTH)) == answer

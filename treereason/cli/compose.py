@@ -61,9 +61,9 @@ def _folder(key: str, config: DictConfig) -> Path | None:
         return None  # it speaks of the running job, which does not exist yet
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     if not existing.is_dir():
-        raise UserError(f"{key}={folder}: {existing} is a file, not a folder")
+        raise UserError(f"{key}={folder}: {existing} is a file, not a folder: choose another one")
     if not os.access(existing, os.W_OK | os.X_OK):
-        raise UserError(f"{key}={folder}: no permission to write in {existing}")
+        raise UserError(f"{key}={folder}: no permission to write in {existing}: choose another folder")
     group, _, name = key.rpartition(".")
     by_clock = "${now:" in str(plain(OmegaConf.select(config, group), resolve=False)[name])
     return None if by_clock else folder  # which may tell hydra another second

@@ -27,7 +27,7 @@ def parse_flags(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("overrides", nargs="*")
     flags = parser.parse_intermixed_args(arguments)
     if flags.multirun and only_shows(flags):
-        raise UserError("-m runs and cannot be joined with a flag that only shows something")
+        raise UserError("-m starts runs: leave it out, or the flag that only shows something")
     return flags
 
 

@@ -67,7 +67,7 @@ def _only_class(kind: Kind, module: ModuleType, where: str) -> type:
         return found[0]
     wanted = f"class with {' and '.join(METHODS[kind])}"
     if not found:
-        raise UserError(f"the file has no {wanted}")
+        raise UserError(f"the file has no {wanted}: write one, or name another file")
     names = ", ".join(cls.__name__ for cls in found)
     raise UserError(f"the file has more than one {wanted} ({names}): say which, as {where}:NAME")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
+from importlib.util import find_spec
 from typing import Any
 
 from treereason.config.user_files import absolute, address, is_reference, load
@@ -67,6 +68,9 @@ def _check(found: object, reference: str) -> None:
         if not callable(found):
             raise UserError(f"a scorer is a function or a class, and this is of type {type(found).__name__}")
         return
+    package, extra = getattr(found, "needs", ("sys", ""))
+    if find_spec(package) is None:
+        raise UserError(f"it needs {package}: pip install '{extra}'")
     if not any("__call__" in vars(cls) for cls in found.__mro__):
         raise UserError(f"objects of {found.__name__} cannot be called: give it `def __call__(self, thought)`")
     needed = [

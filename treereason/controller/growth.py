@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from asyncio import CancelledError
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import replace
+from math import inf
 from typing import Any
 
 from treereason import events
 from treereason.controller.asking import Ask, BudgetSpent
 from treereason.controller.budget import Budget, Grant
+from treereason.controller.log_once import LogOnce
 from treereason.controller.scores import Scores
 from treereason.core import (
     Cost,
     Decoded,
     Expansion,
+    Finish,
     Prompt,
     Resumption,
     Sampling,
@@ -26,6 +29,8 @@ from treereason.core import (
 )
 from treereason.text import describe
 
+ALL_ALIKE = "temperature 0: several children of one thought would be equal, so one is decoded and stands for all"
+
 BROKEN = (Exception, SystemExit, CancelledError, GeneratorExit)
 """What ends one problem alone when a task or search raises it; Ctrl-C is not in it, because it ends the run."""
 
@@ -34,26 +39,43 @@ class Growth:
     """Makes thoughts and enters their texts.
 
     thoughts: all of them, in the order in which they were made. cost: what they took so far.
-    unselected: those sampled on the way from the root before any score was seen, so that no score chose among them.
+    turn: how often the search has gone on; the runner counts. log_once: for what is worth one line in a run.
     """
 
-    def __init__(self, task: Task, sampling: Sampling, emit: events.Sink, budget: Budget, scores: Scores) -> None:
+    def __init__(
+        self,
+        task: Task,
+        sampling: Sampling,
+        emit: events.Sink,
+        budget: Budget,
+        scores: Scores,
+        log_once: LogOnce,
+    ) -> None:
         self.thoughts: list[Thought] = []
         self.cost = Cost()
         self.budget = budget
+        self.turn = 0
         self._task = task
         self._sampling = sampling
         self._emit = emit
         self._scores = scores
+        self._log_once = log_once
         self._decoding: dict[ThoughtPath, tuple[Thought, Grant | None]] = {}
         self._asked: dict[Thought, tuple[Prompt, Sampling]] = {}
         self._probes: set[Thought] = set()
         self._unselected: set[Thought] = set()
-        self._spent = False
+        self._shortened: set[Thought] = set()
+        self._complete: set[Thought] = set()
+        self._unpaid_in: int | None = None
 
     @property
     def unselected(self) -> list[Thought]:
-        return [thought for thought in self.thoughts if thought in self._unselected]
+        """Thoughts sampled on the way from the root before any score was seen, so that no score chose among them."""
+        return [t for t in self.thoughts if t in self._unselected and not self.is_beginning(t)]
+
+    def is_beginning(self, thought: Thought) -> bool:
+        """Whether the search itself cut the thought, below what the task allows, and it can still be resumed."""
+        return thought.finish is Finish.LENGTH and thought in self._shortened and thought not in self._complete
 
     def sample(
         self,
@@ -63,23 +85,47 @@ class Growth:
         k: int,
         *,
         sampling: Sampling | None = None,
+        tokens: int | None = None,
         probe: bool = False,
         part: bool = False,
         data: dict[str, Any] | None = None,
     ) -> list[Thought]:
-        """k children, or as many as the budget pays for; their request is added to `ask`."""
-        prompt, grants = self.budget.grant(prompt, k)
+        """k children, or as many as the budget pays for; their request is added to `ask`.
+
+        tokens: the search's own limit per child, where that is below the prompt's.
+        At temperature 0 children could not differ: one stands for all of them.
+        """
+        whole = prompt
+        if tokens is not None:
+            prompt = replace(prompt, max_tokens=min(prompt.max_tokens, tokens))
+        shorter = prompt.max_tokens < whole.max_tokens
         sampling = sampling or self._sampling
+        copies = k if sampling.temperature == 0 and k > 1 else 1
+        if copies > 1:
+            self._log_once(ALL_ALIKE)
+        prompt, grants = self.budget.grant(prompt, k // copies)
         children = self._create(parents, prompt, grants, probe=probe, part=part, data=data)
+        for child in children:
+            child.multiplicity = copies * parents[0].multiplicity
         above = parents[0]
         plain = not (probe or part or len(parents) > 1 or self._scores.any_seen)
         if plain and (above.parent is None or above in self._unselected):
             self._unselected.update(children)
         if children:
-            self._asked.update(dict.fromkeys(children, (prompt, sampling)))
+            self._asked.update(dict.fromkeys(children, (whole, sampling)))
+            if shorter:
+                self._shortened.update(children)
             paths = tuple(child.path for child in children)
             ask.requests.append(Expansion(above.problem.id, above.path, prompt, paths, sampling))
         return children
+
+    def state(self, thought: Thought) -> Hashable:
+        """Equal for thoughts that nothing can come out differently below: all that the model saw and wrote."""
+        first = thought
+        while first.appended and first.parent is not None:
+            first = first.parent
+        token_ids = self._asked[first][0].token_ids if first in self._asked else ()
+        return thought.transcript(), token_ids, thought.finish is Finish.END, thought.part
 
     def write(self, ask: Ask, parent: Thought, prompt: Prompt, texts: Sequence[str], *, part: bool) -> list[Thought]:
         """Children with these texts, none when the problem's time is up."""
@@ -91,37 +137,52 @@ class Growth:
         return children
 
     def resume(self, ask: Ask, thought: Thought, tokens: int) -> bool:
-        """Let a thought go on for `tokens` more, or fewer; False when the budget pays for none."""
-        prompt, sampling = self._asked[thought]
-        prompt, grants = self.budget.grant(replace(prompt, max_tokens=tokens), 1)
+        """Let a thought go on for `tokens` more, or fewer; False when nothing can follow or be paid."""
+        whole, sampling = self._asked[thought]
+        left = whole.max_tokens - thought.cost.tokens_decoded
+        if left < 1 or thought in self._complete:
+            return False
+        prompt, grants = self.budget.grant(replace(whole, max_tokens=min(tokens, left)), 1)
         for grant in grants:
             self._decoding[thought.path] = thought, grant
             thought.answer, thought.status = None, Status.DECODING
             ask.requests.append(Resumption(thought.problem.id, thought.path, prompt, sampling))
+            if self._scores.any_seen:  # perhaps its score has chosen it
+                self._unselected.discard(thought)
         return bool(grants)
 
     def spend(self, ask: Ask, *, wanted: bool) -> None:
-        """Raises BudgetSpent when a search asks a second time in a row for what its budget does not pay for."""
-        if wanted and not ask.requests and self._spent:
+        """Raises BudgetSpent when a search has got nothing, went on, and asks again for what it cannot have."""
+        if not wanted:
+            return
+        if ask.requests:
+            self._unpaid_in = None
+        elif self._unpaid_in is None:
+            self._unpaid_in = self.turn
+        elif self._unpaid_in < self.turn:
             raise BudgetSpent
-        if wanted:
-            self._spent = not ask.requests
 
     def take(self, decoded: Decoded) -> None:
         """Enter what the decoder answers for one thought."""
         thought, grant = self._decoding.pop(decoded.path)
+        resumed = thought.finish is not None
         if grant is not None:
             self.budget.settle(grant, decoded.cost.tokens_decoded)
         thought.text, thought.logprob = decoded.text, decoded.logprob
         thought.finish, thought.stop = decoded.finish, decoded.stop
+        thought.prompt = thought.prompt if decoded.prompt is None else decoded.prompt
         thought.cost.add(decoded.cost)
         self.cost.add(decoded.cost)
         if decoded.error is not None:
             self.fail(thought, decoded.error)
             return
         thought.status = Status.DECODED
+        if resumed and decoded.cost.tokens_decoded:
+            self._scores.forget(thought)
+        if thought.cost.tokens_decoded >= self._limit(thought) or (resumed and not decoded.cost.tokens_decoded):
+            self._complete.add(thought)  # as much as the task allows, or the model holds
         try:
-            if thought not in self._probes and not thought.part:
+            if thought not in self._probes and not thought.part and not self.is_beginning(thought):
                 thought.answer = self._task.parse(thought)
         except BROKEN as error:
             self.fail(thought, f"parse: {describe(error)}")
@@ -147,6 +208,12 @@ class Growth:
         thought.status, thought.error = Status.FAILED, error
         self._emit(events.ThoughtFailed(thought.problem.id, thought.path, error))
 
+    @property
+    def num_cut(self) -> int:
+        """Thoughts that a limit of task or budget cut off. What only a limit was to end does not count."""
+        at_limit = [t for t in self.thoughts if t.finish is Finish.LENGTH and not self.is_beginning(t)]
+        return sum(not self._asked[thought][0].ignore_end for thought in at_limit)
+
     def tokens_wasted(self, answer: Thought | None) -> int:
         """Decoded tokens of thoughts that the answer does not build on, probes included."""
         rests_on: set[Thought] = set()
@@ -157,6 +224,10 @@ class Growth:
                 rests_on.add(thought)
                 reached += thought.parents
         return self.cost.tokens_decoded - sum(thought.cost.tokens_decoded for thought in rests_on)
+
+    def _limit(self, thought: Thought) -> float:
+        """Tokens that the task allows the thought."""
+        return self._asked[thought][0].max_tokens if thought in self._asked else inf
 
     def _create(
         self,

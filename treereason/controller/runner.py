@@ -15,6 +15,7 @@ from treereason.controller.asking import Ask, BudgetSpent
 from treereason.controller.budget import Budget
 from treereason.controller.decoder import Decoder
 from treereason.controller.growth import BROKEN
+from treereason.controller.log_once import LogOnce
 from treereason.controller.problem_result import ProblemResult
 from treereason.controller.tree import SearchTree
 from treereason.core import Problem, Sampling, Score, Scorer, Search, Status, Task, Thought
@@ -94,6 +95,7 @@ class _Run:
 
     def _step(self) -> Any:
         assert self._coroutine is not None
+        self.tree.growth.turn += 1
         return self._coroutine.send(None)
 
 
@@ -146,6 +148,7 @@ class Runner:
         self._stopped = stopped
         self._profile = profile or Profile()
         self._collect = collect
+        self._log_once = LogOnce()
         self._active: dict[str, _Run] = {}
         self._ready: deque[_Run] = deque()
 
@@ -191,6 +194,7 @@ class Runner:
             scorer=self._scorer,
             inline_scorer=self._inline_scorer,
             budget=budget,
+            log_once=self._log_once,
         )
         run = _Run(tree, self._search, budget)
         self._active[problem.id] = run
@@ -261,6 +265,7 @@ class Runner:
             thoughts_failed=len(failed),
             first_thought_error=failed[0].error if failed else None,
             guided_by=tuple(sorted(tree.scores.guided_by)),
+            thoughts_cut=tree.growth.num_cut,
         )
         self._emit(done)
         self._collect(ProblemResult.of(done, tree.root.problem, best, tree.thoughts))

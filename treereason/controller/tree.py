@@ -6,7 +6,7 @@ runner resumes it. Nothing here knows of tensors or threads.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from dataclasses import replace
 from random import Random
 from typing import Any
@@ -15,6 +15,7 @@ from treereason import events
 from treereason.controller.asking import Ask, Calls, gather, primitive
 from treereason.controller.budget import Budget
 from treereason.controller.growth import Growth
+from treereason.controller.log_once import LogOnce
 from treereason.controller.own_scorers import name_of, verdicts
 from treereason.controller.scores import Scores
 from treereason.core import (
@@ -54,6 +55,7 @@ class SearchTree:
         scorer: str = "",
         inline_scorer: Scorer | None = None,
         budget: Budget | None = None,
+        log_once: LogOnce | None = None,
     ) -> None:
         self.root = Thought(problem, status=Status.KEPT)
         self.calls = Calls()
@@ -61,7 +63,8 @@ class SearchTree:
         self.style = style
         self.rng = Random(f"{seed}/{problem.id}".encode("utf-8", "surrogatepass"))
         self.scores = Scores(emit)
-        self.growth = Growth(task, sampling, emit, budget or Budget(), self.scores)
+        self.growth = Growth(task, sampling, emit, budget or Budget(), self.scores, log_once or LogOnce())
+        self._merged: set[Thought] = set()
         self._drop_kv = drop_kv
         self._emit = emit
         self._scorer = scorer
@@ -81,7 +84,7 @@ class SearchTree:
         return self.growth.budget.tokens_left
 
     def unfinished(self, thought: Thought) -> bool:
-        if thought.status is Status.FAILED or thought.answer is not None:
+        if thought.status is Status.FAILED or thought.answer is not None or self.growth.is_beginning(thought):
             return False
         prompt = self.task.prompt(thought, self.style)
         return prompt is not None and prompt.appended
@@ -106,8 +109,7 @@ class SearchTree:
                 found.append(thought)
             elif count:
                 wanted = True
-                put = put if tokens is None else replace(put, max_tokens=min(put.max_tokens, tokens))
-                found += self.growth.sample(ask, (thought,), put, count, sampling=sampling, part=part)
+                found += self.growth.sample(ask, (thought,), put, count, sampling=sampling, tokens=tokens, part=part)
         self.growth.spend(ask, wanted=wanted)
         await ask
         return found
@@ -119,8 +121,7 @@ class SearchTree:
         ask = Ask()
         open_ended = [t for t in thoughts if t.finish is Finish.LENGTH and t.status is not Status.FAILED]
         for thought in open_ended:
-            if self.growth.resume(ask, thought, tokens):
-                self.scores.forget(thought)
+            self.growth.resume(ask, thought, tokens)
         self.growth.spend(ask, wanted=bool(open_ended))
         await ask
         return list(thoughts)
@@ -180,7 +181,7 @@ class SearchTree:
         scored = [thought for thought in dict.fromkeys(thoughts) if thought.status is not Status.FAILED]
         if unscored := next((thought for thought in scored if thought.score is None), None):
             raise ValueError(f"keep ranks by score, and {unscored!r} has none: await tree.score(thoughts) before")
-        kept = sorted(scored, key=_rank)[:b]
+        kept = sorted(self._merge_equal(scored), key=_rank)[:b]
         for thought in thoughts:
             if thought not in kept:
                 self._prune(thought)
@@ -247,6 +248,16 @@ class SearchTree:
             self.growth.fail(thought, f"scorer: {verdict}")
         else:
             self.scores.enter(thought, verdict, by)
+
+    def _merge_equal(self, thoughts: Sequence[Thought]) -> list[Thought]:
+        """Of thoughts in one state the earliest, which counts the others from now on."""
+        earliest: dict[Hashable, Thought] = {}
+        for thought in sorted(thoughts, key=lambda thought: thought.path):
+            first = earliest.setdefault(self.growth.state(thought), thought)
+            if first is not thought and thought not in self._merged:
+                self._merged.add(thought)
+                first.multiplicity += thought.multiplicity
+        return list(earliest.values())
 
     def _prune(self, thought: Thought) -> None:
         self._drop_kv(thought.path)

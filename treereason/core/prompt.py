@@ -15,7 +15,9 @@ class Prompt:
         examples, instructions); its KV is computed once and kept for the whole run.
     system: system text of a fresh prompt, for chat templates. turns: earlier (user, model) turns of it.
         Without a chat template, both come before `shared` as they are.
-    stop: decoding ends as soon as one of these strings appears; it is not part of the thought's text.
+    stop: decoding ends as soon as one of these strings appears, special tokens included; it is not part of the
+        thought's text, and what follows goes on directly behind it. It may begin in the texts above, up to the last
+        prompt or stop string.
     max_tokens: decoding ends after this many tokens.
     token_ids: given instead of text, for prompts that are not language (recorded searches, benchmarks).
     ignore_end: the end-of-text token does not end decoding; only stop strings and max_tokens do.

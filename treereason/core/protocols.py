@@ -54,9 +54,10 @@ class Tree(Protocol):
     """What a search is given: one problem's thoughts, and the primitives that make, score and drop them.
 
     No primitive raises for a thought that fails: such a thought comes back with status FAILED and its error. When the
-    problem's budget is spent, a primitive that decodes gives fewer children, then once none; if the search asks again,
-    it ends there, and `best()` is its answer. A primitive is called and awaited by one coroutine of the search, or
-    by several under `gather`.
+    problem's budget is spent, a primitive that decodes gives fewer children, then once none; if the search goes on and
+    asks again for what it cannot have, it ends there, and `best()` is its answer. A primitive is called and awaited by
+    one coroutine of the search, or by several under `gather`. Of a thought, a search may set score, data, part and
+    answer.
     """
 
     @property
@@ -90,7 +91,10 @@ class Tree(Protocol):
         ...
 
     def unfinished(self, thought: Thought) -> bool:
-        """Whether the thought is only a step: it holds no answer, and its task would continue its tokens."""
+        """Whether the thought is only a step: it holds no answer, and its task would continue its tokens.
+
+        One that the search itself cut with `tokens` is no step, but the beginning of one: resume it.
+        """
         ...
 
     async def expand(
@@ -106,7 +110,9 @@ class Tree(Protocol):
         """Decode k children of each thought, all at once; a thought that needs no further one is returned itself.
 
         k: one number for all, or one per thought. prompt: instead of the task's. sampling: instead of the run's.
-        tokens: at most so many per child. part: the children are parts of an answer, see Thought.
+        tokens: at most so many per child. A child that this cuts below what the task allows is a beginning: it holds no
+        answer until it is resumed to its end. part: the children are parts of an answer, see Thought.
+        At temperature 0 the children of one thought are equal: one is decoded, and its `multiplicity` counts all.
         Raises ValueError when k has another length than `thoughts`, or is below 0.
         """
         ...
@@ -114,7 +120,9 @@ class Tree(Protocol):
     async def resume(self, thoughts: Sequence[Thought], tokens: int) -> list[Thought]:
         """Decode on, in place, those that ended at their limit (finish "length"), `tokens` more at most.
 
-        Returns the same thoughts, with longer text. Their answers are read anew, and their scores are void.
+        Never beyond what the task's prompt allows in all. Returns all the thoughts that were given; of those that got
+        longer, the answer is read anew and the score is void. For none that can go on it is as if the budget was spent,
+        so `while any(thought.finish is Finish.LENGTH ...)` ends.
         """
         ...
 
@@ -138,18 +146,26 @@ class Tree(Protocol):
         ...
 
     async def score(self, thoughts: Sequence[Thought], by: Scorer | None = None) -> None:
-        """Score those that have no score yet by the run's scorer, or all by the search's own, `by`."""
+        """Score those that have no score yet by the run's scorer, or all of them by a scorer of the search's own.
+
+        by: a function, a batch function or a coroutine function (see Scorer). It runs beside the search, without a time
+        limit; what it raises fails the thought.
+        """
         ...
 
     def keep(self, thoughts: Sequence[Thought], b: int) -> list[Thought]:
         """The b best scored thoughts, best first, the earliest of equals; the others of this list are pruned.
 
+        Thoughts with equal transcripts are one thought: the earliest stands for all, its `multiplicity` counts them.
         Remembers nothing: thoughts of other lists are left alone. Raises ValueError for one without a score.
         """
         ...
 
     def drop(self, thoughts: Iterable[Thought]) -> None:
-        """Give back the KV of thoughts; never an error. What is wanted again later is computed again."""
+        """Give back the KV of thoughts; never an error. What is wanted again later is computed again.
+
+        A thought that was never kept counts as pruned from then on.
+        """
         ...
 
     async def gather(self, *coroutines: Awaitable[Any]) -> list[Any]:
@@ -161,7 +177,7 @@ class Tree(Protocol):
         ...
 
     def best(self) -> Thought | None:
-        """The best scored thought so far that holds an answer; the earliest of equals."""
+        """The best scored thought so far that holds an answer, pruned ones included; the earliest of equals."""
         ...
 
 

@@ -67,6 +67,7 @@ class Decoded:
     problem, path: name the thought, as in the request.
     text, logprob: of the whole thought, also when it was resumed. cost: of this request alone.
     finish, stop: as in Thought; finish is None with an error.
+    prompt: the prompt's text as the model saw it, or None where that is not known.
     """
 
     problem: str
@@ -77,3 +78,4 @@ class Decoded:
     error: str | None = None
     finish: Finish | None = None
     stop: str = ""
+    prompt: str | None = None

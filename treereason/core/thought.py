@@ -83,10 +83,15 @@ class Thought:
         (none). num_children: how many it was given, probes and failed ones included.
     text: without prompt and stop string. answer: what the task reads out of it, None when it has none (yet).
     score: None until a scorer has seen it. status: its state. error: why it failed, in one line, else None.
-    logprob: sum of the log-probabilities of its tokens under the model at temperature 1. cost: of this thought alone.
-    prompt: what was put to the model for it: behind the parent's text where `appended`, else a prompt of its own.
-    stop: the stop string behind `text`, "" when something else ended it. finish: what ended it, None until then.
+    logprob: sum of the log-probabilities of its tokens under the model at temperature 1, its end token included.
+    cost: of this thought alone, all its pieces together when it was resumed.
+    prompt: what was put to the model for it: behind the parent's text where `appended`, else a prompt of its own. Once
+        decoded on this machine, as the model saw it: in its chat template, and as its tokenizer reads it.
+    stop: the stop string behind `text`, without a beginning that the texts above hold; "" when something else ended it.
+    finish: what ended it, None until then.
     part: the text answers only a part of the problem, so it is not read as an answer, and is never the best one.
+    multiplicity: how many equal thoughts this one stands for, itself included: those that `keep` found equal to it, and
+        those that sampling at temperature 0 would only have repeated. Votes count them.
     data: whatever the search or its scorers want to know of the thought; scorers see it.
     """
 
@@ -106,6 +111,7 @@ class Thought:
     stop: str = ""
     finish: Finish | None = None
     part: bool = False
+    multiplicity: int = 1
     data: dict[str, Any] = field(default_factory=dict)
 
     def __repr__(self) -> str:
@@ -130,7 +136,11 @@ class Thought:
         return above
 
     def transcript(self) -> str:
-        """What the model saw and wrote up to here: from the last prompt of its own on, stop strings included."""
+        """What the model saw and wrote up to here: from the last prompt of its own on, stop strings included.
+
+        On this machine, the one decoding of all these tokens. A character that is split over two thoughts is in the
+        later one's text; one that is not complete yet is in none.
+        """
         texts: list[str] = []
         thought: Thought | None = self
         while thought is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import unicodedata
 
+from treereason.jsonable import jsonable
 from treereason.text import LONGEST_LINE
 
 MAX_MARKS = 2
@@ -23,6 +24,15 @@ def printable(text: str, limit: int = LONGEST_LINE) -> str:
     cut = text[: 4 * limit]
     line = "".join(_visible(" ".join(cut.split())))
     return line if len(line) <= limit and len(cut) == len(text) else line[: limit - 1].rstrip() + "…"
+
+
+def answer(value: object, limit: int = LONGEST_LINE) -> str:
+    """An answer of any type as `printable` shows text; where Python has no text for it, in the form of the journal."""
+    try:
+        text = str(value)
+    except Exception:  # an integer of 5,000 digits has none, and an object of the user's may raise
+        text = str(jsonable(value))
+    return printable(text, limit)
 
 
 def _visible(text: str) -> list[str]:

@@ -58,7 +58,7 @@ def _problem_line(done: ProblemDone, snapshot: Snapshot) -> str:
         verdict = f"failed: {printable(done.error or '')}"
     else:
         verdict = f"{'solved' if done.solved else 'not solved'}, score {formatting.score(done.score)}"
-        verdict += f", answer {printable(str(done.answer), 80)}" if done.answer is not None else ", no answer"
+        verdict += f", answer {formatting.answer(done.answer, 80)}" if done.answer is not None else ", no answer"
     if done.thoughts_failed:
         verdict += f" ({formatting.count(done.thoughts_failed, 'thought')} failed)"
     return f"[{snapshot.num_done}/{snapshot.num_problems}] {printable(done.problem, 40)}: {verdict}"

@@ -150,6 +150,9 @@ def _words(summary: Mapping[str, Any], task: str, search: str, num_done: int) ->
         first = summary.get("first_thought_error")
         which = f"; the first, problem {printable(str(first))}" if first else "."
         words.append(formatting.count(num_failed, "thought") + " failed" + which)
+    if num_cut := int(summary.get("thoughts_cut") or 0):
+        were = "was" if num_cut == 1 else "were"
+        words.append(f"{formatting.count(num_cut, 'thought')} {were} cut off at a token limit.")
     if summary.get("oracle_guided", summary.get("scorer_oracle")):
         scorer = printable(str(summary.get("scorer")))
         words.append(f"The scorer {scorer} knows the truth: this shows what the search could reach.")
@@ -193,7 +196,9 @@ def _figures(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     if pace := summary.get("tokens_per_second"):
         found.append(("speed", f"{pace:,.0f} tokens decoded per second"))
     if peak := summary.get("kv_tokens_peak"):
-        found.append(("KV cache", f"{peak:,} tokens at the peak"))
+        rebuilt = int(summary.get("tokens_rebuilt") or 0)
+        again = f"; {rebuilt:,} tokens evicted and computed again" if rebuilt else ""
+        found.append(("KV cache", f"{peak:,} tokens at the peak{again}"))
     if profile := summary.get("profile"):
         found.append(("time", ", ".join(f"{part} {share:.0%}" for part, share in profile.items())))
     if launches := summary.get("launches"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from treereason.core import Status
+from treereason.display import formatting
 from treereason.display.formatting import printable
 from treereason.events import (
     Event,
@@ -67,7 +68,9 @@ class ShownProblem:
                 self.probes.remove(event.thought)
             case ThoughtDecoded():
                 thought = self._set(event.thought, Status.DECODED)
-                thought.text = printable(event.text) or printable("" if event.answer is None else str(event.answer))
+                thought.text = printable(event.text) or (
+                    "" if event.answer is None else formatting.answer(event.answer)
+                )
             case ThoughtScored():
                 self._thought(event.thought).score = event.score
             case ThoughtKept():

@@ -7,9 +7,11 @@ from time import perf_counter
 from treereason.core import Cost, Expansion, Finish, Prompt, Resumption, ThoughtPath, Writing
 from treereason.engine.kv.forest import RUN, Forest, Node
 from treereason.engine.model.language_model import LanguageModel
+from treereason.engine.model.path_text import PathText
 from treereason.engine.schedule.branch import Branch
 from treereason.engine.schedule.given_text import GivenText
 from treereason.engine.schedule.pending_prompt import PendingPrompt
+from treereason.engine.schedule.prompt_text import PromptText
 from treereason.engine.steps.sampler import branch_key
 from treereason.engine.thoughts import FinishedThought, Thoughts
 
@@ -29,31 +31,38 @@ class Prompts:
         parent = self._parent(request)
         prompt = request.prompt
         if parent and parent.branch.finish is Finish.END and not prompt.token_ids and not prompt.text:
-            raise ValueError("an empty appended prompt after a thought that ended its text")
-        return PendingPrompt(request, self._attach(request.problem, prompt, parent))
+            raise ValueError("an empty appended prompt after a thought that ended its text: give it some text")
+        return PendingPrompt(request, *self._attach(request.problem, prompt, parent))
 
     def writing(self, request: Writing) -> tuple[PendingPrompt, dict[ThoughtPath, str]]:
         """The prompt and the texts behind it; and for each child whose text cannot be computed, the reason."""
         if len(request.texts) != len(request.children):
             raise ValueError(f"{len(request.texts)} texts for {len(request.children)} children")
-        node = self._attach(request.problem, request.prompt, self._parent(request))
-        prompt, refused = PendingPrompt(request, node), {}
+        node, above = self._attach(request.problem, request.prompt, self._parent(request), given=True)
+        prompt, refused = PendingPrompt(request, node, above), {}
         for path, text in zip(request.children, request.texts, strict=True):
             try:
                 tokens = self._model.encode_text(text)
                 self._check_ids(tokens)
                 if (end := node.end + len(tokens)) > self._model.max_positions:
-                    raise ValueError(f"a text that ends at token {end}; the model holds {self._model.max_positions}")
+                    raise ValueError(
+                        f"a text that ends at token {end}: the model takes {self._model.max_positions}, so give less"
+                    )
             except ValueError as error:
                 refused[path] = str(error)
                 continue
+            path_text = above.path_text.copy()
+            path_text.push(tokens)
+            path_text.flush(self._model.decode)
             branch = Branch(
                 problem=request.problem,
                 path=path,
                 node=self._forest.attach_text(tokens[:-1], request.problem, node),
                 prompt=request.prompt,
                 tokens=tokens,
+                above=above,
                 text=text,
+                path_text=path_text,
                 done=True,
                 tail=tokens[-1:],
                 finish=Finish.GIVEN,
@@ -72,9 +81,9 @@ class Prompts:
         if node is not None and not node.children and node.num_references == 1:
             node.tokens += thought.tokens
         else:  # others need the node as it is, or it is gone
-            above, node = node, self._forest.attach(thought.tokens, request.problem, node)
-            if above is not None:
-                self._forest.release(above)
+            before, node = node, self._forest.attach(thought.tokens, request.problem, node)
+            if before is not None:
+                self._forest.release(before)
         self._thoughts.remove(thought)
         resumed = branch.reopened(node, request.prompt, request.sampling, max_tokens=len(branch.tokens) + left)
         return PendingPrompt(request, node, resumed=resumed)
@@ -99,6 +108,8 @@ class Prompts:
                         prompt=request.prompt,
                         sampling=request.sampling,
                         key=branch_key(self._seed, request.problem, path),
+                        above=prompt.text,
+                        path_text=prompt.text.path_text.copy(),
                         max_tokens=min(request.prompt.max_tokens, self._model.max_positions - node.end),
                         cost=_cost(node, num_prefilled),
                     )
@@ -121,24 +132,39 @@ class Prompts:
             return self._thoughts.get(request.problem, request.parent)
         return None
 
-    def _attach(self, problem: str, prompt: Prompt, parent: FinishedThought | None) -> Node:
-        """The node with which the prompt ends, with a reference. Raises ValueError for nothing, or too much."""
+    def _attach(
+        self, problem: str, prompt: Prompt, parent: FinishedThought | None, *, given: bool = False
+    ) -> tuple[Node, PromptText]:
+        """The node with which the prompt ends, with a reference, and its text. Raises ValueError for none, or too much.
+
+        given: given texts follow, which no token completes.
+        """
         below: Node | None = None
+        path_text, written = PathText(), ""
         if parent is None:
-            tokens, num_shared = self._model.encode(prompt)
-            prefix = tuple(tokens[:num_shared])
+            own, num_shared = self._model.encode(prompt)
+            tokens, prefix = own, tuple(own[:num_shared])
             if prefix and prefix not in self.shared_prefixes:
                 self.shared_prefixes[prefix] = self._forest.attach(prefix, RUN)
         else:
-            below = parent.node
-            tokens = parent.tokens + (list(prompt.token_ids) or self._model.encode_text(prompt.text))
-            if not tokens:  # nothing is lacking but the logits of the parent's last token: it is computed again
-                tokens, below = parent.token_ids(), None
+            own = list(prompt.token_ids) or self._model.encode_text(prompt.text)
+            stopped = parent.branch.finish is Finish.STOP
+            below, tokens, path_text = parent.end(self._model, cut=bool(own) or stopped or given)
+            tokens = tokens + own
+            if not tokens and below:  # nothing is lacking but the logits of the last token: it is computed again
+                tokens, below = below.token_ids(), None
+            if not own and not stopped:
+                written = parent.branch.above.written + parent.branch.text
         self._check_ids(tokens)
         length = len(tokens) + (below.end if below else 0)
         if length >= self._model.max_positions:
-            raise ValueError(f"a prompt of {length} tokens; the model holds {self._model.max_positions}")
-        return self._forest.attach(tokens, problem, below)
+            raise ValueError(
+                f"a prompt of {length} tokens: the model takes {self._model.max_positions}, answer included, so give "
+                "less"
+            )
+        path_text.push(own)
+        seen = path_text.flush(self._model.decode) if given else path_text.read(self._model.decode) if own else ""
+        return self._forest.attach(tokens, problem, below), PromptText(seen, path_text, written)
 
     def _check_ids(self, tokens: list[int]) -> None:
         size = self._model.vocabulary_size

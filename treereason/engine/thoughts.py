@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from treereason.core import ThoughtPath
 from treereason.engine.kv.forest import Forest, Node
+from treereason.engine.model.language_model import LanguageModel
+from treereason.engine.model.path_text import PathText
 from treereason.engine.schedule.branch import Branch
 
 
@@ -29,8 +31,25 @@ class FinishedThought:
 
     def token_ids(self) -> list[int]:
         """All of them, from the root on."""
-        above = [token for node in self.node.path() for token in node.tokens] if self.node else []
-        return above + self.tokens
+        return (self.node.token_ids() if self.node else []) + self.tokens
+
+    def end(self, model: LanguageModel, *, cut: bool) -> tuple[Node | None, list[int], PathText]:
+        """What a continuation goes on from: node, tokens behind it, and text of the path.
+
+        cut: leave out what is in the last tokens and in nobody's text: what follows a stop string in its token, and
+        bytes of a character that is not complete. Where no tokens say the text without it, it stays, unread.
+        """
+        self.branch.read(model)
+        path_text = self.branch.path_text.copy()
+        if cut and not path_text.complete:
+            tokens = model.encode_text(path_text.ahead)
+            exact = PathText(list(path_text.left), list(tokens))
+            if exact.read(model.decode) == path_text.ahead and exact.complete:
+                num_cut = len(path_text.new)
+                if num_cut <= len(self.tokens):
+                    return self.node, self.tokens[:-num_cut] + tokens, exact
+                return None, self.token_ids()[:-num_cut] + tokens, exact
+        return self.node, self.tokens, path_text
 
 
 class Thoughts:

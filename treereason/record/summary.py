@@ -101,6 +101,7 @@ class Summary:
     tokens_unfinished: decoded for problems that an interrupted run did not finish.
     tokens_rebuilt, tokens_per_second, KV figures: of all engine steps.
     Means: over the problems that have a finite score; null without any.
+    thoughts_cut: those whose text a token limit ended.
     guided_by, oracle_guided: the scorers that the search asked, and whether one that knows the truth was among them.
     launches, on a GPU only: steps replayed from a CUDA graph, and eager ones by reason.
     """
@@ -163,6 +164,7 @@ class Summary:
             "first_error": search.first_error,
             "thoughts_failed": sum(done.thoughts_failed for done in search.done.values()),
             "first_thought_error": search.first_thought_error,
+            "thoughts_cut": sum(done.thoughts_cut for done in search.done.values()),
             "mean_score": search.mean_score,
             "single_sample_solved": search.single_sample_solved,
             "single_sample_mean_score": search.single_sample_mean_score,
@@ -214,7 +216,10 @@ def versions() -> dict[str, str | None]:
 
 def _mean(values: Iterable[float | None]) -> float | None:
     finite = [value for value in values if value is not None and math.isfinite(value)]
-    return math.fsum(finite) / len(finite) if finite else None
+    try:
+        return math.fsum(finite) / len(finite) if finite else None
+    except OverflowError:  # the sum is larger than any float, the mean is not
+        return math.fsum(value / len(finite) for value in finite)
 
 
 def _ratio(above: float, below: float) -> float | None:

@@ -159,14 +159,14 @@ class RemoteEngine:
             return _resumable(before).prompt
         prompt = request.prompt
         if prompt.token_ids:
-            raise ValueError("a prompt of token ids: a completions server is sent text only")
+            raise ValueError("a prompt of token ids: a completions server is sent text only, so give text")
         if not (prompt.appended and request.parent):
             return prompt.plain
         above = self._transcripts.get((request.problem, request.parent))
         if above is None:
             raise ValueError("an appended prompt, but the parent has no text: it failed, or its problem has ended")
         if isinstance(request, Expansion) and above.thought.finish is Finish.END and not prompt.text:
-            raise ValueError("an empty appended prompt after a thought that ended its text")
+            raise ValueError("an empty appended prompt after a thought that ended its text: give it some text")
         return above.text + prompt.text
 
 

@@ -64,7 +64,9 @@ class Server:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         if not (api_key.isascii() and api_key.isprintable()):
-            raise UserError(f"model.url={url}: the API key holds characters that no key has")
+            raise UserError(
+                f"model.url={url}: the API key has characters that no key has: set its environment variable again"
+            )
         self.name = name
         self.style = style
         self.url = url.rstrip("/")
@@ -81,7 +83,9 @@ class Server:
         try:
             answer = httpx.get(f"{self.url}/models", headers=self._headers, timeout=PROBE_TIMEOUT_S)
         except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:  # the last: no name of a host
-            raise UserError(f"model.url={self.url}: the server cannot be reached: {one_line(error)}") from None
+            raise UserError(
+                f"model.url={self.url}: the server cannot be reached: {one_line(error)}; is it running there?"
+            ) from None
         if answer.status_code in (401, 403):
             raise UserError(
                 f"model.url={self.url}: the server refuses the key: {self._said(answer)}; "

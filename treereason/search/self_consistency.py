@@ -9,6 +9,7 @@ from typing import Annotated
 from pydantic import Field
 
 from treereason.core import Thought, Tree
+from treereason.search.equal import group_equal
 from treereason.search.sampling import sample_answers
 
 
@@ -16,7 +17,7 @@ from treereason.search.sampling import sample_answers
 class SelfConsistency:
     """Take n independent samples and answer with the most frequent answer, the earliest of equals.
 
-    No score is asked for: the vote needs none.
+    Answers that are equal (==) are one answer. No score is asked for: the vote needs none.
     """
 
     n: Annotated[int, Field(ge=1, description="samples that vote")] = 15
@@ -24,5 +25,8 @@ class SelfConsistency:
     async def run(self, tree: Tree) -> Thought | None:
         samples = await sample_answers(tree, self.n)
         answered = [thought for thought in samples if thought.answer is not None]
-        votes = Counter(repr(thought.answer) for thought in answered)
-        return max(answered, key=lambda thought: votes[repr(thought.answer)], default=None)
+        choices = group_equal(thought.answer for thought in answered)
+        votes: Counter[int] = Counter()
+        for thought, choice in zip(answered, choices, strict=True):
+            votes[choice] += thought.multiplicity
+        return answered[choices.index(votes.most_common(1)[0][0])] if answered else None

@@ -1,4 +1,4 @@
-"""The token forest against a naive dictionary: who stands where, which tokens, how many pages."""
+"""The token forest against a naive dictionary: which node is where, which tokens, how many pages."""
 
 from __future__ import annotations
 

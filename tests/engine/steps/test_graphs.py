@@ -173,16 +173,18 @@ class Run:
                 assert set(written) <= self._used
 
 
-def grow_prune_and_go_on(run: Run) -> None:
+def grow_prune_and_go_on(run: Run, num_appended: int) -> None:
     """Forks, branches that end at different steps, a prompt in between that leaves the branches as they were, a prune,
-    appended thoughts, a nucleus, temperature 0, and leaves that outgrow their first page."""
+    appended thoughts, a nucleus, temperature 0, and, with enough tokens, leaves that outgrow their first page."""
     run.submit("a", (), Prompt("ASK A", shared="THE HEAD, ", max_tokens=10, ignore_end=True), 3)
     run.submit("b", (), Prompt("ASK B", shared="THE HEAD, ", max_tokens=4), 2, Sampling(0.0))
     run.steps(7)
     run.submit("c", (), Prompt("ONE TOKEN", max_tokens=1), 1)
     run.steps()
     run.engine.drop("a", (1,))
-    run.submit("a", (0,), Prompt(" GO", appended=True, max_tokens=19, ignore_end=True), 2, Sampling(1.0, top_p=0.8))
+    run.submit(
+        "a", (0,), Prompt(" GO", appended=True, max_tokens=num_appended, ignore_end=True), 2, Sampling(1.0, top_p=0.8)
+    )
     run.steps()
     for problem in "abc":
         run.engine.end_problem(problem)
@@ -205,11 +207,11 @@ def test_answers_and_logits_are_those_of_the_torch_backend(kind: str, kv_tokens:
     on_cpu, on_gpu = models(kind)
     want, got = (Run(make_engine(model, kv_tokens=kv_tokens)) for model in (on_cpu, on_gpu))
     for run in (want, got):
-        grow_prune_and_go_on(run)
+        grow_prune_and_go_on(run, num_appended=19 if kind == "llama" else 5)  # two layers take twice the time
     check_equal(got, want)
     assert set(want.launches) == {""}
     assert set(got.launches) == {"graph", "prefill"}
-    assert got.launches.count("graph") > 15
+    assert got.launches.count("graph") > 10
     assert (got.num_rebuilt > 0) == (kv_tokens < 512), "the small pool is the one that evicts"
 
 

@@ -3,6 +3,10 @@
 An evicted node keeps its token ids, so it is computed again, in one prefill, when it is needed. No answer depends on
 this order. It decides how many tokens are computed twice (`tokens_rebuilt` in the step's figures).
 tests/engine/kv/test_eviction.py checks the order, tests/engine/test_engine_machine.py that no order changes an answer.
+
+Of a node that has pages, all above are stored as well, or belong to the step. "Below before above" saves work, because
+a node is computed on top of all above it; an order without it gives the same answers. `Node.last_used` is set by
+step_memory.py.
 """
 
 from __future__ import annotations

@@ -65,6 +65,10 @@ class Node:
             node = node.parent
         return nodes[::-1]
 
+    def token_ids(self) -> list[int]:
+        """All tokens from the root on."""
+        return [token for node in self.path() for token in node.tokens]
+
 
 class Forest:
     """All token trees of a run over one page pool. Counters are in tokens whose KV is stored."""
@@ -85,7 +89,7 @@ class Forest:
         new, so that computing the node yields its logits. Raises ValueError for no tokens.
         """
         if not tokens:
-            raise ValueError("a prompt has no tokens")
+            raise ValueError("a prompt without tokens: give it some text")
         node = below or self.root
         done, last = 0, len(tokens) - 1
         while (found := self._best_child(node, tokens[done:last], owner)) is not None:

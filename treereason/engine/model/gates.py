@@ -35,11 +35,13 @@ def check_checkpoint(name: str) -> None:
     folder = Path(name).expanduser()
     if not folder.is_dir():
         if folder.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
-            raise UserError(f"model.name={name}: no such folder")
+            raise UserError(f"model.name={name}: no such folder: give a folder or a hub id")
         return
     path = folder / "config.json"
     if not path.is_file():
-        raise UserError(f"model.name={name}: the folder has no config.json")
+        raise UserError(
+            f"model.name={name}: the folder has no config.json: give the folder of a transformers checkpoint"
+        )
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -92,7 +94,7 @@ def tensor_names(folder: Path) -> set[str]:
         try:
             files = sorted({folder / file for file in json.loads(index.read_text("utf-8"))["weight_map"].values()})
         except (ValueError, TypeError, LookupError, AttributeError):
-            raise UserError(f"{index}: has no weight_map from tensors to files: it is broken") from None
+            raise UserError(f"{index}: has no weight_map from tensors to files: download it again") from None
     return {name for file in files for name in _header(file) if name != "__metadata__"}
 
 
@@ -116,7 +118,10 @@ def check_tensors(name: str, expected: Iterable[str], tied: Iterable[str], folde
     wanted = set(expected) - set(tied)
     missing = sorted(wanted - present)
     if missing and present <= wanted | set(tied):
-        raise UserError(f"model.name={name}: the checkpoint lacks {len(missing)} of its tensors, first {missing[0]}")
+        raise UserError(
+            f"model.name={name}: the checkpoint lacks {len(missing)} of its tensors, first {missing[0]}: "
+            "download it again"
+        )
 
 
 def check_loaded(name: str, known: Iterable[str], info: Mapping[str, Any], *, quantised: bool) -> None:
@@ -131,7 +136,10 @@ def check_loaded(name: str, known: Iterable[str], info: Mapping[str, Any], *, qu
             f"first of {len(mismatched)}: {tensor} is {tuple(stored)}, not {tuple(wanted)}"
         )
     if missing := sorted(info["missing_keys"]):
-        raise UserError(f"model.name={name}: the checkpoint lacks {len(missing)} of its tensors, first {missing[0]}")
+        raise UserError(
+            f"model.name={name}: the checkpoint lacks {len(missing)} of its tensors, first {missing[0]}: "
+            "download it again"
+        )
     left_over = sorted(info["unexpected_keys"])
     if left_over and quantised:  # such as scales, and then weights are wrong
         raise UserError(
@@ -175,7 +183,7 @@ def _header(path: Path) -> dict[str, Any]:
             ends = [tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__"]
             end = 8 + size + max(ends)
         except (ValueError, TypeError, LookupError, AttributeError):
-            raise UserError(f"{path}: is not a safetensors file, or was cut off") from None
+            raise UserError(f"{path}: is not a safetensors file, or was cut off: download it again") from None
     if end > total:
-        raise UserError(f"{path}: is cut off: {total:,} bytes of {end:,}")
+        raise UserError(f"{path}: is cut off: {total:,} bytes of {end:,}: download it again")
     return header

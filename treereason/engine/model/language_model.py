@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 from treereason.core import Prompt
 from treereason.engine.attention.eager_step import AttentionKind, EagerStep
 from treereason.engine.attention.interface import NAME, AttentionStep
+from treereason.engine.model.text_codec import TextCodec
 from treereason.text import one_line
 
 
@@ -32,16 +33,14 @@ class LanguageModel:
         self.attention: AttentionKind = "tree" if self.device.type == "cpu" else "triton"
         config = network.config.get_text_config()
         self.max_positions: int = config.max_position_embeddings
-        eos = network.generation_config.eos_token_id if network.generation_config else None
-        eos = tokenizer.eos_token_id if eos is None else eos
-        self.eos_ids = frozenset(eos if isinstance(eos, list) else [eos])
+        self.eos_ids = _eos_ids(tokenizer, network.generation_config, network.config, config)
         num_kv_heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
         head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         itemsize = next(network.parameters()).element_size()
         self.vocabulary_size: int = config.vocab_size
         self.kv_bytes_per_token: int = 2 * config.num_hidden_layers * num_kv_heads * head_dim * itemsize
         self._prefix_tokens: dict[tuple[str, tuple[tuple[str, str], ...], str], list[int]] = {}
-        self._token_texts: dict[int, str] = {}
+        self._codec = TextCodec(tokenizer)
 
     @torch.inference_mode()
     def forward(self, step: EagerStep, rows: list[int]) -> torch.Tensor:
@@ -99,21 +98,19 @@ class LanguageModel:
 
     def encode_text(self, text: str) -> list[int]:
         """Token ids of a text behind other tokens: no template, no special tokens. Raises ValueError, one line."""
-        return self._tokenize(text, special=False) if text else []
+        return self._codec.encode_middle(text)
 
     def decode(self, tokens: list[int]) -> str:
-        text: str = self.tokenizer.decode(tokens, skip_special_tokens=True)
-        return text
+        """Text of the tokens, special ones included, but for those that the tokenizer puts in front of every text."""
+        return self._codec.decode(tokens)
 
     def token_text(self, token: int) -> str:
-        """Text of one token alone; a cheap hint whether a stop string can have ended with it."""
-        if token not in self._token_texts:
-            self._token_texts[token] = self.tokenizer.decode([token])
-        return self._token_texts[token]
+        """Text of one token behind others; a cheap hint whether a stop string can have ended with it."""
+        return self._codec.token_text(token)
 
     def _encode_fresh(self, prompt: Prompt) -> list[int]:
         if self.style != "chat":
-            return self._tokenize(prompt.plain, special=True)
+            return self._codec.encode_front(prompt.plain)
         messages = [{"role": "system", "content": prompt.system}] if prompt.system else []
         for user, model in prompt.turns:
             messages += [{"role": "user", "content": user}, {"role": "assistant", "content": model}]
@@ -124,12 +121,13 @@ class LanguageModel:
             raise ValueError(f"the model's chat template refuses the prompt: {one_line(error)}") from None
         if prompt.system.strip() not in text:
             raise ValueError("the model's chat template leaves out the system text: put it into the prompt's text")
-        return self._tokenize(text, special=False)
+        return self._codec.tokenize(text, special=False)
 
-    def _tokenize(self, text: str, *, special: bool) -> list[int]:
-        try:
-            text.encode()  # names half a surrogate pair, which JSON may hold, better than tokenizers do
-            tokens: list[int] = self.tokenizer(text, add_special_tokens=special)["input_ids"]
-        except Exception as error:
-            raise ValueError(f"the tokenizer refuses the prompt: {one_line(error)}") from None
-        return tokens
+
+def _eos_ids(*sources: Any) -> frozenset[int]:
+    """What ends a text by any of tokenizer, generation config and configs; each may name no id, one or several."""
+    found: set[int] = set()
+    for source in sources:
+        ids = getattr(source, "eos_token_id", None)
+        found.update(ids if isinstance(ids, (list, tuple)) else [] if ids is None else [ids])
+    return frozenset(found)

@@ -8,15 +8,19 @@ from time import perf_counter
 from treereason.core import Cost, Decoded, Finish, Prompt, Sampling, ThoughtPath
 from treereason.engine.kv.forest import Node
 from treereason.engine.model.language_model import LanguageModel
+from treereason.engine.model.path_text import PathText
+from treereason.engine.schedule.prompt_text import PromptText
+from treereason.engine.schedule.stop_strings import find_stop
 
 
 @dataclass(eq=False, repr=False)
 class Branch:
-    """`tokens` are the thought's own. Once `done`, `tail` holds those whose KV is not in the forest (one or none).
+    """`tokens` were drawn for it, or given. Once `done`, `tail` holds those of its path whose KV is not in the forest.
 
     node: it has a reference on it; its path ends with the last token before the tail. max_tokens: most own tokens that
     it may get.
-    key: its name for the sampler. text: set when it is not that of the first `num_text` tokens.
+    key: its name for the sampler. above: the text in front of it. text: its own, as far as it has been read from
+    `path_text`, the path's with its tokens.
     """
 
     problem: str
@@ -29,8 +33,9 @@ class Branch:
     cost: Cost = field(default_factory=Cost)
     tokens: list[int] = field(default_factory=list)
     logprob: float = 0.0
-    text: str | None = None
-    num_text: int = 0
+    text: str = ""
+    path_text: PathText = field(default_factory=PathText)
+    above: PromptText = field(default_factory=PromptText)
     done: bool = False
     started: float = field(default_factory=perf_counter)
     tail: list[int] = field(default_factory=list)
@@ -49,19 +54,23 @@ class Branch:
         self.logprob += logprob
         self.cost.tokens_decoded += 1
         if token in model.eos_ids and not self.prompt.ignore_end:
-            self._end(Finish.END, num_text=len(self.tokens) - 1)
-        elif (found := self._stopped(token, model)) is not None:
-            self.text, self.stop = found
-            self._end(Finish.STOP, tail=[token])
+            self._end(Finish.END)
+        elif self._stopped(token, model):
+            self._end(Finish.STOP, [token])
         elif len(self.tokens) == self.max_tokens:
-            self._end(Finish.LENGTH, num_text=len(self.tokens), tail=[token])
+            self._end(Finish.LENGTH, [token])
         else:
             self.node.tokens.append(token)
+
+    def read(self, model: LanguageModel) -> None:
+        """Bring `text` up to date. What a stop string has cut off stays unread: it belongs to whatever comes next."""
+        if self.finish not in (Finish.STOP, Finish.GIVEN):
+            self.text += self.path_text.read(model.decode)
 
     def fail(self, error: str) -> None:
         """End it with an error; its text is what had been decoded until then."""
         self.error = error
-        self._end(None, num_text=len(self.tokens))
+        self._end(None)
 
     def fail_at(self, position: int) -> None:
         """End it because the model gave no probabilities for a position."""
@@ -81,33 +90,52 @@ class Branch:
             max_tokens=max_tokens,
             tokens=list(self.tokens),
             logprob=self.logprob,
+            text=self.text,
+            path_text=self.path_text,
+            above=self.above,
         )
 
     def decoded(self, model: LanguageModel) -> Decoded:
         """What the engine answers, once it is done."""
-        text = model.decode(self.tokens[: self.num_text]) if self.text is None else self.text
+        self.read(model)
         return Decoded(
-            self.problem, self.path, text, self.logprob, self.cost, self.error, finish=self.finish, stop=self.stop
+            self.problem,
+            self.path,
+            self.text,
+            self.logprob,
+            self.cost,
+            self.error,
+            finish=self.finish,
+            stop=self.stop,
+            prompt=self.above.seen,
         )
 
-    def _end(self, finish: Finish | None, *, num_text: int = 0, tail: list[int] | None = None) -> None:
-        self.finish, self.num_text, self.tail, self.done = finish, num_text, tail or [], True
+    def _end(self, finish: Finish | None, tail: list[int] | None = None) -> None:
+        self.finish, self.tail, self.done = finish, tail or [], True
         self.cost.seconds = perf_counter() - self.started
         if self.node.growing:  # a given text's node never does, and may be evicted
             del self.node.tokens[self.node.num_cached :]
             self.node.growing = False
 
-    def _stopped(self, token: int, model: LanguageModel) -> tuple[str, str] | None:
-        """The text before the first stop string, and that string; None when there is none."""
-        if not self.prompt.stop:
-            return None
-        last = model.token_text(token)
+    def _stopped(self, token: int, model: LanguageModel) -> bool:
+        """Take the token's text; whether it completes a stop string. What it says behind that stays unread."""
         # A stop string can only be complete once its last character has come; "�" is a part of a character.
-        if not any(stop[-1] in last or stop[-1].isspace() or "�" in last for stop in self.prompt.stop):
-            return None
-        text = model.decode(self.tokens)
-        found = [(text.find(stop), stop) for stop in self.prompt.stop if stop in text]
-        if not found:
-            return None
-        at, stop = min(found, key=lambda one: (one[0], -len(one[1])))  # of two that begin together, the longer
-        return text[:at], stop
+        last = model.token_text(token) if self.prompt.stop else ""
+        if not any(stop[-1] in last or "�" in last for stop in self.prompt.stop):
+            self.path_text.push([token])
+            return False
+        self.read(model)
+        before, num_before = self.path_text.copy(), len(self.text)
+        self.path_text.push([token])
+        self.read(model)
+        written = self.above.written
+        found = find_stop(self.prompt.stop, written + self.text, len(self.text) - num_before)
+        if found is None:
+            return False
+        start, end = max(0, found[0] - len(written)), found[1] - len(written)
+        if end < len(self.text):
+            before.push([token])
+            before.ahead += self.text[num_before:end]
+            self.path_text = before
+        self.text, self.stop = self.text[:start], self.text[start:end]
+        return True

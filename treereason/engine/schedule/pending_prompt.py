@@ -8,6 +8,7 @@ from treereason.core import Request
 from treereason.engine.kv.forest import Node
 from treereason.engine.schedule.branch import Branch
 from treereason.engine.schedule.given_text import GivenText
+from treereason.engine.schedule.prompt_text import PromptText
 
 
 @dataclass(eq=False)
@@ -15,11 +16,12 @@ class PendingPrompt:
     """A prompt to compute for a request. It has a reference on `node`, which ends with the prompt.
 
     What follows: new branches (an Expansion), `texts`, each with a node of its own (a Writing), or `resumed`, whose
-    node is this one (a Resumption).
+    node is this one (a Resumption). text: the prompt's own, for new branches and given texts.
     """
 
     request: Request
     node: Node
+    text: PromptText = field(default_factory=PromptText)
     texts: list[GivenText] = field(default_factory=list)
     resumed: Branch | None = None
     num_prefilled: int = 0

@@ -1,0 +1,47 @@
+"""A scorer for answers in LaTeX, which math-verify compares: scorer=treereason.tasks.math_equal:MathEqual
+
+It needs `pip install 'treereason[math]'`. A task still calls solved what equals its target as it stands.
+"""
+
+import logging
+import re
+from typing import ClassVar
+
+from treereason.core import Score, Thought, oracle
+from treereason.tasks.answers import is_number
+
+_EXPRESSION = re.compile(r"[\\^*/+=<>√π∪∩]|\d[a-z]|[([{]")
+
+
+@oracle
+class MathEqual:
+    r"""1 when the answer equals the target as mathematics, else 0: `2\sqrt{2}` is `\sqrt{8}`, `x+1` is `1+x`.
+
+    What is equal as it stands, and all plain numbers, are compared as exact_match does. The rest is parsed by
+    math-verify, which may run for long on a hostile text: the scorer's time limit ends it.
+
+    needs: the package, and what installs it; a run without it is refused before it starts.
+    """
+
+    needs: ClassVar[tuple[str, str]] = ("math_verify", "treereason[math]")
+
+    def __init__(self) -> None:
+        import math_verify
+
+        # It warns at each call that its own time limits are off; they need signals, and a scorer has a limit already.
+        logging.getLogger("math_verify").setLevel(logging.ERROR)
+        self._math_verify = math_verify
+
+    def __call__(self, thought: Thought) -> Score:
+        answer, target = thought.answer, thought.problem.target
+        right = answer is not None and (answer == target or self._equal(str(answer), str(target)))
+        return Score(float(right), final=right)
+
+    def _equal(self, answer: str, target: str) -> bool:
+        if (is_number(answer) and is_number(target)) or not (_EXPRESSION.search(answer) or _EXPRESSION.search(target)):
+            return False
+        return bool(self._math_verify.verify(self._parsed(target), self._parsed(answer), timeout_seconds=None))
+
+    def _parsed(self, text: str) -> object:
+        latex = [self._math_verify.LatexExtractionConfig()]
+        return self._math_verify.parse(f"${text}$", latex, fallback_mode="no_fallback", parsing_timeout=None)

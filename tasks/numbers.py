@@ -1,0 +1,207 @@
+"""The exact number that a whole text states, or none: what is left over never goes unread.
+
+It may have a sign, currency, groups of three, decimals, a power of ten, a fraction, percent, "million" and the like,
+and words that say what is counted. The text is one line in the plain form of answers.py. Where customs differ:
+
+- A comma groups and a point begins decimals: `1,234` is 1234, `1.234` is 1.234.
+- It is the other way round only where nothing else makes sense: `1.234,5`, `1 234,5`, `1.234.567`, `3,50 €`.
+- A lone comma in front of other than three digits may part a list: `1,5` is no number.
+- Spaces, apostrophes and underscores group: `5 000`, `5'000` and `5_000` are 5000.
+- A percentage is a hundredth: `50%` is 0.5. Brackets are no sign: `(5)` is 5.
+- What is counted or measured is the question's: `5`, `$5` and `5 apples` are one number.
+"""
+
+import re
+import unicodedata
+from fractions import Fraction
+
+MAX_DIGITS = 10_000
+"""A number of more digits, written out, is not read."""
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_SIGN = re.compile(r"(?:(\+|plus\b|positive\b)|(-|minus\b|negative\b)) ?")
+_CODES = r"usd|eur|gbp|jpy|chf|inr|cny|rmb|aud|cad"
+_SYMBOL = r"(?:us|a|au|c|ca|nz|hk|s)?[$€£¥₹₩₽₺₪฿₫₴₦]"
+_CURRENCY_BEFORE = re.compile(rf"(?:{_SYMBOL}|rs\.?|(?:{_CODES})(?= )) ?(?=[-+.\d(])")
+_CURRENCY_AFTER = re.compile(rf" ?(?:{_SYMBOL}|(?:{_CODES})\b)")
+_PLAIN = r"[0-9]+(?:\.[0-9]+)?|\.[0-9]+"
+_DECIMAL = "|".join(
+    (
+        r"[1-9][0-9]{0,2}(?:,[0-9]{3})+(?:\.[0-9]+)?",
+        r"[1-9][0-9]?(?:,[0-9]{2})+,[0-9]{3}(?:\.[0-9]+)?",  # India: 12,34,567
+        r"[1-9][0-9]{0,2}(?:\.[0-9]{3}){2,}(?:,[0-9]+)?",
+        r"[1-9][0-9]{0,2}\.[0-9]{3},[0-9]+",
+        *(rf"[1-9][0-9]{{0,2}}(?:{mark}[0-9]{{3}})+(?:[.,][0-9]+)?" for mark in (" ", "'", "_")),
+        _PLAIN,
+    )
+)
+_DIGITS = re.compile(r"[0-9]+")
+_MONEY = re.compile(r"[0-9]+,[0-9]{2}(?![0-9,.])")
+_NUMBER = re.compile(rf"(?:{_DECIMAL})(?![0-9])")
+_POWER = re.compile(
+    r"e([+-]?[0-9]+)(?![0-9.,])| ?[*x] ?10 ?(?:\^|\*\*) ?(?:([+-]?[0-9]+)|\(([+-]?[0-9]+)\))(?![0-9.,])"
+)
+_TEN_TO = re.compile(r"10 ?(?:\^|\*\*) ?(?:([+-]?[0-9]+)|\(([+-]?[0-9]+)\))(?![0-9.,])")
+_FRACTION = re.compile(rf" ?/ ?({_DECIMAL})(?![0-9])")
+_MIXED = re.compile(r"(?: | and |-and-)([1-9][0-9]*) ?/ ?([0-9]+)(?![0-9.,])")
+_PERCENT = {"%": 100, "percent": 100, "per cent": 100, "pct": 100, "‰": 1000}
+_SCALES = {
+    "dozen": 12,
+    "hundred": 100,
+    "thousand": 1000,
+    "lakh": 10**5,
+    "million": 10**6,
+    "crore": 10**7,
+    "billion": 10**9,
+    "trillion": 10**12,
+}
+_SCALE = re.compile(rf" ({'|'.join(_SCALES)})\b")
+_GLUED = _words("km cm mm kg mg g ml l ft lb lbs oz mph kmh kph hr hrs h min mins s sec secs")
+_LETTERS = _words("m g l s h")
+_POWERS = _words("m cm mm km ft in inch inches yd mi meters metres feet miles units s sec")
+_WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
+_UNIT = re.compile(rf"({_WORD.pattern})(?:\^?(-?[23]))?(?:/({_WORD.pattern})(?:\^(-?[23]))?)?\.?")
+_DEGREES = re.compile(r" ?°(?: ?[cf])?")
+_MOST_WORDS = 6
+# Words that change the number in front of them, or join it with another one.
+_CHANGING = _words(
+    """
+    zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen
+    seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety hundreds hundredth
+    hundredths thousands thousandth thousandths millions billions trillions quadrillion lakhs lac crores dozens
+    score gross myriad half halves third thirds quarter quarters fourth fourths fifth fifths sixth sixths
+    seventh sevenths eighth eighths ninth ninths tenth tenths millionth millionths pi tau squared cubed root
+    sqrt square factorial power exponent log ln sin cos tan to and or nor plus minus over by divided multiplied
+    point mod modulo base remainder not no negative if unless but either between until through percent
+    percentage pct am pm noon ad bc binary octal decimal hex hexadecimal than least most above below under about
+    twice double triple infinity mil mille mila milione milioni millón millones millionen milliard milliards
+    milliarden miljoen miljard tausend hundert cien ciento cem bilhão bilhões milhão milhões demi demie medio
+    media halb halbe und et oder mio mrd mln mld bn тысяч тысячи тысяча миллион миллиона миллионов млн млрд
+    """
+)
+
+
+def read_number(text: str) -> Fraction | None:
+    """The value of `text` if it states one number and nothing else, exactly; else None."""
+    negative, has_sign, money = False, False, False
+    while True:
+        sign, currency = _SIGN.match(text), _CURRENCY_BEFORE.match(text)
+        if sign and not has_sign:
+            negative, has_sign, text = sign[2] is not None, True, text[sign.end() :]
+        elif currency and not money:
+            money, text = True, text[currency.end() :]
+        elif text.startswith("(") and text.endswith(")"):
+            text = text[1:-1].strip()
+        else:
+            break
+    found = _value(text, money)
+    if found is None:
+        return None
+    value, end = found
+    value_or_none = _rest(value, text[end:])
+    return -value_or_none if negative and value_or_none is not None else value_or_none
+
+
+def _value(text: str, money: bool) -> tuple[Fraction, int] | None:
+    """The number that `text` begins with, and where it ends there."""
+    if power := _TEN_TO.match(text):
+        ten = _decimal("1", power[1] or power[2])
+        return None if ten is None else (ten, power.end())
+    if (euros := _MONEY.match(text)) and (money or _CURRENCY_AFTER.match(text, euros.end())):
+        value = _decimal(euros[0].replace(",", "."))
+        return None if value is None else (value, euros.end())
+    number = _NUMBER.match(text)
+    if number is None:
+        return None
+    if " " in number[0] and _MIXED.match(text, text.index(" ")):  # 2 101/102 is a mixed number
+        number = _DIGITS.match(text)
+        assert number is not None
+    digits, end, exponent = _ungrouped(number[0]), number.end(), "0"
+    if power := _POWER.match(text, end):
+        exponent, end = power[1] or power[2] or power[3], power.end()
+    value = _decimal(digits, exponent)
+    if value is None or exponent != "0":
+        return None if value is None else (value, end)
+    if mixed := _MIXED.match(text, end):
+        above, below = _decimal(mixed[1]), _decimal(mixed[2])
+        if above is None or below is None or not above < below or "." in digits:
+            return None
+        return value + above / below, mixed.end()
+    if fraction := _FRACTION.match(text, end):
+        below = _decimal(_ungrouped(fraction[1]))
+        return None if not below else (value / below, fraction.end())
+    return value, end
+
+
+def _ungrouped(number: str) -> str:
+    """The digits of a number that _DECIMAL matches, with a point in front of its decimals if it has any."""
+    plain = re.sub(r"[ '_]", "", number)
+    commas, points = plain.count(","), plain.count(".")
+    grouped = plain != number
+    if points and commas and plain.rfind(",") > plain.rfind("."):  # 1.234,5
+        return plain.replace(".", "").replace(",", ".")
+    if points > 1:
+        return plain.replace(".", "")
+    return plain.replace(",", ".") if grouped else plain.replace(",", "")
+
+
+def _decimal(digits: str, exponent: str = "0") -> Fraction | None:
+    """`digits` times a power of ten; None for more than MAX_DIGITS digits."""
+    whole, _, part = digits.partition(".")
+    if len(exponent) > 6 or len(digits) + abs(int(exponent)) > MAX_DIGITS:
+        return None
+    power = int(exponent) - len(part)
+    value = _integer(whole + part)
+    return Fraction(value * 10**power) if power >= 0 else Fraction(value, 10**-power)
+
+
+def _integer(digits: str) -> int:
+    """int(digits) without Python's limit on their number, in pieces that it reads."""
+    value = 0
+    for start in range(0, len(digits), 4000):
+        piece = digits[start : start + 4000]
+        value = value * 10 ** len(piece) + int(piece)
+    return value
+
+
+def _rest(value: Fraction, rest: str) -> Fraction | None:
+    """The value with what stands behind its digits; None where that cannot be read."""
+    if rest.strip() in _PERCENT:
+        return value / _PERCENT[rest.strip()]
+    while scale := _SCALE.match(rest):
+        value, rest = value * _SCALES[scale[1]], rest[scale.end() :]
+    if currency := _CURRENCY_AFTER.match(rest):
+        rest = rest[currency.end() :]
+    elif degrees := _DEGREES.fullmatch(rest):
+        rest = rest[degrees.end() :]
+    return value if not rest or _names_unit(rest) else None
+
+
+def _names_unit(rest: str) -> bool:
+    """Whether the words behind a number only say what is counted or measured."""
+    words = rest.split()
+    if len(words) > _MOST_WORDS or any(unicodedata.numeric(letter, None) for letter in rest if not letter.isascii()):
+        return False
+    if not rest.startswith(" ") and not (len(words) == 1 and _UNIT.fullmatch(rest) and words[0].rstrip(".") in _GLUED):
+        return False
+    return all(_is_unit(word, last=i + 1 == len(words)) for i, word in enumerate(words))
+
+
+def _is_unit(word: str, *, last: bool) -> bool:
+    unit = _UNIT.fullmatch(word)
+    if unit is None:
+        return False
+    for name, power in ((unit[1], unit[2]), (unit[3], unit[4])):
+        if name is None:
+            continue
+        if name == "times" and not last:
+            return False
+        if any(part in _CHANGING for part in name.split("-")) or (power and name not in _POWERS):
+            return False
+        if len(name) == 1 and name not in _LETTERS and not (name == "a" and not last):
+            return False
+    return True

@@ -1,0 +1,183 @@
+"""Stated text as a value: whole or not at all, equal where values are equal."""
+
+from fractions import Fraction
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from treereason.tasks.answers import canonical, is_number, statement
+from treereason.tasks.numbers import read_number
+
+SAME: dict[int | str, str] = {
+    5: (
+        "5|+5|(5)|5.|5.0|05|**5**|$5|5 €|USD 5|x = 5|٥|５|5 apples|5 km/h|5 m²|$5 a day|5 per hour|10/2|"
+        "500%|0.5e1|5km|`5`|__5__|5 °C|"
+        r"\boxed{5}|$\boxed{5}$"
+    ),
+    -5: "-5|−5|–5|-$5|$-5|- 5|-(5)|(-5)|minus 5|negative 5|-£5.00|－5",
+    1500: (
+        "1.5e3|1,500|1 500|1'500|1’500|1_500|1\u00a0500|1\u202f500|1\u2009500|1.5×10^3|1.5 × 10³|1.5*10**3|"
+        "1.5 thousand|15E2|$1,500.00|1{,}500|15 hundred|"
+        r"1.5\times10^{3}|1\,500"
+    ),
+    1234567: "1,234,567|1.234.567|1 234 567|12,34,567|1,234,567.0|1.234.567,0|1'234'567.00",
+    "1234.5": "1,234.5|1.234,5|1 234,5|1 234.5|1234.50|1'234,50 €",
+    "5.5": (
+        "5 1/2|5½|5 and 1/2|11/2|5.50|550 %|5,50 €|"
+        r"5\frac{1}{2}|5\frac12|\dfrac{11}{2}"
+    ),
+    "0.625": (
+        "5/8|5 / 8|5⁄8|5 ÷ 8|⅝|.625|62.5%|62.5 percent|10/16|"
+        r"62.5\%|\frac{5}{8}"
+    ),
+    "1/3": (
+        "1/3|2/6|⅓|1 / 3 cup|"
+        r"\tfrac{1}{3}"
+    ),
+    "0.00005": (
+        "0.00005|5e-05|5×10⁻⁵|5 x 10^-5|5*10^(-5)|0.005%|"
+        r"5 \cdot 10^{-5}"
+    ),
+    "1.234": "1.234",
+    "{1, 2}": (
+        "{1, 2}|{2,1}|{2; 1; 1}|"
+        r"\{1.0, 2\}|$\{2, 1\}$"
+    ),
+    "[1, 2.5)": (
+        "[1, 2.5)|[1,5/2)|[ 1; 2.50 )|x ∈ [1, 2.5)|"
+        r"\left[1, \frac{5}{2}\right)"
+    ),
+    "(-∞, 5]": (
+        "(-∞, 5]|(−inf,5.0]|"
+        r"(-\infty, 5]"
+    ),
+    "(1, -2)": "(1, -2)|(1,−2)|(1.0; -2)",
+    "paris": (
+        'Paris| "Paris".|**Paris**|Paris!|‘Paris’|'
+        r"\text{Paris}"
+    ),
+    "b": (
+        "B|(B)|b.|"
+        r"\boxed{\text{B}}"
+    ),
+}
+"""Spellings of a value, with bars between them."""
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [(text, value) for value, texts in SAME.items() for text in texts.split("|")]
+)
+def test_equal_values_compare_equal(text: str, value: int | str) -> None:
+    assert canonical(text) == value
+
+
+UNREADABLE = (
+    "5 or 6|5 to 6|5-6|5–6|5:30|5, 6|5,6|5 hours 30 minutes|5 feet 3 inches|5 and a half|"
+    "5 dollars and 20 cents|5 + 3|5i|5 i|5√2|5 x|5x^2|5²|5^2|5**3|5!|5k|5M|5 万|5 millones|5 тысяч|5 p.m.|"
+    "5th|0x5|5e|5e+|5e2.5|5/0|5 3/2|5.6.7|5,000,00|0,234|--5|5-|±5|~5|≈5|<5|5?|about 5|5 times 3|"
+    "5 squared|5 pi|5 π|[5]|{5}|5 = 6|5 % of 80|5 in binary|5/8/9|5 1/2/3|1-1/2|5 half|5 000 00|①|5₂|"
+    "10^2^3|5 and 5|1e99999"
+)
+
+
+@pytest.mark.parametrize("text", UNREADABLE.split("|"))
+def test_a_number_is_not_read_in_part(text: str) -> None:
+    assert isinstance(canonical(text), str)
+    assert not is_number(text)
+
+
+def spellings(number: int) -> list[str]:
+    """Twenty ways to write a number of 0 or more."""
+    plain, grouped = str(number), f"{number:,}"
+    full_width = plain.translate({ord("0") + i: "０１２３４５６７８９"[i] for i in range(10)})
+    arabic = plain.translate({ord("0") + i: "٠١٢٣٤٥٦٧٨٩"[i] for i in range(10)})
+    grouping = [grouped.replace(",", mark) for mark in (",", " ", "'", "’", "_", "\u00a0", "\u202f", "\u2009")]
+    return [
+        *grouping,
+        *(f"+{plain}", f"({grouped})", f"${grouped}.00", f"{plain} €", f"**{grouped}**", rf"\boxed{{{plain}}}"),
+        *(
+            full_width,
+            arabic,
+            f"{plain}.0",
+            f"{plain}e0",
+            f"{plain}0E-1",
+            f"{plain} × 10⁰",
+            f"{plain}00%",
+            f"{plain}/1",
+        ),
+        *(
+            f"{plain}/1",
+            f"{number * 3}/3",
+            f"{grouped} apples",
+            f"0{plain}",
+            f"n = {plain}.",
+            rf"$\frac{{{plain}}}{{1}}$",
+        ),
+    ]
+
+
+@given(st.integers(0, 10**30))
+def test_a_whole_number_is_read_back_from_every_spelling(number: int) -> None:
+    assert len(spellings(number)) >= 20
+    for text in spellings(number):
+        assert canonical(text) == number, text
+        negative = text.replace("$", "-$", 1) if text.startswith("$") and "\\" not in text else f"-{text}"
+        if text[0].isdecimal():
+            assert canonical(negative) == -number, negative
+            assert canonical("−" + text) == -number
+
+
+@given(st.fractions(max_denominator=1000))
+def test_a_fraction_is_read_back_from_every_spelling(number: Fraction) -> None:
+    above, below, sign = abs(number.numerator), number.denominator, "-" * (number < 0)
+    whole, rest = divmod(above, below)
+    texts = [f"{sign}{above}/{below}", f"{sign}{above} / {below}", rf"{sign}\frac{{{above}}}{{{below}}}"]
+    texts += [f"{sign}{2 * above}/{2 * below}", f"{sign}({above}/{below})"]
+    if whole and rest:
+        texts += [f"{sign}{whole} {rest}/{below}", rf"{sign}{whole}\frac{{{rest}}}{{{below}}}"]
+    assert {read_number(text) for text in texts if "\\" not in text} == {number}
+    assert len({canonical(text) for text in texts}) == 1
+
+
+@given(st.text("0123456789.,'’ +-−*^:eEx½²√()[]{}\u00a0", min_size=1, max_size=8))
+def test_what_follows_a_number_is_never_left_unread(tail: str) -> None:
+    assume(any(sign in tail for sign in "23456789½²√^[]{}"))
+    assert canonical(f"5{tail}") != 5, tail
+
+
+@given(st.text(max_size=40) | st.text("0123456789.,-*$'/ aA()[]{};e%½\\!", max_size=12))
+def test_a_canonical_answer_is_canonical(text: str) -> None:
+    once = canonical(text)
+    assert canonical(str(once)) == once
+
+
+@given(st.text())
+def test_random_text_is_a_number_only_if_it_has_digits(text: str) -> None:
+    if is_number(text):
+        assert any(letter.isnumeric() for letter in text)
+
+
+def test_long_numbers_and_long_texts_are_answers_too() -> None:
+    assert canonical("1" + ",000" * 1700) == canonical("1" + "000" * 1700) == "1" + "000" * 1700
+    assert canonical("7" * 100_000) == "7" * 100_000
+    assert isinstance(canonical("(" * 10_000), str)
+    assert isinstance(canonical(r"\boxed{" * 3_000), str)
+    assert canonical("1e-5000") == canonical("10e-5001")
+
+
+@pytest.mark.parametrize(
+    ("text", "stated"),
+    [
+        ("The answer is 5.", " 5."),
+        ("The answer is 5. So we are done", " 5"),
+        ("The answer is 5 because 2 + 3 = 5.", " 5"),
+        ("The answer is St. Louis.", " St. Louis."),
+        ("The answer is 1. The final answer is: 2\nNext", " 2"),
+        (r"so \boxed{1} and \boxed{\frac{1}{2}}", r"\frac{1}{2}"),
+        (r"so \boxed{1", None),
+        ("5", None),
+    ],
+)
+def test_a_statement_is_the_last_one(text: str, stated: str | None) -> None:
+    assert statement(text) == stated

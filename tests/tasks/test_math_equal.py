@@ -1,0 +1,59 @@
+"""Answers compared as mathematics by math-verify, an optional package."""
+
+import importlib.util
+
+import pytest
+
+from treereason.config.scorers import load_scorer, scorer_reference
+from treereason.core import Problem, Score, Thought, UserError
+from treereason.tasks.answers import canonical
+from treereason.tasks.few_shot import FewShot
+from treereason.tasks.math_equal import MathEqual
+
+installed = pytest.mark.skipif(importlib.util.find_spec("math_verify") is None, reason="math-verify is optional")
+
+
+def judged(target: str, answer: str | None) -> bool:
+    thought = Thought(Problem("0", "q", canonical(target)), (0,), answer=None if answer is None else canonical(answer))
+    score = MathEqual()(thought)
+    assert score == Score(float(score.final), final=score.final)
+    return score.final
+
+
+@installed
+@pytest.mark.parametrize(
+    ("target", "answer"),
+    [
+        (r"\sqrt{8}", r"2\sqrt{2}"),
+        ("x+1", "1+x"),
+        ("5", r"\sqrt{25}"),
+        (r"\frac{\sqrt{3}}{2}", r"\sqrt{3}/2"),
+        ("5 1/2", "11/2"),
+        ("Paris", "paris."),
+    ],
+)
+def test_what_is_equal_as_mathematics_is_right(target: str, answer: str) -> None:
+    assert judged(target, answer)
+
+
+@installed
+@pytest.mark.parametrize(
+    ("target", "answer"),
+    [
+        ("5", "5 million"),
+        ("5", "5x"),
+        ("5", "5 or 6"),
+        ("(1, 2)", "(2, 1)"),
+        ("[1, 2]", "[1, 2)"),
+        ("5", "{"),
+        ("5", None),
+    ],
+)
+def test_what_differs_or_is_read_in_part_is_wrong(target: str, answer: str | None) -> None:
+    assert not judged(target, answer)
+
+
+def test_a_missing_package_is_named_before_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("treereason.config.scorers.find_spec", lambda _: None)
+    with pytest.raises(UserError, match=r"needs math_verify: pip install 'treereason\[math\]'"):
+        load_scorer(scorer_reference("treereason.tasks.math_equal:MathEqual", FewShot()))
