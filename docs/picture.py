@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from treereason.display.picture import last_run, live_svg, report_svg
-from treereason.record import read_timed
+from treereason.display.picture import live_svg, report_svg
+from treereason.record import last_run, read_timed
 
 if __name__ == "__main__":
     folder, live, report = map(Path, sys.argv[1:4])

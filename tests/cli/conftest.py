@@ -40,6 +40,7 @@ class Runs(list[dict[str, Any]]):
 
     ends: Callable[[], object] = staticmethod(lambda: None)
     status = "done"
+    failed = 0
 
 
 @pytest.fixture
@@ -52,7 +53,7 @@ def runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Runs:
         seen.append({**vars(job), "in": folder})
         (folder / "results.jsonl").write_text("{}")
         seen.ends()
-        return {"status": seen.status}
+        return {"status": seen.status, "problems_done": 2, "failed": seen.failed}
 
     experiment = types.ModuleType("treereason.controller.experiment")
     experiment.run_experiment = run_experiment  # type: ignore[attr-defined]

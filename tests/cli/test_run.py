@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -123,9 +126,16 @@ def test_exit_codes(runs: Runs, capsys: pytest.CaptureFixture[str]) -> None:
     error = capsys.readouterr().err
     assert "Traceback" in error
     assert "RuntimeError: a bug" in error
-    runs.ends, runs.status = (lambda: None), "interrupted"
-    assert code("-m", "seed=0,1") == 130
-    assert len(runs) == 4, "a sweep ends with its first failing run"
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        runs.ends, runs.status = partial(os.kill, os.getpid(), number), "interrupted"
+        assert code("-m", "seed=0,1") == 128 + number
+    assert len(runs) == 6, "a sweep ends with its first failing run"
+
+
+@pytest.mark.parametrize(("failed", "exit_code"), [(0, 0), (1, 0), (2, 3)])
+def test_a_run_whose_every_problem_failed_has_an_exit_code_of_its_own(failed: int, exit_code: int, runs: Runs) -> None:
+    runs.failed = failed
+    assert code("seed=0") == exit_code
 
 
 def code(*arguments: str) -> int:

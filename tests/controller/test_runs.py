@@ -147,7 +147,8 @@ def test_a_problem_with_half_a_surrogate_pair_fails_alone(tmp_path: Path) -> Non
     assert {line["id"]: line["status"] for line in lines(tmp_path / "run")} == {"\ud800": "failed", "sort 21=": "done"}
 
 
-def test_ctrl_c_ends_cleanly_and_keeps_what_is_done(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_cleanly_and_keeps_what_is_done(number: signal.Signals, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "treereason", f"hydra.run.dir={tmp_path}", "task.limit=2000", "engine.threads=1"]
     process = subprocess.Popen(
         [*command, "engine.parallel_problems=2", "display=plain"],
@@ -160,9 +161,9 @@ def test_ctrl_c_ends_cleanly_and_keeps_what_is_done(tmp_path: Path) -> None:
     deadline = time.monotonic() + 60
     while not (results.exists() and results.read_text().count("\n") >= 3) and time.monotonic() < deadline:
         time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     out, err = process.communicate(timeout=30)
-    assert process.returncode == 130, err
+    assert process.returncode == 128 + number, err
     assert "Traceback" not in err
     assert "interrupted" in out
     assert str(tmp_path) in out

@@ -8,12 +8,13 @@ import pytest
 
 from tests.display.scripted_run import Script, run_done, run_started, timed
 from treereason.display import picture
+from treereason.record.journal import last_run
 
 
 def test_a_picture_of_a_folder_that_was_used_again_shows_the_latest_run() -> None:
     again = [*Script(problems=3, seed=1).run(), replace(run_started(3), pass_name="greedy"), run_done(solved=1)]
     journal = timed([*Script(problems=12).run(), run_done(solved=12), *again])
-    assert [event for _, event in picture.last_run(journal)] == again
+    assert [event for _, event in last_run(journal)] == again
 
 
 def test_a_picture_shows_the_run_after_the_event_asked_for_and_else_half_way() -> None:

@@ -83,5 +83,5 @@ def test_a_run_on_a_full_disk_ends_with_one_line(size: int, tmp_path: Path, caps
     assert error.count("\n") == 1
     if size:
         assert isinstance(next(read(tmp_path / "journal.sqlite")), RunStarted)
-        assert [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()] == []
+        assert not (tmp_path / "results.jsonl").exists(), "no problem was done"
         assert not (tmp_path / "summary.json").exists()

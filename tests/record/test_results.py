@@ -60,16 +60,44 @@ def test_lines_come_in_problem_order_whatever_finished_first(tmp_path: Path) -> 
     assert [json.loads(line)["id"] for line in files.pop().splitlines()] == names
 
 
-def test_a_line_is_on_disk_as_soon_as_earlier_problems_are_done(tmp_path: Path) -> None:
+def ids(path: Path) -> list[str]:
+    return [json.loads(line)["id"] for line in path.read_text().splitlines()]
+
+
+def test_a_line_is_on_disk_as_soon_as_its_problem_is_done(tmp_path: Path) -> None:
     path = tmp_path / "results.jsonl"
     results = Results(tmp_path)
     for event in (started(), *(ProblemStarted(name, 1) for name in "abc"), done("b")):
         results(event)
-    assert path.read_text() == ""
+    assert ids(path) == ["b"]
     results(done("a"))
-    assert [json.loads(line)["id"] for line in path.read_text().splitlines()] == ["a", "b"]
+    assert ids(path) == ["b", "a"]
     results.close()
+    assert ids(path) == ["a", "b"]
     results.close()
+
+
+def test_a_run_that_fails_before_a_problem_is_done_leaves_an_earlier_run_alone(tmp_path: Path) -> None:
+    before = written(tmp_path, [started(), ProblemStarted("a", 1), done("a")])
+    summary_of(run_events()).write(tmp_path)
+    with pytest.raises(UserError), Results(tmp_path) as results:  # noqa: PT012 the error must pass through the file's end
+        results(started())
+        results(ProblemStarted("b", 1))
+        raise UserError("no memory")
+    assert (tmp_path / "results.jsonl").read_bytes() == before
+    assert (tmp_path / "summary.json").exists()
+
+
+def test_lines_stay_as_they_came_where_there_is_no_room_to_order_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    data = written(tmp_path, [started(), ProblemStarted("a", 1), ProblemStarted("b", 1), done("b"), done("a")])
+    assert [json.loads(line)["id"] for line in data.splitlines()] == ["b", "a"]
+    assert "stays in the order in which problems ended: No space left on device" in caplog.text
 
 
 def test_an_interrupted_run_keeps_what_is_done(tmp_path: Path) -> None:

@@ -43,7 +43,8 @@ with hydra.run.dir=FOLDER, or with -m hydra.sweep.dir=FOLDER.
 _TAIL = """\
 Other flags: --version, --config-dir FOLDER (more configuration files), --hydra-help, --info.
 Tab completion in bash: eval "$(treereason --shell-completion install=bash)"
-Exit codes: 0 done, 1 a bug in treereason, 2 a mistake in the input, 130 Ctrl-C.
+Exit codes: 0 done, 1 a bug in treereason, 2 a mistake in the input, 3 every problem failed,
+130 Ctrl-C, 143 SIGTERM, 129 SIGHUP.
 """
 
 

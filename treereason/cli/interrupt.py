@@ -1,4 +1,5 @@
-"""Ctrl-C: in a run the first one ends it between two steps and the second at once; elsewhere the first ends all.
+"""Ctrl-C, SIGTERM and SIGHUP: in a run the first ends it between two steps and the second at once; elsewhere the first
+ends all.
 
 Only the command line installs signal handlers: a script or notebook that runs an experiment keeps its own. Standard
 library only, because this is the first import of the program.
@@ -12,52 +13,83 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+FATAL = (signal.SIGQUIT, signal.SIGABRT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGXCPU)
+"""What ends the process by default: the terminal gets its cursor back first."""
 EXIT_CODE = 130
 _NOTE = "treereason: interrupted\n"
 
 
+class Interrupted(KeyboardInterrupt):
+    """A second signal has come in a run. signal: its number."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.exit_code = 128 + number
+
+
 def end_at_once() -> None:
-    """From now on Ctrl-C ends the process with one line: outside of a run there is nothing to lose.
+    """From now on a signal ends the process with one line: outside of a run there is nothing to lose.
 
     A KeyboardInterrupt would get lost in an import, or become a traceback.
     """
-    signal.signal(signal.SIGINT, _end)
+    for number in ENDING:
+        if signal.getsignal(number) is not signal.SIG_IGN or number == signal.SIGINT:  # as nohup sets it
+            signal.signal(number, _end)
+    for number in FATAL:
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _restore_and_die)
 
 
 def ignore() -> None:
-    """Ctrl-C does nothing from now on: Python needs 200 ms to unload torch, and would die with another exit code."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Signals do nothing from now on: Python needs 200 ms to unload torch, and would die with another exit code."""
+    for number in ENDING:
+        signal.signal(number, signal.SIG_IGN)
 
 
-def report() -> int:
+def report(interrupt: KeyboardInterrupt) -> int:
     """Say that a KeyboardInterrupt has ended a run; returns the exit code."""
     sys.stderr.write(f"\n{_NOTE}")
-    return EXIT_CODE
+    return interrupt.exit_code if isinstance(interrupt, Interrupted) else EXIT_CODE
 
 
 @contextmanager
-def first_ends_run(announce: Callable[[], None]) -> Iterator[Callable[[], bool]]:
-    """Whether Ctrl-C has come, as a function; a second Ctrl-C inside the block raises KeyboardInterrupt.
+def first_ends_run(announce: Callable[[], None]) -> Iterator[Callable[[], int]]:
+    """The exit code of the signal that has come, 0 as long as none has, as a function; a second one raises Interrupted.
 
     announce: tells the user that the first one has come. It is called in a signal handler.
     """
-    received = False
+    received = 0
 
-    def on_interrupt(_number: int, _frame: object) -> None:
+    def on_signal(number: int, _frame: object) -> None:
         nonlocal received
         if received:
-            raise KeyboardInterrupt
-        received = True
+            raise Interrupted(number)
+        received = 128 + number
         announce()
 
-    previous = signal.signal(signal.SIGINT, on_interrupt)
+    previous = {number: signal.getsignal(number) for number in ENDING}
+    for number, handler in previous.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, on_signal)
     try:
         yield lambda: received
     finally:
-        signal.signal(signal.SIGINT, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
-def _end(_number: int, _frame: object) -> None:
-    terminal = os.isatty(2)  # ^C is in the line, and the note about loading has hidden the cursor
-    os.write(2, b"\033[?25h\n" * terminal + _NOTE.encode())
-    os._exit(EXIT_CODE)
+def _end(number: int, _frame: object) -> None:
+    _give_terminal_back(_NOTE)
+    os._exit(128 + number)
+
+
+def _restore_and_die(number: int, _frame: object) -> None:
+    _give_terminal_back("")
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+
+
+def _give_terminal_back(note: str) -> None:
+    terminal = os.isatty(2)  # ^C is in the line, and a live view or the note about loading has hidden the cursor
+    os.write(2, b"\033[?25h\n" * terminal + note.encode())

@@ -1,4 +1,7 @@
-"""The command line from its arguments to its exit code: 0 done, 1 a bug, 2 a mistake of the user, 130 Ctrl-C."""
+"""The command line from its arguments to its exit code.
+
+0 done, 1 a bug, 2 a mistake of the user, 3 every problem failed, 128 + n a signal n ended it (130 is Ctrl-C).
+"""
 
 from __future__ import annotations
 
@@ -30,8 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return complain(error)
     except SystemExit as stop:  # how a run ends early from inside hydra
         return stop.code if isinstance(stop.code, int) else 1
-    except KeyboardInterrupt:
-        return interrupt.report()
+    except KeyboardInterrupt as stop:
+        return interrupt.report(stop)
 
 
 def _main(arguments: list[str]) -> int:
@@ -43,5 +46,5 @@ def _main(arguments: list[str]) -> int:
     elif flags.shell_completion:
         complete(flags)
     else:
-        run(flags)
+        return run(flags)
     return 0

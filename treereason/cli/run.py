@@ -36,10 +36,15 @@ from treereason.text import as_typed, one_line
 
 CONFIG = "treereason.conf"
 VERSION_BASE = "1.3"
+ALL_FAILED = 3
+"""Exit code of a run in which every problem failed."""
 
 
-def run(flags: argparse.Namespace) -> None:
-    """Check everything, then run, or show what a flag asks for. Raises UserError, or SystemExit with an exit code."""
+def run(flags: argparse.Namespace) -> int:
+    """Check everything, then run, or show what a flag asks for; returns the exit code.
+
+    Raises UserError, or SystemExit with an exit code.
+    """
     start = secrets.token_hex(3)
     OmegaConf.register_new_resolver("treereason_start", lambda: start, replace=True)
     given: list[str] = flags.overrides
@@ -61,7 +66,7 @@ def run(flags: argparse.Namespace) -> None:
         print(f"treereason: {len(jobs)} runs", file=sys.stderr)  # noqa: T201
     # Before hydra writes its first file there. `_job` holds what is not known yet, and the folders of a sweep.
     with nullcontext() if folder is None or only_shows(flags) else folder_lock(folder):
-        hand_over(flags, overrides.texts())
+        return hand_over(flags, overrides.texts())
 
 
 def prepare(values: dict[str, Any]) -> RunSpec:
@@ -73,16 +78,25 @@ def prepare(values: dict[str, Any]) -> RunSpec:
     return spec
 
 
-def hand_over(flags: argparse.Namespace, overrides: list[str]) -> None:
-    """Start hydra, which makes the folders, saves the configuration and calls `_job` for every run."""
+def hand_over(flags: argparse.Namespace, overrides: list[str]) -> int:
+    """Start hydra, which makes the folders, saves the configuration and calls `job` for every run.
+
+    Returns ALL_FAILED when no problem of some run came to an answer, else 0.
+    """
+    summaries: list[dict[str, Any]] = []
+
+    def job(config: DictConfig) -> None:
+        summaries.append(_job(config))
+
     argv = sys.argv
     sys.argv = [argv[0], *hydra_flags(flags), *overrides]
     try:
-        hydra.main(config_path=f"pkg://{CONFIG}", config_name="config", version_base=VERSION_BASE)(_job)()
+        hydra.main(config_path=f"pkg://{CONFIG}", config_name="config", version_base=VERSION_BASE)(job)()
     except OSError as error:  # of hydra's own files
         raise unwritable(error.filename or "the configuration in .hydra", error.strerror) from error
     finally:
         sys.argv = argv
+    return ALL_FAILED if any(0 < each["problems_done"] == each["failed"] for each in summaries) else 0
 
 
 def complain(error: UserError) -> int:
@@ -91,14 +105,13 @@ def complain(error: UserError) -> int:
     return 2
 
 
-def _job(config: DictConfig) -> None:
+def _job(config: DictConfig) -> dict[str, Any]:
+    """Check and run one job; returns its summary."""
     # SystemExit, because hydra goes on to the next run after an ordinary exception, and then trims its traceback.
     try:
         folder = Path(HydraConfig.get().runtime.output_dir)
         with folder_lock(folder):
-            status = _run(prepare(plain(config)), folder)
-        if status == "interrupted":  # closed cleanly, and said so
-            raise SystemExit(interrupt.EXIT_CODE)
+            return _run(prepare(plain(config)), folder)
     except UserError as error:
         raise SystemExit(complain(error)) from None
     except Exception:
@@ -106,8 +119,8 @@ def _job(config: DictConfig) -> None:
         raise SystemExit(1) from None
 
 
-def _run(spec: RunSpec, folder: Path) -> object:
-    """Load the model and run; returns the status in the summary."""
+def _run(spec: RunSpec, folder: Path) -> dict[str, Any]:
+    """Load the model and run; returns the summary. Raises SystemExit for a run that a signal has ended early."""
     hydra_config = HydraConfig.get()
     if hydra_config.mode == RunMode.MULTIRUN:
         print(f"treereason: run {hydra_config.job.num}: {hydra_config.job.override_dirname}", file=sys.stderr)  # noqa: T201
@@ -122,10 +135,12 @@ def _run(spec: RunSpec, folder: Path) -> object:
     spec = replace(spec, program=_program(), overrides=tuple(_typed(hydra_config.overrides.task, spec.config)))
     screen = display(spec.config.display)
     with interrupt.first_ends_run(screen.stopping) as stopped:
-        status = run_experiment(spec, model, folder, screen, stopped).get("status")
-        if stopped() and status == "done":  # while its end was recorded: it is whole, but no other may follow it
-            raise KeyboardInterrupt
-    return status
+        summary = run_experiment(spec, model, folder, screen, lambda: bool(stopped()))
+        if stopped() and summary["status"] == "done":  # it is whole, but in a sweep no other may follow
+            raise interrupt.Interrupted(stopped() - 128)
+        if stopped():  # closed cleanly, and said so
+            raise SystemExit(stopped())
+    return summary
 
 
 def _typed(overrides: Sequence[str], config: Config) -> Iterator[str]:

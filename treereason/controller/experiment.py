@@ -54,6 +54,9 @@ def run_experiment(
     screen = screen or Display()
     profile, summary = Profile(), Summary()
     with ExitStack() as stack:
+        # What may fail comes first: a start that fails leaves the record of an earlier run alone.
+        engine = stack.enter_context(open_engine(config, model, profile))
+        inline_scorer = _inline_scorer(spec)
         sinks: list[events.Sink] = [summary, screen]
         results: Results | None = None
         if folder is not None:
@@ -61,17 +64,15 @@ def run_experiment(
             journal = stack.enter_context(Journal(folder / JOURNAL))
             results = stack.enter_context(Results(folder))
             sinks = [journal, results, *sinks]
-        stack.enter_context(screen)
-        inline_scorer = _inline_scorer(spec)
         scoring = _scoring(spec, folder, start=inline_scorer is None)
         stack.callback(scoring.close)
+        stack.enter_context(screen)
 
         def emit(event: events.Event) -> None:
             with profile.measure("record and display"):
                 for sink in sinks:
                     sink(event)
 
-        engine = stack.enter_context(open_engine(config, model, profile))
         for pass_name, search, temperature in _passes(spec):
             if stopped():
                 break

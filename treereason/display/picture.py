@@ -18,16 +18,6 @@ TimedEvents = Sequence[tuple[float, Event]]
 """(seconds, event), as `treereason.record.read_timed` gives them."""
 
 
-def last_run(events: Iterable[tuple[float, Event]]) -> list[tuple[float, Event]]:
-    """The latest run of a journal, which goes on when a folder is used again."""
-    run: list[tuple[float, Event]] = []
-    for now, event in events:
-        if isinstance(event, RunStarted) and event.pass_name == "search":
-            run = []
-        run.append((now, event))
-    return run
-
-
 def live_svg(events: TimedEvents, width: int = 100, height: int = 30, at: int | None = None) -> str:
     """The live view as SVG after event number `at` (from 0), by default in the middle of the run.
 

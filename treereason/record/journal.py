@@ -7,8 +7,8 @@ import json
 import logging
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from types import NoneType, TracebackType, UnionType
 from typing import Any, Self, Union, get_args, get_origin, get_type_hints
@@ -20,6 +20,8 @@ from treereason.jsonable import jsonable
 from treereason.record.folder import ELSEWHERE, unwritable
 
 VERSION = 1
+LOCKED_S = 60.0
+"""How long to wait for another program that has locked the journal: a backup, a browser of databases."""
 _CREATE = """
 CREATE TABLE IF NOT EXISTS events (
     id INTEGER PRIMARY KEY,
@@ -35,6 +37,8 @@ _log = logging.getLogger(__name__)
 class Journal:
     """A sink that appends each event to the SQLite file at `path`; an existing journal is continued.
 
+    While it is open it is in WAL mode; closed, it is one plain file, which opens from a read-only folder as well.
+
     An event is committed before the call returns: killing the process loses no event whose call has returned. A power
     cut may lose the last events, but leaves a readable file. Use as a context manager, in one thread.
 
@@ -48,7 +52,9 @@ class Journal:
         self._broken: UserError | None = None
         with ExitStack() as on_error:
             try:
-                self._db = on_error.enter_context(closing(sqlite3.connect(path, isolation_level=None)))
+                self._db = on_error.enter_context(
+                    closing(sqlite3.connect(path, timeout=LOCKED_S, isolation_level=None))
+                )
                 self._db.execute("PRAGMA journal_mode=WAL")
                 self._db.execute("PRAGMA synchronous=NORMAL")
                 _check_version(self._db, path)
@@ -73,6 +79,9 @@ class Journal:
 
     def close(self) -> None:
         """Close the file; may be called twice."""
+        with suppress(sqlite3.Error):  # closed already, or a reader holds it: then it stays in WAL mode
+            self._db.execute("PRAGMA busy_timeout=0")
+            self._db.execute("PRAGMA journal_mode=DELETE")
         self._db.close()
 
     def __enter__(self) -> Self:
@@ -101,10 +110,33 @@ def read_timed(path: Path) -> Iterator[tuple[float, Event]]:
     if not path.is_file():
         raise UserError(f"{path} does not exist: give the journal of a run folder")
     try:
-        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as db:
+        with closing(_open_to_read(path)) as db:
             yield from _rows(db, path)
     except sqlite3.DatabaseError as error:
         raise UserError(f"{path} cannot be read as a journal: {error}") from error
+
+
+def last_run(timed: Iterable[tuple[float, Event]]) -> list[tuple[float, Event]]:
+    """The events of the latest run: a folder that is used again goes on with its journal."""
+    run: list[tuple[float, Event]] = []
+    for moment, event in timed:
+        if isinstance(event, events.RunStarted) and event.pass_name == "search":
+            run = []
+        run.append((moment, event))
+    return run
+
+
+def _open_to_read(path: Path) -> sqlite3.Connection:
+    """Reads a journal in WAL mode needs to write beside it; where that is forbidden, it is taken as it lies there."""
+    uri = f"{path.resolve().as_uri()}?mode=ro"
+    db = sqlite3.connect(uri, uri=True, timeout=LOCKED_S)
+    try:
+        db.execute("PRAGMA user_version")
+        db.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
+    except sqlite3.OperationalError:
+        db.close()
+        return sqlite3.connect(f"{uri}&immutable=1", uri=True)
+    return db
 
 
 def _rows(db: sqlite3.Connection, path: Path) -> Iterator[tuple[float, Event]]:

@@ -1,0 +1,73 @@
+"""Results and summary made anew from the journal of a run that was killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.fakes import ROOT
+from treereason.cli.main import main
+from treereason.core import UserError
+from treereason.record.journal import Journal, read
+from treereason.record.rebuild import rebuild
+
+RUN = ["task=sorting", "task.length=8", "task.limit=4", "search=best_of_n", "search.n=2", "display=none"]
+
+
+def test_a_rebuilt_run_is_the_run(tmp_path: Path) -> None:
+    assert main([*RUN, f"hydra.run.dir={tmp_path}"]) == 0
+    files = [tmp_path / "results.jsonl", tmp_path / "summary.json"]
+    before = [file.read_bytes() for file in files]
+    for file in files:
+        file.unlink()
+    assert rebuild(tmp_path) == 4
+    assert files[0].read_bytes() == before[0]
+    figures = [json.loads(data) for data in (before[1], files[1].read_bytes())]
+    for each in figures:
+        del each["seconds"], each["tokens_per_second"]
+    assert figures[0] == figures[1]
+
+
+def test_a_folder_without_a_run_is_told_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"journal\.sqlite does not exist"):
+        rebuild(tmp_path)
+    command = [sys.executable, "-m", "treereason.record.rebuild", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1)
+
+
+def test_a_closed_journal_is_one_file_that_opens_where_nothing_can_be_written(tmp_path: Path) -> None:
+    assert main([*RUN, f"hydra.run.dir={tmp_path}", "task.limit=1"]) == 0
+    path = tmp_path / "journal.sqlite"
+    assert not list(tmp_path.glob("journal.sqlite-*"))
+    with closing(sqlite3.connect(f"file:{path}?immutable=1", uri=True)) as db:
+        assert db.execute("PRAGMA journal_mode").fetchone()[0] == "delete"
+    tmp_path.chmod(0o500)
+    try:
+        assert list(read(path))
+    finally:
+        tmp_path.chmod(0o700)
+
+
+def test_a_journal_that_another_program_has_locked_is_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite"
+    from treereason.events import ProblemStarted
+
+    with Journal(path) as journal:
+        journal(ProblemStarted("a", 1))
+        code = (
+            "import sqlite3, sys, time; db = sqlite3.connect(sys.argv[1], isolation_level=None); "
+            "db.execute('BEGIN IMMEDIATE'); print(1, flush=True); time.sleep(6); db.execute('COMMIT')"
+        )
+        with subprocess.Popen([sys.executable, "-c", code, path], stdout=subprocess.PIPE, env={**os.environ}) as other:
+            assert other.stdout is not None
+            other.stdout.readline()
+            journal(ProblemStarted("b", 2))
+    assert [event.problem for event in read(path) if isinstance(event, ProblemStarted)] == ["a", "b"]
