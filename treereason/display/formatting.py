@@ -1,45 +1,8 @@
-"""Text made safe for a terminal, and numbers as a person reads them."""
+"""Numbers as a person reads them."""
 
 from __future__ import annotations
 
 import math
-import unicodedata
-
-from treereason.text import LONGEST_LINE
-
-MAX_MARKS = 2
-_REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
-_DROPPED = frozenset("\u200b\u200c\u200d\u2060\ufeff")
-_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
-
-
-def printable(text: str, limit: int = LONGEST_LINE) -> str:
-    """`text`, which a model may have written, on one line of at most `limit` characters that cannot steer a terminal.
-
-    Runs of white space become one space; control characters (an escape among them) become their pictures, as
-    in "␛[31m"; direction overrides, surrogates and unassigned characters become "�"; joiners and variation
-    selectors, of which terminals disagree on the width, are dropped, as are marks stacked higher than two.
-    """
-    cut = text[: 4 * limit]
-    line = "".join(_visible(" ".join(cut.split())))
-    return line if len(line) <= limit and len(cut) == len(text) else line[: limit - 1].rstrip() + "…"
-
-
-def _visible(text: str) -> list[str]:
-    visible: list[str] = []
-    marks = 0
-    for character in unicodedata.normalize("NFC", text):
-        category = unicodedata.category(character)
-        marks = marks + 1 if category in ("Mn", "Me") else 0
-        if character in _DROPPED or marks > MAX_MARKS or "\ufe00" <= character <= "\ufe0f":
-            continue
-        if character < " ":
-            visible.append(chr(0x2400 + ord(character)))
-        elif character == "\x7f":
-            visible.append("␡")
-        else:
-            visible.append(_REPLACEMENT if category in _HIDDEN else character)
-    return visible
 
 
 def count(number: int, noun: str) -> str:

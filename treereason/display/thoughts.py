@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from treereason.core import Status
-from treereason.display.formatting import printable
 from treereason.events import (
     Event,
     ProblemDone,
@@ -18,6 +17,7 @@ from treereason.events import (
     ThoughtScored,
 )
 from treereason.jsonable import jsonable
+from treereason.text import printable
 
 
 @dataclass(slots=True)
