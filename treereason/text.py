@@ -63,7 +63,7 @@ def nearest(name: str, valid: Collection[str]) -> str:
 
 
 def printable(text: str, limit: int = LONGEST_LINE) -> str:
-    """`text`, which a model, a server or a file may have written, on one line of at most `limit` characters that cannot steer a terminal.
+    """`text`, from a model, a server or a file, on one line of at most `limit` characters that cannot steer a terminal.
 
     Runs of white space become one space; control characters (an escape among them) become their pictures, as
     in "␛[31m"; direction overrides, surrogates and unassigned characters become "�"; joiners and variation

@@ -83,7 +83,8 @@ class Thought:
         (none). num_children: how many it was given, probes and failed ones included.
     text: without prompt and stop string. answer: what the task reads out of it, None when it holds none (yet).
     score: None until a scorer has seen it. status: where it stands. error: why it failed, in one line, else None.
-    logprob: sum of the log-probabilities of its tokens under the model at temperature 1. cost: of this thought alone.
+    logprob: sum of the log-probabilities of its tokens under the model at temperature 1; None where a server does not
+        tell that of every token. cost: of this thought alone.
     prompt: what was put to the model for it: behind the parent's text where `appended`, else a prompt of its own.
     stop: the stop string behind `text`, "" when something else ended it. finish: what ended it, None until then.
     part: the text answers only a part of the problem, so it is not read as an answer, and is never the best one.
@@ -98,7 +99,7 @@ class Thought:
     score: Score | None = None
     status: Status = Status.DECODING
     error: str | None = None
-    logprob: float = 0.0
+    logprob: float | None = 0.0
     num_children: int = 0
     cost: Cost = field(default_factory=Cost)
     prompt: str = ""

@@ -23,8 +23,9 @@ from treereason.core import (
     ThoughtPath,
     Writing,
 )
-from treereason.remote.answer import Answer, EchoedToken, RequestFailed, read
+from treereason.remote.answer import Answer, RequestFailed, read
 from treereason.remote.echo import Echoes, logprob_behind
+from treereason.remote.logprobs import TokenLogprob, total
 from treereason.remote.server import Server
 
 _log = logging.getLogger(__name__)
@@ -87,7 +88,7 @@ class Completions:
         except RequestFailed as error:
             return failures(resumption, str(error), before)
         [more] = sampled(answer, resumption, resumption.children, seconds)
-        return [replace(more, logprob=thought.logprob + more.logprob)]
+        return [replace(more, logprob=total((thought.logprob, more.logprob)))]
 
     async def write(self, writing: Writing, prompt: str) -> list[Decoded]:
         """The children with their given texts, each measured by one request; one more reads the prompt alone.
@@ -196,7 +197,7 @@ def failures(
     ]
 
 
-async def _or_failure(echo: Coroutine[Any, Any, list[EchoedToken]]) -> list[EchoedToken] | RequestFailed:
+async def _or_failure(echo: Coroutine[Any, Any, list[TokenLogprob]]) -> list[TokenLogprob] | RequestFailed:
     try:
         return await echo
     except RequestFailed as error:
