@@ -9,8 +9,8 @@ import pytest
 from tests.remote.driving import ask, engine, expansion
 from tests.remote.fake_server import FakeServer
 from treereason.core import Finish
-from treereason.remote.answer import RequestFailed
 from treereason.remote.answer import read as read_answer
+from treereason.remote.errors import RequestFailed
 
 USAGE = ("prompt_tokens", "completion_tokens")
 

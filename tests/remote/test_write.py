@@ -9,8 +9,10 @@ import pytest
 from tests.remote.driving import ask, engine, expansion
 from tests.remote.fake_server import FakeServer, token_logprob
 from treereason.core import Expansion, Finish, Prompt, Sampling, Writing
-from treereason.remote.answer import RequestFailed, read_echo
-from treereason.remote.echo import TRIAL, logprob_behind
+from treereason.remote.answer import read_echo
+from treereason.remote.dialect import TRIAL
+from treereason.remote.echo import logprob_behind
+from treereason.remote.errors import RequestFailed
 from treereason.remote.logprobs import TokenLogprob
 
 

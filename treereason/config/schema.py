@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, field_validator, model_validator
 
+from treereason.config.secrets import is_variable, without_password
 from treereason.core import UserError
 from treereason.text import LONGEST_VALUE, shorten, shown
 
@@ -60,8 +61,8 @@ class RemoteModelConfig(_Strict):
         Style, Field(description="plain: prompts as they are; embedded: in the terse format of the included model")
     ] = "plain"
     api_key_env: Annotated[
-        Annotated[str, Field(min_length=1)] | None,
-        Field(description="environment variable that holds the key, if it is set; null: no key is sent"),
+        str | None,
+        Field(description="name of the environment variable that holds the key, if it is set; null: no key is sent"),
     ] = "OPENAI_API_KEY"
     concurrency: Annotated[Count, Field(description="most requests in flight at once")] = 8
     timeout_s: Annotated[
@@ -70,6 +71,16 @@ class RemoteModelConfig(_Strict):
     max_retries: Annotated[
         int, Field(ge=0, description="attempts after the first one, on 429, 5xx, broken connections and timeouts")
     ] = 4
+
+    @field_validator("api_key_env", mode="before")
+    @classmethod
+    def _no_key(cls, name: Any) -> Any:
+        if name is None or (isinstance(name, str) and is_variable(name)):
+            return name
+        raise UserError(
+            "model.api_key_env: this is no name of an environment variable, and may be a key, so it is not repeated "
+            "here: put the key into a variable, and give the variable's name"
+        )
 
     @field_validator("style")
     @classmethod
@@ -214,6 +225,6 @@ def explain(error: ValidationError, prefix: str = "") -> str:
             lines.append(f"no option is called {option}: `treereason --help` lists them")
         else:
             given = item["input"]
-            value = shorten(given, LONGEST_VALUE) if isinstance(given, str) else shown(given)
+            value = shorten(without_password(given), LONGEST_VALUE) if isinstance(given, str) else shown(given)
             lines.append(f"{option}={value}: {reason}")
     return "; ".join(dict.fromkeys(lines))

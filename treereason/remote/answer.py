@@ -8,13 +8,10 @@ from typing import Any
 
 from treereason.core import Finish
 from treereason.remote.ending import ending
+from treereason.remote.errors import RequestFailed
 from treereason.remote.logprobs import TokenLogprob, number, token_logprobs, total, total_of_start
 
 MAX_COUNT = 2**31
-
-
-class RequestFailed(Exception):
-    """No usable answer came back; the text says in one line why."""
 
 
 @dataclass(frozen=True)

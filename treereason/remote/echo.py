@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from treereason.remote.answer import RequestFailed, read_echo
+from treereason.remote.answer import read_echo
+from treereason.remote.dialect import TRIAL
+from treereason.remote.errors import RequestFailed, Transient
 from treereason.remote.logprobs import TokenLogprob, total
-from treereason.remote.server import Server, Transient
+from treereason.remote.server import Server
 from treereason.text import one_line
 
-TRIAL = "1 2 3 4"
 REFUSALS = (500, 501)
 """Statuses that are tried again but may be meant for good: llama.cpp refuses `echo` by 500 in some versions."""
 
