@@ -17,8 +17,8 @@ def is_variable(name: str) -> bool:
 
 
 def without_password(text: str) -> str:
-    """The text with *** for what stands in front of the host in an address."""
-    return re.sub(r"//[^/\s]*@", "//***@", text)
+    """The text with *** for what stands in front of the host in an address, and for its query."""
+    return re.sub(r"(//[^\s?]*\?)\S+", r"\1***", re.sub(r"//[^/\s]*@", "//***@", text))
 
 
 def repeatable(override: str) -> str:

@@ -51,8 +51,8 @@ def _culprit(error: Exception) -> tuple[str, Exception]:
 
 
 def _set(names: tuple[str, ...]) -> Iterator[str]:
-    """Those of the names that have a value, as they are spelled there."""
-    return (name for name in sorted(os.environ) if name.lower() in names and os.environ[name])
+    """Those of the names that have a value, in this order, as they are spelled there."""
+    return (there for name in names for there in (name, name.upper()) if os.environ.get(there))
 
 
 def _fails(function: Any) -> bool:

@@ -118,7 +118,7 @@ class Server:
             except Exception as error:  # a host that is no name, a broken answer, nobody there
                 names = ", ".join(names_set(self.url))
                 hint = f" (the environment sets {names})" if names else ""
-                cause = "no answer" if isinstance(error, TimeoutError) else self._redaction.of_message(one_line(error))
+                cause = "no answer" if isinstance(error, TimeoutError) else self._what_broke(error)
                 raise UserError(f"model.url={self.url}: the server cannot be reached: {cause}{hint}") from None
         raise UserError(
             f"model.url={self.url}: the server refuses the key: {said}; "
@@ -137,10 +137,7 @@ class Server:
         except RequestFailed:
             raise
         except Exception as error:  # of httpx, and what hostile headers draw out of the libraries below it
-            cause = self._redaction.of_message(
-                one_line(error) if isinstance(error, httpx.HTTPError) else describe(error)
-            )
-            raise Transient(f"the connection to the server broke: {cause}") from None
+            raise Transient(f"the connection to the server broke: {self._what_broke(error)}") from None
         if answer.status_code == 429 or answer.status_code >= 500:
             pause = retry_after_s(answer.headers.get("Retry-After", ""))
             raise Transient(self._said(answer, body), answer.status_code, pause)
@@ -154,6 +151,13 @@ class Server:
             raise RequestFailed(self._said(answer, body))
         self._redact(value)
         return value
+
+    def _what_broke(self, error: Exception) -> str:
+        """The innermost of what the libraries raised, in one line."""
+        while isinstance(error, ExceptionGroup):
+            error = error.exceptions[0]
+        known = isinstance(error, httpx.HTTPError | httpx.InvalidURL | OSError)
+        return self._redaction.of_message(one_line(error) if known else describe(error))
 
     def _said(self, answer: httpx.Response, body: bytes) -> str:
         """Status and the server's own words, in one line. Some servers repeat the key that they refuse."""
