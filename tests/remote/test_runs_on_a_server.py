@@ -114,6 +114,19 @@ def test_a_problem_out_of_time_gives_up_its_requests(fake: FakeServer, tmp_path:
     fake.wait_until(lambda fake: fake.num_closed == len(fake.requests) and not fake.in_flight)
 
 
+def test_a_scorer_sees_that_a_logprob_is_unknown(fake: FakeServer, tmp_path: Path) -> None:
+    scorer = tmp_path / "mine.py"
+    scorer.write_text("def likely(thought):\n    return thought.logprob\n")
+    overrides = ["task=few_shot", "search=best_of_n", "search.n=2", f"scorer={scorer}:likely", "baseline=none"]
+    assert run(fake, tmp_path / "told", *overrides)["failed"] == 0
+    fake.logprobs = False
+    run(fake, tmp_path / "untold", *overrides)
+    decoded = of_kind(tmp_path / "untold", events.ThoughtDecoded)
+    assert {event.logprob for event in decoded} == {None}
+    errors = {event.error for event in of_kind(tmp_path / "untold", events.ThoughtFailed)}
+    assert errors == {"scorer returned None, not a finite number"}
+
+
 def test_a_token_budget_that_the_server_gives_no_counts_for_is_refused(fake: FakeServer, tmp_path: Path) -> None:
     fake.logprobs = fake.usage = False
     summary = run(fake, tmp_path, *SEARCHES["few_shot"], "budget.tokens=40", "baseline=none")
