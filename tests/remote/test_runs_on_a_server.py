@@ -124,7 +124,7 @@ def test_a_scorer_sees_that_a_logprob_is_unknown(fake: FakeServer, tmp_path: Pat
     decoded = of_kind(tmp_path / "untold", events.ThoughtDecoded)
     assert {event.logprob for event in decoded} == {None}
     errors = {event.error for event in of_kind(tmp_path / "untold", events.ThoughtFailed)}
-    assert errors == {"scorer returned None, not a finite number"}
+    assert errors == {"scorer: scorer returned None, not a finite number"}
 
 
 def test_a_token_budget_that_the_server_gives_no_counts_for_is_refused(fake: FakeServer, tmp_path: Path) -> None:
