@@ -100,6 +100,17 @@ class FakeServer(ThreadingHTTPServer):
             return 200, self._echoed(request["prompt"], request["max_tokens"])
         return 200, self._completion({**request, "max_tokens": request["max_tokens"] or 16})
 
+    def chat(self, request: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        """Status and body for a request of messages: those of a completion, in the form of the chat endpoint."""
+        prompt = "".join(message["content"] for message in request["messages"])
+        status, body = self.answer({**request, "prompt": prompt})
+        for choice in body.get("choices", ()):
+            choice["message"] = {"role": "assistant", "content": choice.pop("text")}
+            if logprobs := choice.get("logprobs"):
+                pairs = zip(logprobs["tokens"], logprobs["token_logprobs"], strict=True)
+                choice["logprobs"] = {"content": [{"token": token, "logprob": value} for token, value in pairs]}
+        return status, body
+
     def _echoed(self, prompt: str, max_tokens: int) -> dict[str, Any]:
         tokens, values, context = self.tokens(prompt), list[float | None](), ""
         for token in tokens:
@@ -159,14 +170,14 @@ class _Handler(BaseHTTPRequestHandler):
             fake.changed.notify_all()
         if left:
             self.close_connection = True
-        elif self.path != "/v1/completions":
+        elif self.path not in ("/v1/completions", "/v1/chat/completions"):
             self._answer(404, '{"detail": "Not Found"}')
         elif scripted is not None:
             self._answer(scripted[0], scripted[2], scripted[1])
         elif fake.always is not None:
             self._answer(*fake.always)
         else:
-            status, body = fake.answer(request)
+            status, body = fake.answer(request) if self.path == "/v1/completions" else fake.chat(request)
             self._answer(status, json.dumps(body))
 
     def _answer(self, status: int, body: str, headers: dict[str, str] | None = None) -> None:

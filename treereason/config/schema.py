@@ -54,11 +54,19 @@ class RemoteModelConfig(_Strict):
         str,
         Field(
             pattern=r"^https?://[^\s/@?#]+(/[^\s@?#]*)?$",  # no user:password@, which would be saved
-            description="address of an OpenAI-compatible server; prompts go to URL/completions",
+            description="address of an OpenAI-compatible server; prompts go to URL/completions or URL/chat/completions",
         ),
     ]
+    endpoint: Annotated[
+        Literal["completions", "chat"],
+        Field(description="completions: prompts are sent as text; chat: as messages, for the server's chat template"),
+    ] = "completions"
     style: Annotated[
-        Style, Field(description="plain: prompts as they are; embedded: in the terse format of the included model")
+        Style,
+        Field(
+            description="plain: prompts as they are; chat: for the chat endpoint; embedded: in the terse format of the "
+            "included model; null: what fits the endpoint"
+        ),
     ] = "plain"
     api_key_env: Annotated[
         str | None,
@@ -82,12 +90,21 @@ class RemoteModelConfig(_Strict):
             "here: put the key into a variable, and give the variable's name"
         )
 
-    @field_validator("style")
+    @model_validator(mode="before")
     @classmethod
-    def _no_chat(cls, style: Style) -> Style:
-        if style == "chat":
-            raise UserError("model.style=chat: prompts go to the completions endpoint as plain text; use plain")
-        return style
+    def _style_of_endpoint(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping) or values.get("style") is not None:
+            return values
+        return {**values, "style": "chat" if values.get("endpoint") == "chat" else "plain"}
+
+    @model_validator(mode="after")
+    def _chat_to_chat(self) -> Self:
+        if self.style == "chat" and self.endpoint != "chat":
+            raise UserError(
+                "model.style=chat: prompts go to the completions endpoint as plain text; use plain, or "
+                "model.endpoint=chat"
+            )
+        return self
 
 
 _LOCAL, _REMOTE = "a local model", "a remote model"

@@ -24,6 +24,8 @@ from treereason.core import (
     Writing,
 )
 from treereason.remote.answer import Answer, read
+from treereason.remote.context import Context
+from treereason.remote.continuation import Continuation
 from treereason.remote.dialect import Dialect, Fields
 from treereason.remote.echo import Echoes, logprob_behind
 from treereason.remote.errors import RequestFailed
@@ -37,13 +39,13 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Transcript:
-    """A decoded thought, and all the text that stood before it."""
+    """A decoded thought, and all that stood before it."""
 
-    prompt: str
+    prompt: Context
     thought: Decoded
 
     @property
-    def text(self) -> str:
+    def whole(self) -> Context:
         """Everything up to the thought's end, its stop string included."""
         return self.prompt + self.thought.text + self.thought.stop
 
@@ -59,13 +61,14 @@ class Completions:
     def __init__(self, server: Server, *, seed: int, must_count: bool) -> None:
         self._dialect = Dialect(server)
         self._echoes = Echoes(server)
+        self._continuation = Continuation(server)
         self._seed = seed
         self._must_count = must_count
         self._ignores_n = False
         self._num_equal_in_a_row = 0
         self._warnings: set[str] = set()
 
-    async def expand(self, expansion: Expansion, prompt: str) -> list[Decoded]:
+    async def expand(self, expansion: Expansion, prompt: Context) -> list[Decoded]:
         """The children, decoded behind `prompt`: by one request, and one more per child that it leaves out."""
         paths, decoded = expansion.children, list[Decoded]()
         # Some servers refuse several samples of one greedy decoding.
@@ -98,16 +101,18 @@ class Completions:
         [more] = sampled(answer, resumption, resumption.children, seconds)
         return [replace(more, logprob=total((thought.logprob, more.logprob)))]
 
-    async def write(self, writing: Writing, prompt: str) -> list[Decoded]:
+    async def write(self, writing: Writing, prompt: Context) -> list[Decoded]:
         """The children with their given texts, each measured by one request; one more reads the prompt alone.
 
         The first child bears the cost of that one. A server that refuses to decode nothing decodes a token per
         request, which is thrown away and not counted.
         """
+        if prompt.messages:
+            return failures(writing, "write() needs a server that echoes prompts: give model.endpoint=completions")
         started = perf_counter()
         alone, *wholes = await asyncio.gather(
-            _or_failure(self._echoes.of(prompt)),
-            *(_or_failure(self._echoes.of(prompt + text)) for text in writing.texts),
+            _or_failure(self._echoes.of(prompt.text)),
+            *(_or_failure(self._echoes.of(prompt.text + text)) for text in writing.texts),
         )
         seconds = perf_counter() - started
         if isinstance(alone, RequestFailed):
@@ -123,7 +128,7 @@ class Completions:
             written.append(Decoded(writing.problem, path, text, logprob, cost, finish=Finish.GIVEN))
         return written
 
-    async def _sample(self, expansion: Expansion, prompt: str, paths: Sequence[ThoughtPath]) -> list[Decoded]:
+    async def _sample(self, expansion: Expansion, prompt: Context, paths: Sequence[ThoughtPath]) -> list[Decoded]:
         """The children that one request gives: as many of the first paths as the server has choices."""
         request = self._request(expansion, prompt, paths)
         try:
@@ -132,7 +137,7 @@ class Completions:
             return failures(expansion, str(error), paths=paths)
         return sampled(answer, expansion, paths, seconds)
 
-    def _request(self, expansion: Expansion, prompt: str, paths: Sequence[ThoughtPath]) -> dict[str, Any]:
+    def _request(self, expansion: Expansion, prompt: Context, paths: Sequence[ThoughtPath]) -> dict[str, Any]:
         """One request for the children at these paths."""
         seed = request_seed(self._seed, expansion.problem, paths[0])
         return fields(prompt, expansion.prompt, expansion.sampling, seed, n=len(paths))
@@ -142,6 +147,8 @@ class Completions:
 
         stops: those that end the thought, whatever the server is told of them.
         """
+        if "continue_final_message" in request:
+            await self._continuation.check()
         started = perf_counter()
         answer = read(await self._dialect.complete(request), stops, before)
         self._check(answer, before)
@@ -178,16 +185,16 @@ class Completions:
             _log.warning(message)
 
 
-def fields(text: str, prompt: Prompt, sampling: Sampling, seed: int, n: int = 1) -> dict[str, Any]:
-    """A request for `n` samples behind the whole `text`, with the limits of `prompt`."""
+def fields(context: Context, prompt: Prompt, sampling: Sampling, seed: int, n: int = 1) -> dict[str, Any]:
+    """A request for `n` samples behind the whole context, with the limits of `prompt`."""
     request: dict[str, Any] = {
-        "prompt": text,
+        **context.fields,
         "n": n,
         "seed": seed,
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
         "max_tokens": prompt.max_tokens,
-        "logprobs": 1,
+        "logprobs": True if context.messages else 1,
     }
     if prompt.stop:
         request["stop"] = list(prompt.stop)

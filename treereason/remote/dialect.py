@@ -15,6 +15,7 @@ REFUSALS = (400, 422, 500, 501)
 MAX_STOPS = 4
 """The most stop strings that OpenAI takes."""
 TRIAL = "1 2 3 4"
+CONTEXT = ("prompt", "messages", "add_generation_prompt", "continue_final_message")
 CONFIRMATIONS = 2
 
 _log = logging.getLogger(__name__)
@@ -102,9 +103,10 @@ class Dialect:
 
     async def _passes(self, request: Fields) -> bool:
         """Whether the server takes a request of this form. Raises RequestFailed when it does not say."""
-        trial = {**request, "prompt": TRIAL, "max_tokens": 1}
+        trial = {name: value for name, value in request.items() if name not in CONTEXT}
+        trial |= {"messages": [{"role": "user", "content": TRIAL}]} if "messages" in request else {"prompt": TRIAL}
         try:
-            await self._server.complete(trial, final=REFUSALS)
+            await self._server.complete({**trial, "max_tokens": 1}, final=REFUSALS)
         except RequestFailed as error:
             if error.status not in REFUSALS:
                 raise

@@ -28,7 +28,8 @@ class Server:
     What may pass (429, 5xx, a broken connection, no answer within `timeout_s` seconds) is tried `max_retries` times
     more, after the pause that the server asks for or a growing one. The key appears in no message and in no text.
 
-    style: of the model's prompts, "plain" or "embedded". sleep: how a pause in seconds is spent.
+    endpoint: "completions", or "chat" for requests of `messages`, whose answers come back as those of completions do.
+    style: of the model's prompts, "plain", "chat" or "embedded". sleep: how a pause in seconds is spent.
     Raises UserError for a key that no header can carry.
     """
 
@@ -38,6 +39,7 @@ class Server:
         url: str,
         *,
         style: str,
+        endpoint: str = "completions",
         api_key: str = "",
         concurrency: int = 8,
         timeout_s: float = 120.0,
@@ -48,6 +50,7 @@ class Server:
             raise UserError(f"model.url={url}: the API key holds characters that no key has")
         self.name = name
         self.style = style
+        self.endpoint = endpoint
         self.url = url.rstrip("/")
         self._redaction = Redaction(api_key)
         self.timeout_s = timeout_s
@@ -56,8 +59,14 @@ class Server:
         self._headers = {"Accept-Encoding": ACCEPTED}
         if api_key:
             self._headers["Authorization"] = f"Bearer {api_key}"
+        self._address = f"{self.url}/chat/completions" if endpoint == "chat" else f"{self.url}/completions"
         self.concurrency = concurrency
         self._open: tuple[httpx.AsyncClient, asyncio.Semaphore] | None = None
+
+    @property
+    def chat(self) -> bool:
+        """Whether prompts go to the chat endpoint."""
+        return self.endpoint == "chat"
 
     def probe(self) -> None:
         """Raises UserError when nobody answers, or the key is refused. Servers that do not list models are fine.
@@ -129,7 +138,7 @@ class Server:
         try:
             async with (
                 asyncio.timeout(self.timeout_s),
-                client.stream("POST", f"{self.url}/completions", content=content) as answer,
+                client.stream("POST", self._address, content=content) as answer,
             ):
                 body = await read_body(answer)
         except TimeoutError:
@@ -149,7 +158,7 @@ class Server:
             raise RequestFailed("the server's answer is not JSON") from None
         if isinstance(value, dict) and value.get("error") and "choices" not in value:
             raise RequestFailed(self._said(answer, body))
-        self._redact(value)
+        self._clean(value)
         return value
 
     def _what_broke(self, error: Exception) -> str:
@@ -172,9 +181,20 @@ class Server:
         line = self._redaction.of_message(" ".join(text.split()))
         return one_line(f"the server answered {answer.status_code}: {line or answer.reason_phrase}")
 
-    def _redact(self, value: Any) -> None:
-        """Take the key out of the texts of an answer; nothing else of it is kept."""
+    def _clean(self, value: Any) -> None:
+        """Put a chat's message where completions have their text, and take the key out of it."""
         items = value.get("choices") if isinstance(value, dict) else None
         for item in items if isinstance(items, list) else ():
-            if isinstance(item, dict) and isinstance(text := item.get("text"), str):
-                item["text"] = self._redaction.of_text(text)
+            if isinstance(item, dict):
+                text = message_text(item.get("message")) if self.chat else item.get("text")
+                if isinstance(text, str):
+                    item["text"] = self._redaction.of_text(text)
+
+
+def message_text(message: Any) -> str | None:
+    """The text of a chat's message, which may come in parts; None where it has none."""
+    content = message.get("content") if isinstance(message, dict) else None
+    if isinstance(content, list):
+        texts = [part.get("text") for part in content if isinstance(part, dict)]
+        return "".join(text for text in texts if isinstance(text, str))
+    return content if isinstance(content, str) else None
