@@ -100,7 +100,8 @@ def test_a_stop_sequence_that_no_field_names_is_assumed_among_several_only() -> 
         ([{"token": "a", "logprob": -0.5}, {"token": "b", "logprob": -1.0}], -1.5, 2),
         ([-0.5, -1.0], -1.5, 2),
         ({"token_logprobs": [0.0, -0.0]}, 0.0, 2),
-        ({"content": []}, 0, 0),
+        ({"content": []}, None, 0),
+        ({"tokens": [], "token_logprobs": []}, None, 0),
         ({"content": [{"token": "a", "logprob": -0.5}, {"token": "b"}]}, None, 2),
         ({"content": [{"token": "a", "logprob": -0.5}, None]}, None, 2),
         ({"token_logprobs": [-0.5, None]}, None, 2),
@@ -120,7 +121,11 @@ def test_logprobs_in_every_form_and_none_where_one_was_not_told(
 ) -> None:
     [read] = read_answer({"choices": [{"text": "ab", "logprobs": logprobs}]}, ()).choices
     assert (read.logprob, read.num_tokens) == (logprob, num_tokens)
-    assert logprob is None or read.logprob is not None
+
+
+def test_a_text_without_tokens_is_certain() -> None:
+    [read] = read_answer({"choices": [{"text": "", "logprobs": {"tokens": [], "token_logprobs": []}}]}, ()).choices
+    assert (read.logprob, read.num_tokens) == (0, 0)
 
 
 @pytest.mark.parametrize(

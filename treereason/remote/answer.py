@@ -46,7 +46,8 @@ def read(value: Any, stops: Sequence[str], before: str = "") -> Answer:
     Raises RequestFailed for what is no completion.
     """
     items, usage = _items(value), _usage(value)
-    decoded = [token_logprobs(item) for item in items]
+    # An empty list beside a text tells as little as none at all.
+    decoded = [None if not tokens and item["text"] else tokens for item in items for tokens in [token_logprobs(item)]]
     num_decoded = [len(tokens) for tokens in decoded if tokens is not None]
     if len(num_decoded) < len(items):
         share, left = divmod(_count(usage.get("completion_tokens")), len(items))
