@@ -7,7 +7,6 @@ import gzip
 import json
 import socket
 import socketserver
-import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
@@ -32,17 +31,16 @@ class Hostile:
 
 
 class HostileServer(socketserver.ThreadingTCPServer):
-    """Answers every completion by one variant; says that it lists no models. num_bytes: that it got rid of."""
+    """Answers every completion by one variant. to_all: other requests too, else it says that it lists no models."""
 
     daemon_threads = True
     allow_reuse_address = True
 
-    def __init__(self, variant: Hostile) -> None:
+    def __init__(self, variant: Hostile, *, to_all: bool = False) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.url = f"http://127.0.0.1:{self.server_address[1]}/v1"
         self.variant = variant
-        self.num_open = 0
-        self.changed = threading.Condition()
+        self.to_all = to_all
 
 
 class _Handler(socketserver.BaseRequestHandler):
@@ -51,20 +49,14 @@ class _Handler(socketserver.BaseRequestHandler):
 
     def handle(self) -> None:
         self.request.settimeout(PATIENCE_S)
-        with self.server.changed:
-            self.server.num_open += 1
         try:
             head = _read_request(self.request)
-            if head.startswith(b"GET"):
+            if head.startswith(b"GET") and not self.server.to_all:
                 self.request.sendall(plain(b"", 404))
             elif head:
                 self.server.variant.answer(self.request)
         except OSError:
             pass  # the client went away, as it should
-        finally:
-            with self.server.changed:
-                self.server.num_open -= 1
-                self.server.changed.notify_all()
 
 
 def _read_request(connection: socket.socket) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import socket
 import threading
 import time
 import tracemalloc
@@ -16,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.remote.driving import KEY, ask, expansion
-from tests.remote.hostile import Hostile, HostileServer, spellings_of_key, table
+from tests.remote.hostile import CHUNK, Hostile, HostileServer, spellings_of_key, table
 from treereason.cli.main import main
 from treereason.record.journal import read
 from treereason.remote.body import MAX_BODY_BYTES
@@ -28,9 +29,18 @@ LONGEST_S = 8.0
 TIMEOUT_S = 0.3
 
 
+def _refuse_at_length(connection: socket.socket) -> None:
+    connection.sendall(b"HTTP/1.1 401 Odd\r\n\r\n\x1b]0;owned\x07" + KEY.encode())
+    while True:
+        connection.sendall(CHUNK)
+
+
+REFUSAL = Hostile("401: endless words", _refuse_at_length)
+
+
 @contextmanager
-def serving(variant: Hostile) -> Iterator[HostileServer]:
-    with HostileServer(variant) as server:
+def serving(variant: Hostile, *, to_all: bool = False) -> Iterator[HostileServer]:
+    with HostileServer(variant, to_all=to_all) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
@@ -82,6 +92,40 @@ def test_no_other_answer_harms_a_run(
     variant: Hostile, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     survives(variant, tmp_path, capfd, monkeypatch)
+
+
+AT_THE_DOOR = [
+    "status 401",
+    "status 999",
+    "endless trickle",
+    "endless body of an error",
+    "endless headers",
+    "head: words",
+    "head: nothing",
+    "head: cookies",
+    "packed with 400: bomb",
+    "401: endless words",
+]
+
+
+@pytest.mark.parametrize("name", AT_THE_DOOR)
+def test_no_answer_to_the_first_question_harms(
+    name: str, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setattr("treereason.remote.server.PROBE_TIMEOUT_S", TIMEOUT_S)
+    started = time.monotonic()
+    with serving(next((v for v in TABLE if v.name == name), REFUSAL), to_all=True) as server:
+        options = ["model=openai", "model.name=x", f"model.url={server.url}", f"model.timeout_s={TIMEOUT_S}"]
+        options += ["model.max_retries=0", "task=few_shot", "task.limit=1", "search.k=1", "baseline=none"]
+        assert main([*options, "display=plain", f"hydra.run.dir={tmp_path}"]) in (0, 2)
+    assert time.monotonic() - started < LONGEST_S
+    out, err = capfd.readouterr()
+    assert "Traceback" not in out + err
+    assert steering(out + err) == []
+    assert KEY not in out + err
+    assert err.count("\n") <= 1
 
 
 def test_there_are_enough_of_them() -> None:
