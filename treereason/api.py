@@ -47,6 +47,7 @@ def load(
     model: str,
     *,
     name: str,
+    endpoint: Literal["completions", "chat"] = "completions",
     style: Style | None = None,
     api_key_env: str | None = "OPENAI_API_KEY",
     concurrency: int = 8,
@@ -61,11 +62,13 @@ def load(model: str, **options: Any) -> LanguageModel | Server:
     model: "embedded" for the small model that comes with treereason, a folder or hub id of a causal language model of
         transformers (safetensors only), or the URL of a server that speaks OpenAI's completions, as "http://HOST/v1".
     style: "chat" puts prompts into the model's chat template, "plain" leaves them as they are; "embedded" is the terse
-        format of the embedded model. By default "chat" for a model on this machine, "plain" for a server.
+        format of the embedded model. By default "chat" for a model on this machine and a chat endpoint, "plain"
+        for completions.
     dtype: "auto" (as stored), "float32", "bfloat16" or "float16". device: "auto" (CUDA when there is one), "cpu",
         "cuda" or "cuda:1".
 
-    For a server: name: of the model there, must be given. api_key_env: the environment variable that holds the key.
+    For a server: name: of the model there, must be given. endpoint: "completions" sends prompts as text, "chat" as
+        messages. api_key_env: the environment variable that holds the key.
         concurrency: requests in flight at most. timeout_s: seconds after which a request is tried again. max_retries:
         attempts after the first one.
 

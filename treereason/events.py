@@ -66,6 +66,7 @@ class ThoughtCreated(Event):
 class ThoughtDecoded(Event):
     """A branch has come to its end.
 
+    logprob: as in Thought, None where it is not known.
     finish: why: "end" (of text), "stop" (a stop string), "length" (the token limit) or "given" (text that the search
     wrote, nothing was sampled); "" where it is not known.
     """
@@ -74,7 +75,7 @@ class ThoughtDecoded(Event):
     thought: ThoughtPath
     text: str
     answer: Any
-    logprob: float
+    logprob: float | None
     tokens_prefilled: int
     tokens_decoded: int
     tokens_reused: int

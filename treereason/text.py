@@ -1,14 +1,19 @@
-"""Text for one line: errors, values and paths as they are shown to a person. Standard library only."""
+"""Text as it is shown to a person: on one line, cut, and made safe for a terminal. Standard library only."""
 
 from __future__ import annotations
 
 import difflib
 import os
+import unicodedata
 from collections.abc import Collection
 from pathlib import Path
 
 LONGEST_LINE = 300
 LONGEST_VALUE = 60
+MAX_MARKS = 2
+_REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+_DROPPED = frozenset("\u200b\u200c\u200d\u2060\ufeff")
+_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
 
 
 def one_line(text: object, limit: int = LONGEST_LINE) -> str:
@@ -55,3 +60,38 @@ def nearest(name: str, valid: Collection[str]) -> str:
     if close:
         return f"did you mean {close[0]}?"
     return f"it may be {', '.join(valid)}" if valid else "there is none"
+
+
+def printable(text: str, limit: int = LONGEST_LINE) -> str:
+    """`text`, from a model, a server or a file, on one line of at most `limit` characters that cannot steer a terminal.
+
+    Runs of white space become one space; control characters (an escape among them) become their pictures, as
+    in "␛[31m"; direction overrides, surrogates and unassigned characters become "�"; joiners and variation
+    selectors, of which terminals disagree on the width, are dropped, as are marks stacked higher than two.
+    """
+    cut = text[: 4 * limit]
+    line = "".join(_visible(" ".join(cut.split())))
+    return line if len(line) <= limit and len(cut) == len(text) else line[: limit - 1].rstrip() + "…"
+
+
+def printable_lines(text: str) -> str:
+    """`text` with its lines and their indentation, each cleaned as `printable` cleans one; none is cut."""
+    lines = text.replace("\r\n", "\n").expandtabs(4).split("\n")
+    return "\n".join("".join(_visible(line)) for line in lines)
+
+
+def _visible(text: str) -> list[str]:
+    visible: list[str] = []
+    marks = 0
+    for character in unicodedata.normalize("NFC", text):
+        category = unicodedata.category(character)
+        marks = marks + 1 if category in ("Mn", "Me") else 0
+        if character in _DROPPED or marks > MAX_MARKS or "\ufe00" <= character <= "\ufe0f":
+            continue
+        if character < " ":
+            visible.append(chr(0x2400 + ord(character)))
+        elif character == "\x7f":
+            visible.append("␡")
+        else:
+            visible.append(_REPLACEMENT if category in _HIDDEN else character)
+    return visible

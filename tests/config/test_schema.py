@@ -53,6 +53,7 @@ def test_every_model_file_sets_every_field(choice: str) -> None:
         ({"model": {"name": "x", "url": "localhost:8000"}}, "model.url=localhost:8000"),
         ({"model": {"name": "x", "url": "http://me:secret@host/v1"}}, "model.url="),
         ({"model": {"name": "x", "url": "http://host/v1", "style": "chat"}}, "model.style=chat: prompts go to"),
+        ({"model": {"name": "x", "url": "http://host/v1", "endpoint": "talk"}}, "model.endpoint=talk"),
         ({"model": {"name": "x", "url": "http://host/v1", "dtype": "auto"}}, "no option is called model.dtype"),
         ({"model": {"url": "http://host/v1"}}, "model.name is missing"),
         ({"task": "sorting"}, "task=sorting"),
@@ -64,3 +65,19 @@ def test_mistakes_are_named_in_one_line(changes: dict[str, Any], said: str) -> N
         parse(config(**changes))
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "style"),
+    [
+        ({}, "plain"),
+        ({"style": None}, "plain"),
+        ({"endpoint": "chat"}, "chat"),
+        ({"endpoint": "chat", "style": None}, "chat"),
+        ({"endpoint": "chat", "style": "plain"}, "plain"),
+        ({"style": "embedded"}, "embedded"),
+    ],
+)
+def test_the_style_of_a_servers_prompts_follows_its_endpoint(options: dict[str, Any], style: str) -> None:
+    model = {"name": "x", "url": "http://host/v1", **options}
+    assert parse({"task": {}, "search": {}, "model": model}).model.style == style

@@ -456,6 +456,8 @@ def test_several_joins_under_gather_are_asked_for_together_and_named_in_order() 
 def test_an_async_judge_asks_the_model_and_its_scores_count() -> None:
     async def judge(thought: Thought, tree: Tree) -> float:
         [yes, no] = await tree.write(thought, ["8", "1"], Prompt("right?", appended=True), part=True)
+        assert yes.logprob is not None
+        assert no.logprob is not None
         return yes.logprob - no.logprob + float(thought.text)
 
     async def search(tree: Tree) -> Thought | None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.display.scripted_run import HOSTILE, problem_done, run_done, run_started, terminal
 from treereason.display import display
-from treereason.display.formatting import printable
+from treereason.display.base import PrintableFormatter
 from treereason.display.live import RichDisplay
 from treereason.events import (
     Event,
@@ -22,6 +22,7 @@ from treereason.events import (
     ThoughtFailed,
     ThoughtKept,
 )
+from treereason.text import printable, printable_lines
 
 
 @settings(deadline=None)
@@ -73,3 +74,13 @@ def test_no_escape_of_a_model_reaches_the_terminal(mode: str) -> None:
     assert "\u202e" not in text
     if mode == "rich":
         assert "log of ␛[2J" in text
+
+
+def test_lines_and_their_indentation_stay() -> None:
+    text = "Traceback\n  File\r\n\tline \x1b]0;owned\x07\n    \u202eabc\n"
+    assert printable_lines(text) == "Traceback\n  File\n    line ␛]0;owned␇\n    �abc\n"
+
+
+def test_log_lines_cannot_steer_a_terminal() -> None:
+    record = logging.LogRecord("server", logging.WARNING, "", 0, "it said %s", ("\x1b[2J\x9bm",), None)
+    assert PrintableFormatter().format(record) == "it said ␛[2J�m"

@@ -46,6 +46,8 @@ class FakeServer(ThreadingHTTPServer):
     scripted: (status, headers, body) of the next answers, before it does what it should. always: of all answers.
     delay: seconds before a request is answered. max_n: choices per answer. max_letters: of a prompt.
     merges: strings that are one token. begin: a begin-of-text token.
+    refuses: whether a request is refused; status and words of that are `refusal`.
+    same_seed: one for all choices of a request.
     echo: "full"; "from 1", which refuses max_tokens=0; "null", without values; "ignored", and 0 tokens taken for 16;
         or a status that refuses it.
     requests: all that came. most_in_flight: how many were open at once. num_closed: those whose client went away.
@@ -63,6 +65,9 @@ class FakeServer(ThreadingHTTPServer):
         self.models_status = 404
         self.max_n = 100
         self.max_letters = 10**6
+        self.refuses: Callable[[dict[str, Any]], bool] = lambda _: False
+        self.refusal = 400, "no"
+        self.same_seed = False
         self.logprobs = self.usage = self.tells_stop = True
         self.delay: Callable[[dict[str, Any]], float] = lambda _: 0.0
         self.merges: tuple[str, ...] = ()
@@ -83,6 +88,8 @@ class FakeServer(ThreadingHTTPServer):
 
     def answer(self, request: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         """Status and body for a request."""
+        if self.refuses(request):
+            return self.refusal[0], {"error": {"message": self.refusal[1]}}
         if len(request["prompt"]) > self.max_letters:
             return 413, {"error": {"message": "the prompt is too long"}}
         if request.get("echo") and self.echo != "ignored":
@@ -92,6 +99,17 @@ class FakeServer(ThreadingHTTPServer):
                 return 400, {"error": {"message": "max_tokens must be at least 1"}}
             return 200, self._echoed(request["prompt"], request["max_tokens"])
         return 200, self._completion({**request, "max_tokens": request["max_tokens"] or 16})
+
+    def chat(self, request: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        """Status and body for a request of messages: those of a completion, in the form of the chat endpoint."""
+        prompt = "".join(message["content"] for message in request["messages"])
+        status, body = self.answer({**request, "prompt": prompt})
+        for choice in body.get("choices", ()):
+            choice["message"] = {"role": "assistant", "content": choice.pop("text")}
+            if logprobs := choice.get("logprobs"):
+                pairs = zip(logprobs["tokens"], logprobs["token_logprobs"], strict=True)
+                choice["logprobs"] = {"content": [{"token": token, "logprob": value} for token, value in pairs]}
+        return status, body
 
     def _echoed(self, prompt: str, max_tokens: int) -> dict[str, Any]:
         tokens, values, context = self.tokens(prompt), list[float | None](), ""
@@ -108,7 +126,8 @@ class FakeServer(ThreadingHTTPServer):
     def _completion(self, request: dict[str, Any]) -> dict[str, Any]:
         choices = []
         for index in range(min(request.get("n", 1), self.max_n)):
-            text = model(request["prompt"], request["seed"] + index if request["temperature"] else 1)
+            seed = request.get("seed", 0) + (0 if self.same_seed else index)
+            text = model(request["prompt"], seed if request["temperature"] else 1)
             full = text[: request["max_tokens"]]
             ends = [(full.find(stop), stop) for stop in request.get("stop", ()) if stop in full]
             end, stop = min(ends, default=(len(full), None))
@@ -117,7 +136,7 @@ class FakeServer(ThreadingHTTPServer):
             choice["finish_reason"] = "length" if len(text) > len(full) and stop is None else "stop"
             if self.tells_stop:
                 choice["stop_reason"] = stop
-            if self.logprobs:
+            if self.logprobs and "logprobs" in request:
                 choice["logprobs"] = {"tokens": list(tokens), "token_logprobs": [-0.5] * len(tokens)}
             choices.append(choice)
         num_tokens = sum(len(choice["text"]) for choice in choices)
@@ -151,14 +170,14 @@ class _Handler(BaseHTTPRequestHandler):
             fake.changed.notify_all()
         if left:
             self.close_connection = True
-        elif self.path != "/v1/completions":
+        elif self.path not in ("/v1/completions", "/v1/chat/completions"):
             self._answer(404, '{"detail": "Not Found"}')
         elif scripted is not None:
             self._answer(scripted[0], scripted[2], scripted[1])
         elif fake.always is not None:
             self._answer(*fake.always)
         else:
-            status, body = fake.answer(request)
+            status, body = fake.answer(request) if self.path == "/v1/completions" else fake.chat(request)
             self._answer(status, json.dumps(body))
 
     def _answer(self, status: int, body: str, headers: dict[str, str] | None = None) -> None:

@@ -9,8 +9,8 @@ import pytest
 from tests.remote.driving import ask, engine, expansion
 from tests.remote.fake_server import FakeServer
 from treereason.core import Finish
-from treereason.remote.answer import RequestFailed
 from treereason.remote.answer import read as read_answer
+from treereason.remote.errors import RequestFailed
 
 USAGE = ("prompt_tokens", "completion_tokens")
 
@@ -29,6 +29,20 @@ END, STOP, LENGTH = Finish.END, Finish.STOP, Finish.LENGTH
         ({"text": "a", "finish_reason": "length"}, "a", LENGTH, ""),
         ({"text": "a\nb;", "finish_reason": "length"}, "a", STOP, "\n"),
         ({"text": "a;", "finish_reason": "stop"}, "a", STOP, ";"),
+        ({"text": "a", "finish_reason": "stop", "matched_stop": "<|im_end|>"}, "a", END, ""),
+        ({"text": "a", "finish_reason": "eos_token"}, "a", END, ""),
+        ({"text": "a", "finish_reason": "EOS"}, "a", END, ""),
+        ({"text": "a", "finish_reason": "end-turn"}, "a", END, ""),
+        ({"text": "a", "finish_reason": "stop", "stop_reason": "eos_token"}, "a", END, ""),
+        ({"text": "a", "stop_type": "eos", "stopping_word": ""}, "a", END, ""),
+        ({"text": "a", "stop_type": "word", "stopping_word": "\n"}, "a", STOP, "\n"),
+        ({"text": "a", "finish_reason": "stop_sequence", "stop_sequence": "\n"}, "a", STOP, "\n"),
+        ({"text": "a", "finish_reason": {"type": "stop", "matched": "\n"}}, "a", STOP, "\n"),
+        ({"text": "a", "finish_reason": {"type": "stop", "matched": 2}}, "a", END, ""),
+        ({"text": "a", "finish_reason": {"type": "length", "length": 7}}, "a", LENGTH, ""),
+        ({"text": "a", "finish_reason": "MAX_TOKENS"}, "a", LENGTH, ""),
+        ({"text": "a", "finish_reason": None, "matched_stop": "\n"}, "a", STOP, "\n"),
+        ({"text": "a", "finish_reason": 3}, "a", None, ""),
         ({"text": "a", "finish_reason": "abort"}, "a", None, ""),
         ({"text": "a"}, "a", None, ""),
     ],
@@ -70,10 +84,64 @@ def test_why_a_text_ended_reaches_the_thought(fake: FakeServer) -> None:
     ]
 
 
-def test_logprobs_are_read_in_the_form_of_chat_completions_too() -> None:
-    content = [{"token": "a", "logprob": -0.5}, {"token": "b", "logprob": -1.5}, {"token": "c"}, None]
-    [read] = read_answer({"choices": [{"text": "ab", "logprobs": {"content": content}}]}, ()).choices
-    assert (read.logprob, read.num_tokens) == (-2.0, 4)
+def test_a_stop_sequence_that_no_field_names_is_assumed_among_several_only() -> None:
+    for stops, assumed in (((";", "\n"), True), ((";",), False)):
+        [read] = read_answer({"choices": [{"text": "a", "finish_reason": "stop_sequence"}]}, stops).choices
+        assert (read.finish, read.stop, read.assumed) == (STOP, ";", assumed)
+
+
+@pytest.mark.parametrize(
+    ("logprobs", "logprob", "num_tokens"),
+    [
+        ({"content": [{"token": "a", "logprob": -0.5}, {"token": "b", "logprob": -1}]}, -1.5, 2),
+        ({"content": [{"token": "ab", "logprob": -1.5, "top_logprobs": []}]}, -1.5, 1),
+        ({"tokens": ["a", "b"], "token_logprobs": [-0.5, -1.0]}, -1.5, 2),
+        ({"tokens": [17, 18], "token_logprobs": [-0.5, -1.0]}, -1.5, 2),
+        ([{"token": "a", "logprob": -0.5}, {"token": "b", "logprob": -1.0}], -1.5, 2),
+        ([-0.5, -1.0], -1.5, 2),
+        ({"token_logprobs": [0.0, -0.0]}, 0.0, 2),
+        ({"content": []}, None, 0),
+        ({"tokens": [], "token_logprobs": []}, None, 0),
+        ({"content": [{"token": "a", "logprob": -0.5}, {"token": "b"}]}, None, 2),
+        ({"content": [{"token": "a", "logprob": -0.5}, None]}, None, 2),
+        ({"token_logprobs": [-0.5, None]}, None, 2),
+        ({"token_logprobs": [-0.5, "-1"]}, None, 2),
+        ({"token_logprobs": [-0.5, True]}, None, 2),
+        ({"token_logprobs": [float("nan")]}, None, 1),
+        ({"token_logprobs": [float("-inf")]}, None, 1),
+        ({"token_logprobs": [3.0]}, None, 1),
+        ({"token_logprobs": [-(10**400)]}, None, 1),
+        ({"token_logprobs": None}, None, 0),
+        (None, None, 0),
+        ("none", None, 0),
+    ],
+)
+def test_logprobs_in_every_form_and_none_where_one_was_not_told(
+    logprobs: Any, logprob: float | None, num_tokens: int
+) -> None:
+    [read] = read_answer({"choices": [{"text": "ab", "logprobs": logprobs}]}, ()).choices
+    assert (read.logprob, read.num_tokens) == (logprob, num_tokens)
+
+
+def test_a_text_without_tokens_is_certain() -> None:
+    [read] = read_answer({"choices": [{"text": "", "logprobs": {"tokens": [], "token_logprobs": []}}]}, ()).choices
+    assert (read.logprob, read.num_tokens) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "logprob"), [(list("ab;cd"), -3.0), (["ab", ";c", "d"], -2.0), (["a", "?"], None), ([1, 2], None)]
+)
+def test_tokens_behind_a_stop_string_that_the_server_ran_past_do_not_count(
+    tokens: list[Any], logprob: float | None
+) -> None:
+    logprobs = {"tokens": tokens, "token_logprobs": [-1.0] * len(tokens)}
+    [read] = read_answer({"choices": [{"text": "ab;cd", "logprobs": logprobs}]}, (";",)).choices
+    assert (read.text, read.stop, read.logprob, read.num_tokens) == ("ab", ";", logprob, len(tokens))
+
+
+def test_half_a_character_is_replaced() -> None:
+    [read] = read_answer({"choices": [{"text": "a\ud83d\ude00 \ud83d b"}]}, ()).choices
+    assert read.text == "a\U0001f600 \ufffd b"
 
 
 @pytest.mark.parametrize("value", [None, {}, {"choices": None}, {"choices": ["a"]}, {"choices": [{"text": None}]}])
@@ -85,7 +153,7 @@ def test_what_is_no_completion(value: Any) -> None:
 def test_odd_figures_count_as_nothing() -> None:
     odd = {"choices": [{"text": "a", "index": "0", "logprobs": {"token_logprobs": [None, -1]}}], "usage": 3}
     answer = read_answer(odd, ())
-    assert (answer.choices[0].logprob, answer.choices[0].num_tokens, answer.num_prompt_tokens) == (-1.0, 2, 0)
+    assert (answer.choices[0].logprob, answer.choices[0].num_tokens, answer.num_prompt_tokens) == (None, 2, 0)
     for count in (-1, True, 2.5, 10**400):
         answer = read_answer({"choices": [{"text": "a"}], "usage": dict.fromkeys(USAGE, count)}, ())
         assert (answer.choices[0].num_tokens, answer.num_prompt_tokens) == (0, 0)

@@ -46,7 +46,7 @@ def test_costs_and_logprobs_are_each_childs_own(fake: FakeServer, logprobs: bool
     counts = [child.cost.tokens_decoded for child in decoded]
     assert sum(counts) == sum(num_letters)
     assert counts == num_letters if logprobs else max(counts) - min(counts) <= 1
-    assert [child.logprob for child in decoded] == ([-0.5 * count for count in counts] if logprobs else [0.0] * 3)
+    assert [child.logprob for child in decoded] == ([-0.5 * count for count in counts] if logprobs else [None] * 3)
     assert [child.cost.tokens_prefilled for child in decoded] == [len("head Given: [3, 1, 2]\n"), 0, 0]
 
 

@@ -127,3 +127,11 @@ def test_a_resumption_that_is_stopped_keeps_the_text(fake: FakeServer) -> None:
         remote.stop("0", "out of time")
         [stopped] = drain(remote)
     assert (stopped.text, stopped.error) == ("abc", "out of time")
+
+
+def test_a_thought_with_one_unknown_piece_has_no_logprob(fake: FakeServer) -> None:
+    with engine(fake) as remote:
+        begun(remote)
+        fake.logprobs = False
+        [thought] = ask(remote, resumption(2))
+    assert (thought.text, thought.logprob, thought.error) == ("abcde", None, None)

@@ -20,6 +20,7 @@ from tests.remote.fake_server import HANG_S, FakeServer
 from treereason import events
 from treereason.cli.main import main
 from treereason.record.journal import read
+from treereason.remote.dialect import TRIAL
 
 
 def of_kind(folder: Path, kind: type[events.Event]) -> list[Any]:
@@ -69,7 +70,7 @@ def test_thoughts_fail_with_the_servers_words_and_the_run_goes_on(fake: FakeServ
     assert {event.error for event in of_kind(tmp_path, events.ThoughtFailed)} == {said}
     assert summary["failed"] == 4
     assert {line["error"] for line in lines(tmp_path)} == {said}
-    assert len(fake.requests) == 4
+    assert len([request for request in fake.requests if request["prompt"] != TRIAL]) == 4
 
 
 def test_the_key_is_sent_and_written_nowhere(fake: FakeServer, tmp_path: Path) -> None:
@@ -111,6 +112,19 @@ def test_a_problem_out_of_time_gives_up_its_requests(fake: FakeServer, tmp_path:
     assert summary["failed"] == 4
     assert all("budget.seconds" in line["error"] for line in lines(tmp_path))
     fake.wait_until(lambda fake: fake.num_closed == len(fake.requests) and not fake.in_flight)
+
+
+def test_a_scorer_sees_that_a_logprob_is_unknown(fake: FakeServer, tmp_path: Path) -> None:
+    scorer = tmp_path / "mine.py"
+    scorer.write_text("def likely(thought):\n    return thought.logprob\n")
+    overrides = ["task=few_shot", "search=best_of_n", "search.n=2", f"scorer={scorer}:likely", "baseline=none"]
+    assert run(fake, tmp_path / "told", *overrides)["failed"] == 0
+    fake.logprobs = False
+    run(fake, tmp_path / "untold", *overrides)
+    decoded = of_kind(tmp_path / "untold", events.ThoughtDecoded)
+    assert {event.logprob for event in decoded} == {None}
+    errors = {event.error for event in of_kind(tmp_path / "untold", events.ThoughtFailed)}
+    assert errors == {"scorer: scorer returned None, not a finite number"}
 
 
 def test_a_token_budget_that_the_server_gives_no_counts_for_is_refused(fake: FakeServer, tmp_path: Path) -> None:

@@ -9,8 +9,11 @@ import pytest
 from tests.remote.driving import ask, engine, expansion
 from tests.remote.fake_server import FakeServer, token_logprob
 from treereason.core import Expansion, Finish, Prompt, Sampling, Writing
-from treereason.remote.answer import EchoedToken, RequestFailed, read_echo
-from treereason.remote.echo import TRIAL, logprob_behind
+from treereason.remote.answer import read_echo
+from treereason.remote.dialect import TRIAL
+from treereason.remote.echo import logprob_behind
+from treereason.remote.errors import RequestFailed
+from treereason.remote.logprobs import TokenLogprob
 
 
 def writing(*texts: str, prompt: str = "Is it so? ", parent: tuple[int, ...] = (), **options: Any) -> Writing:
@@ -145,8 +148,8 @@ def test_what_is_no_echo(logprobs: Any) -> None:
 
 
 def test_texts_that_share_their_start_are_told_apart_by_tokens_only() -> None:
-    prompt = [EchoedToken("a", 0.0), EchoedToken("b", -1.0)]
-    whole = [EchoedToken("a", 0.0), EchoedToken("b", -2.0), EchoedToken("b", -4.0)]
+    prompt = [TokenLogprob("a", None), TokenLogprob("b", -1.0)]
+    whole = [TokenLogprob("a", None), TokenLogprob("b", -2.0), TokenLogprob("b", -4.0)]
     assert logprob_behind(prompt, whole) == -4.0
-    assert logprob_behind([], whole) == -6.0
+    assert logprob_behind([], whole) is None, "nothing tells how likely a first token is"
     assert logprob_behind(prompt, prompt) == 0.0

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import warnings
@@ -16,6 +17,8 @@ from treereason.cli.flags import parse_flags
 from treereason.cli.help import help_text
 from treereason.cli.run import complain, run
 from treereason.core import UserError
+from treereason.display.base import PrintableFormatter
+from treereason.text import printable_lines
 from treereason.version import __version__
 
 
@@ -27,6 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # hydra raises what it would print, and `run` makes a line of it
     # Hydra 1.4 announces that these names will go in 1.5, which pyproject.toml leaves out; 1.3 has no others.
     warnings.filterwarnings("ignore", message=r"(register_new_resolver|The version_base)")
+    if logging.lastResort is not None:  # what prints warnings where no display takes them
+        logging.lastResort.setFormatter(PrintableFormatter())
     try:
         return _main(list(sys.argv[1:] if arguments is None else arguments))
     except UserError as error:
@@ -40,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _main(arguments: list[str]) -> int:
     flags = parse_flags(arguments)
     if flags.help:
-        print(help_text(flags.overrides))  # noqa: T201
+        print(printable_lines(help_text(flags.overrides)))  # noqa: T201
     elif flags.version:
         print(f"treereason {__version__}")  # noqa: T201
     elif flags.shell_completion:

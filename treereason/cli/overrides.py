@@ -13,6 +13,7 @@ from hydra.errors import HydraException
 
 from treereason.cli.choices import store_reference
 from treereason.config.registry import KINDS
+from treereason.config.secrets import repeatable
 from treereason.config.user_files import is_reference
 from treereason.core import UserError
 from treereason.text import nearest
@@ -32,7 +33,7 @@ class Overrides:
         for override in self._parsed:
             if override.is_sweep_override() and not multirun:
                 raise UserError(
-                    f"{override.input_line}: several values: put -m in front to run each of them, "
+                    f"{repeatable(str(override.input_line))}: several values: put -m in front to run each of them, "
                     f"or quote the value: '{override.key_or_group}=\"...\"'"
                 )
             self._check_choice(override)
@@ -80,7 +81,9 @@ class Overrides:
         try:
             return OverridesParser.create(config_loader=self._loader).parse_overrides([text])[0]
         except HydraException:
-            raise UserError(f"{text}: cannot be read; quote a value with special characters: '{key}=\"...\"'") from None
+            raise UserError(
+                f"{repeatable(text)}: cannot be read; quote a value with special characters: '{key}=\"...\"'"
+            ) from None
 
     def _with_choices(self, override: Override) -> Override:
         for kind in KINDS:

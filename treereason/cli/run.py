@@ -19,11 +19,13 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
+from rich.text import Text
 
 from treereason.cli import interrupt
 from treereason.cli.choices import store_builtin
 from treereason.cli.compose import LONGEST_MESSAGE, compose, plain
 from treereason.cli.flags import hydra_flags, only_shows
+from treereason.cli.notes import note
 from treereason.cli.overrides import Overrides
 from treereason.config.schema import Config, ModelConfig, parse
 from treereason.config.user_files import is_reference
@@ -32,7 +34,7 @@ from treereason.controller.run_spec import RunSpec, specify
 from treereason.core import UserError
 from treereason.engine.model.gates import check_checkpoint
 from treereason.record.folder import folder_lock, unwritable
-from treereason.text import as_typed, one_line
+from treereason.text import as_typed, one_line, printable, printable_lines
 
 CONFIG = "treereason.conf"
 VERSION_BASE = "1.3"
@@ -63,7 +65,7 @@ def run(flags: argparse.Namespace) -> int:
             if not only_shows(flags):
                 prepare(values)
     if multirun:
-        print(f"treereason: {len(jobs)} runs", file=sys.stderr)  # noqa: T201
+        note(f"{len(jobs)} runs")
     # Before hydra writes its first file there. `_job` holds what is not known yet, and the folders of a sweep.
     with nullcontext() if folder is None or only_shows(flags) else folder_lock(folder):
         return hand_over(flags, overrides.texts())
@@ -101,7 +103,7 @@ def hand_over(flags: argparse.Namespace, overrides: list[str]) -> int:
 
 def complain(error: UserError) -> int:
     """Print the user's mistake as one line; returns the exit code."""
-    print(f"treereason: error: {one_line(error, LONGEST_MESSAGE)}", file=sys.stderr)  # noqa: T201
+    note(f"error: {one_line(error, LONGEST_MESSAGE)}")
     return 2
 
 
@@ -115,7 +117,7 @@ def _job(config: DictConfig) -> dict[str, Any]:
     except UserError as error:
         raise SystemExit(complain(error)) from None
     except Exception:
-        traceback.print_exc()
+        print(printable_lines(traceback.format_exc()), end="", file=sys.stderr)  # noqa: T201
         raise SystemExit(1) from None
 
 
@@ -123,7 +125,7 @@ def _run(spec: RunSpec, folder: Path) -> dict[str, Any]:
     """Load the model and run; returns the summary. Raises SystemExit for a run that a signal has ended early."""
     hydra_config = HydraConfig.get()
     if hydra_config.mode == RunMode.MULTIRUN:
-        print(f"treereason: run {hydra_config.job.num}: {hydra_config.job.override_dirname}", file=sys.stderr)  # noqa: T201
+        note(f"run {hydra_config.job.num}: {hydra_config.job.override_dirname}")
     with _loading(spec.config):
         from treereason.controller.experiment import run_experiment
         from treereason.controller.model import load
@@ -131,7 +133,7 @@ def _run(spec: RunSpec, folder: Path) -> dict[str, Any]:
 
         model = load(spec.config.model)
     if (folder / "results.jsonl").exists():
-        print(f"treereason: {folder} holds an earlier run; its results are replaced", file=sys.stderr)  # noqa: T201
+        note(f"{folder} holds an earlier run; its results are replaced")
     spec = replace(spec, program=_program(), overrides=tuple(_typed(hydra_config.overrides.task, spec.config)))
     screen = display(spec.config.display)
     with interrupt.first_ends_run(screen.stopping) as stopped:
@@ -166,4 +168,4 @@ def _loading(config: Config) -> AbstractContextManager[object]:
     console = Console(stderr=True)
     if config.display not in ("auto", "rich") or not console.is_terminal:
         return nullcontext()
-    return console.status(f"loading the model {config.model.name}")
+    return console.status(Text(f"loading the model {printable(config.model.name)}"))

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, field_validator, model_validator
 
+from treereason.config.secrets import is_variable, without_password
 from treereason.core import UserError
 from treereason.text import LONGEST_VALUE, shorten, shown
 
@@ -53,15 +54,23 @@ class RemoteModelConfig(_Strict):
         str,
         Field(
             pattern=r"^https?://[^\s/@?#]+(/[^\s@?#]*)?$",  # no user:password@, which would be saved
-            description="address of an OpenAI-compatible server; prompts go to URL/completions",
+            description="address of an OpenAI-compatible server; prompts go to URL/completions or URL/chat/completions",
         ),
     ]
+    endpoint: Annotated[
+        Literal["completions", "chat"],
+        Field(description="completions: prompts are sent as text; chat: as messages, for the server's chat template"),
+    ] = "completions"
     style: Annotated[
-        Style, Field(description="plain: prompts as they are; embedded: in the terse format of the included model")
+        Style,
+        Field(
+            description="plain: prompts as they are; chat: for the chat endpoint; embedded: in the terse format of the "
+            "included model; null: what fits the endpoint"
+        ),
     ] = "plain"
     api_key_env: Annotated[
-        Annotated[str, Field(min_length=1)] | None,
-        Field(description="environment variable that holds the key, if it is set; null: no key is sent"),
+        str | None,
+        Field(description="name of the environment variable that holds the key, if it is set; null: no key is sent"),
     ] = "OPENAI_API_KEY"
     concurrency: Annotated[Count, Field(description="at most this many requests are in flight at once")] = 8
     timeout_s: Annotated[
@@ -71,12 +80,31 @@ class RemoteModelConfig(_Strict):
         int, Field(ge=0, description="attempts after the first one, on 429, 5xx, broken connections and timeouts")
     ] = 4
 
-    @field_validator("style")
+    @field_validator("api_key_env", mode="before")
     @classmethod
-    def _no_chat(cls, style: Style) -> Style:
-        if style == "chat":
-            raise UserError("model.style=chat: prompts go to the completions endpoint as plain text; use plain")
-        return style
+    def _no_key(cls, name: Any) -> Any:
+        if name is None or (isinstance(name, str) and is_variable(name)):
+            return name
+        raise UserError(
+            "model.api_key_env: this is no name of an environment variable, and may be a key, so it is not repeated "
+            "here: put the key into a variable, and give the variable's name"
+        )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _style_of_endpoint(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping) or values.get("style") is not None:
+            return values
+        return {**values, "style": "chat" if values.get("endpoint") == "chat" else "plain"}
+
+    @model_validator(mode="after")
+    def _chat_to_chat(self) -> Self:
+        if self.style == "chat" and self.endpoint != "chat":
+            raise UserError(
+                "model.style=chat: prompts go to the completions endpoint as plain text; use plain, or "
+                "model.endpoint=chat"
+            )
+        return self
 
 
 _LOCAL, _REMOTE = "a local model", "a remote model"
@@ -217,6 +245,6 @@ def explain(error: ValidationError, prefix: str = "") -> str:
             lines.append(f"no option is called {option}: `treereason --help` lists them")
         else:
             given = item["input"]
-            value = shorten(given, LONGEST_VALUE) if isinstance(given, str) else shown(given)
+            value = shorten(without_password(given), LONGEST_VALUE) if isinstance(given, str) else shown(given)
             lines.append(f"{option}={value}: {reason}")
     return "; ".join(dict.fromkeys(lines))

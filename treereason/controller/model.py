@@ -37,6 +37,7 @@ def _connect(config: RemoteModelConfig) -> Server:
         config.name,
         config.url,
         style=config.style,
+        endpoint=config.endpoint,
         api_key=os.environ.get(config.api_key_env or "", "").strip(),
         concurrency=config.concurrency,
         timeout_s=config.timeout_s,
@@ -52,7 +53,7 @@ def model_options(model: LanguageModel | Server) -> dict[str, Any]:
         dtype = str(model.dtype).removeprefix("torch.")
         return {"name": model.name, "style": model.style, "dtype": dtype, "device": str(model.device)}
     if hasattr(model, "url"):
-        names = ("name", "url", "style", "concurrency", "timeout_s", "max_retries")
+        names = ("name", "url", "endpoint", "style", "concurrency", "timeout_s", "max_retries")
         return {name: getattr(model, name) for name in names}
     raise UserError(f"model={model!r}: give what treereason.load returns")
 

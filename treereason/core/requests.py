@@ -65,7 +65,8 @@ class Decoded:
     """What the decoder answers for one child. With an `error` the text is what had been decoded until then.
 
     problem, path: name the thought, as in the request.
-    text, logprob: of the whole thought, also when it was resumed. cost: of this request alone.
+    text, logprob: of the whole thought, its earlier pieces included when it was resumed; logprob as in Thought.
+    cost: of this request alone.
     finish, stop: as in Thought; finish is None with an error.
     prompt: the prompt's text as the model saw it, or None where that is not known.
     """
@@ -73,7 +74,7 @@ class Decoded:
     problem: str
     path: ThoughtPath
     text: str
-    logprob: float
+    logprob: float | None
     cost: Cost
     error: str | None = None
     finish: Finish | None = None

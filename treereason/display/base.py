@@ -13,6 +13,7 @@ from rich.file_proxy import FileProxy
 from rich.logging import RichHandler
 
 from treereason.events import Event
+from treereason.text import printable_lines
 
 STOPPING = "stopping after this step; Ctrl-C again stops at once"
 
@@ -40,6 +41,13 @@ class Display:
 
     def __exit__(self, *_error: object) -> None:
         self.close()
+
+
+class PrintableFormatter(logging.Formatter):
+    """Formats log lines, and the tracebacks behind them, made safe for a terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable_lines(super().format(record))
 
 
 @contextmanager

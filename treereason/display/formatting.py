@@ -1,29 +1,11 @@
-"""Text made safe for a terminal, and numbers as a person reads them."""
+"""Numbers and answers as a person reads them."""
 
 from __future__ import annotations
 
 import math
-import unicodedata
 
 from treereason.jsonable import jsonable
-from treereason.text import LONGEST_LINE
-
-MAX_MARKS = 2
-_REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
-_DROPPED = frozenset("\u200b\u200c\u200d\u2060\ufeff")
-_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
-
-
-def printable(text: str, limit: int = LONGEST_LINE) -> str:
-    """`text`, which a model may have written, on one line of at most `limit` characters that cannot steer a terminal.
-
-    Runs of white space become one space; control characters (an escape among them) become their pictures, as
-    in "␛[31m"; direction overrides, surrogates and unassigned characters become "�"; joiners and variation
-    selectors, of which terminals disagree on the width, are dropped, as are marks stacked higher than two.
-    """
-    cut = text[: 4 * limit]
-    line = "".join(_visible(" ".join(cut.split())))
-    return line if len(line) <= limit and len(cut) == len(text) else line[: limit - 1].rstrip() + "…"
+from treereason.text import LONGEST_LINE, printable
 
 
 def answer(value: object, limit: int = LONGEST_LINE) -> str:
@@ -33,23 +15,6 @@ def answer(value: object, limit: int = LONGEST_LINE) -> str:
     except Exception:  # an integer of 5,000 digits has none, and an object of the user's may raise
         text = str(jsonable(value))
     return printable(text, limit)
-
-
-def _visible(text: str) -> list[str]:
-    visible: list[str] = []
-    marks = 0
-    for character in unicodedata.normalize("NFC", text):
-        category = unicodedata.category(character)
-        marks = marks + 1 if category in ("Mn", "Me") else 0
-        if character in _DROPPED or marks > MAX_MARKS or "\ufe00" <= character <= "\ufe0f":
-            continue
-        if character < " ":
-            visible.append(chr(0x2400 + ord(character)))
-        elif character == "\x7f":
-            visible.append("␡")
-        else:
-            visible.append(_REPLACEMENT if category in _HIDDEN else character)
-    return visible
 
 
 def count(number: int, noun: str) -> str:

@@ -11,7 +11,7 @@ from contextlib import ExitStack, redirect_stdout
 from dataclasses import fields, replace
 from typing import IO, Self
 
-from treereason.display.base import Display, logs_to
+from treereason.display.base import Display, PrintableFormatter, logs_to
 from treereason.events import Event, StepDone
 from treereason.jsonable import jsonable
 
@@ -47,7 +47,7 @@ class JsonDisplay(Display):
 
     def __enter__(self) -> Self:
         handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+        handler.setFormatter(PrintableFormatter("%(levelname)s %(name)s: %(message)s"))
         self._open.enter_context(logs_to(handler))
         self._open.enter_context(redirect_stdout(sys.stderr))
         return self

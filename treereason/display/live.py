@@ -16,9 +16,9 @@ from rich.text import Text
 
 from treereason.display import report, view
 from treereason.display.base import Display, logs_to
-from treereason.display.formatting import printable
 from treereason.display.state import RunState
 from treereason.events import Event, RunDone, RunStarted
+from treereason.text import printable
 
 FRAMES_PER_SECOND = 8
 LONGEST_LOG_LINE = 1000

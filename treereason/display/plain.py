@@ -9,9 +9,9 @@ from rich.console import Console
 
 from treereason.display import formatting, report
 from treereason.display.base import Display
-from treereason.display.formatting import printable
 from treereason.display.state import RunState, Snapshot
 from treereason.events import Event, ProblemDone, RunDone, RunStarted, StepDone
+from treereason.text import printable
 
 PERIOD_S = 5.0
 

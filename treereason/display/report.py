@@ -14,8 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from treereason.display import formatting
-from treereason.display.formatting import printable
 from treereason.events import RunDone, RunStarted
+from treereason.text import printable
 
 WORTH_SAYING = 1.05
 MAX_WIDTH = 100

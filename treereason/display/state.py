@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field, replace
 
-from treereason.display.formatting import printable
 from treereason.display.thoughts import ShownProblem
 from treereason.display.viewport import Viewport, choose
 from treereason.events import (
@@ -18,6 +17,7 @@ from treereason.events import (
     ThoughtFailed,
     ThoughtPruned,
 )
+from treereason.text import printable
 
 WINDOW_S = 5.0
 DWELL_S = 1.5

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 
 from treereason.core import Status
 from treereason.display import formatting
-from treereason.display.formatting import printable
 from treereason.events import (
     Event,
     ProblemDone,
@@ -19,6 +18,7 @@ from treereason.events import (
     ThoughtScored,
 )
 from treereason.jsonable import jsonable
+from treereason.text import printable
 
 
 @dataclass(slots=True)

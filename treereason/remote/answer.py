@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from treereason.core import Finish
+from treereason.remote.ending import ending
+from treereason.remote.errors import RequestFailed
+from treereason.remote.logprobs import TokenLogprob, number, token_logprobs, total, total_of_start
 
 MAX_COUNT = 2**31
-STOP_FIELDS = ("stop_reason", "matched_stop")
-"""Where vLLM and SGLang say which stop string came; None or a token id there means that the model ended its text."""
-
-
-class RequestFailed(Exception):
-    """No usable answer came back; the text gives the reason in one line."""
 
 
 @dataclass(frozen=True)
@@ -24,14 +21,14 @@ class Choice:
     text: of the whole thought, with what was known before the request.
     finish: None where the server gives no reason, or one that is not known here.
     stop: the stop string behind `text`. assumed: the server does not tell which one, or whether it was one at all.
-    logprob, num_tokens: of what this request decoded.
+    logprob, num_tokens: of what this request decoded. logprob: None where that of any token is not known.
     """
 
     text: str
     finish: Finish | None
     stop: str
     assumed: bool
-    logprob: float
+    logprob: float | None
     num_tokens: int
 
 
@@ -43,35 +40,30 @@ class Answer:
     num_prompt_tokens: int
 
 
-class EchoedToken(NamedTuple):
-    """A token of the prompt as the server spells it, and its log-probability: 0 for the first, which has no context."""
-
-    text: str
-    logprob: float
-
-
 def read(value: Any, stops: Sequence[str], before: str = "") -> Answer:
     """The answer in decoded JSON. before: what the thought's text was, when it is resumed.
 
     Raises RequestFailed for what is not a completion.
     """
     items, usage = _items(value), _usage(value)
-    logprobs = [_logprobs(item) for item in items]
-    num_decoded = [len(values) for values in logprobs if values is not None]
+    # An empty list beside a text tells as little as none at all.
+    decoded = [None if not tokens and item["text"] else tokens for item in items for tokens in [token_logprobs(item)]]
+    num_decoded = [len(tokens) for tokens in decoded if tokens is not None]
     if len(num_decoded) < len(items):
         share, left = divmod(_count(usage.get("completion_tokens")), len(items))
         num_decoded = [share + (rank < left) for rank in range(len(items))]
     choices = [
-        Choice(*_ending(item, stops, before), logprob=sum(values or ()), num_tokens=num_tokens)
-        for item, values, num_tokens in zip(items, logprobs, num_decoded, strict=True)
+        _choice(item, tokens, num_tokens, stops, before)
+        for item, tokens, num_tokens in zip(items, decoded, num_decoded, strict=True)
     ]
     return Answer(choices, _count(usage.get("prompt_tokens")))
 
 
-def read_echo(value: Any, max_tokens: int) -> list[EchoedToken]:
+def read_echo(value: Any, max_tokens: int) -> list[TokenLogprob]:
     """The prompt's tokens in the answer to a request with `echo`; what was decoded behind them is cut off.
 
-    Raises RequestFailed when the log-probabilities of the prompt are not all there.
+    Raises RequestFailed when the log-probabilities of the prompt are not all there; the first token has no context,
+    so its own is not asked for.
     """
     found = _items(value)[0].get("logprobs")
     found = found if isinstance(found, dict) else {}
@@ -81,10 +73,10 @@ def read_echo(value: Any, max_tokens: int) -> list[EchoedToken]:
     num_prompt_tokens = _count(_usage(value).get("prompt_tokens")) or len(tokens) - max_tokens
     if not 0 < num_prompt_tokens <= len(tokens):
         raise RequestFailed("the server's answer has no log-probabilities of the prompt")
+    echoed = [TokenLogprob(str(token), number(value)) for token, value in zip(tokens, values, strict=True)]
     # The first token has no context, so servers give it no value.
-    if not all(isinstance(value, int | float) for value in values[1:num_prompt_tokens]):
+    if any(token.logprob is None for token in echoed[1:num_prompt_tokens]):
         raise RequestFailed("the server's answer leaves the log-probabilities of the prompt empty")
-    echoed = [EchoedToken(str(token), _number(value)) for token, value in zip(tokens, values, strict=True)]
     return echoed[:num_prompt_tokens]
 
 
@@ -103,46 +95,18 @@ def _usage(value: dict[str, Any]) -> dict[str, Any]:
     return usage if isinstance(usage, dict) else {}
 
 
-def _ending(item: dict[str, Any], stops: Sequence[str], before: str) -> tuple[str, Finish | None, str, bool]:
-    """Text, what ended it, the stop string behind it, and whether that is assumed."""
-    text: str = before + item["text"]
-    found = [(end, stop) for stop in stops if (end := text.find(stop)) >= 0]
-    if found:  # some servers leave the stop string in, and one that spans two requests is seen here only
-        end, stop = min(found)
-        return text[:end], Finish.STOP, stop, False
-    reason = item.get("finish_reason")
-    if reason == "length":
-        return text, Finish.LENGTH, "", False
-    if reason != "stop":
-        return text, None, "", False
-    told = [item[field] for field in STOP_FIELDS if field in item]
-    for stop in stops:
-        if stop in told:
-            return text, Finish.STOP, stop, False
-    # "stop" means a stop string or the end of the text. Of a server that does not tell which, a stop string is
-    # assumed: a continued line would otherwise run on from its own end.
-    if stops and not told:
-        return text, Finish.STOP, stops[0], True
-    return text, Finish.END, "", False
-
-
-def _logprobs(item: dict[str, Any]) -> list[float] | None:
-    """Log-probabilities of the choice's tokens, None when the server does not tell."""
-    found = item.get("logprobs")
-    found = found if isinstance(found, dict) else {}
-    if isinstance(values := found.get("token_logprobs"), list):
-        return [_number(value) for value in values]
-    if isinstance(tokens := found.get("content"), list):  # llama.cpp answers in the form of chat completions
-        return [_number(token.get("logprob") if isinstance(token, dict) else None) for token in tokens]
-    return None
-
-
-def _number(value: Any) -> float:
-    """The value as a float, 0 for what is not a number. Raises RequestFailed for one that is too large for a float."""
-    try:
-        return float(value) if isinstance(value, int | float) else 0.0
-    except OverflowError:
-        raise RequestFailed("the server's answer has a log-probability too large for a number") from None
+def _choice(
+    item: dict[str, Any], tokens: list[TokenLogprob] | None, num_tokens: int, stops: Sequence[str], before: str
+) -> Choice:
+    # A pair of surrogates may have come in two halves; half a pair is no character, and no file takes it.
+    text: str = item["text"].encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    end = ending(item, before + text, stops)
+    logprob = None
+    if tokens is not None:
+        kept = (end.text + end.stop)[len(before) :]
+        cut_off = len(kept) < len(text)
+        logprob = total_of_start(tokens, kept) if cut_off else total(token.logprob for token in tokens)
+    return Choice(*end, logprob=logprob, num_tokens=num_tokens)
 
 
 def _count(value: Any) -> int:

@@ -23,22 +23,29 @@ from treereason.core import (
     ThoughtPath,
     Writing,
 )
-from treereason.remote.answer import Answer, EchoedToken, RequestFailed, read
+from treereason.remote.answer import Answer, read
+from treereason.remote.context import Context
+from treereason.remote.continuation import Continuation
+from treereason.remote.dialect import Dialect, Fields
 from treereason.remote.echo import Echoes, logprob_behind
+from treereason.remote.errors import RequestFailed
+from treereason.remote.logprobs import TokenLogprob, total
 from treereason.remote.server import Server
+
+MAX_EQUAL_IN_A_ROW = 3
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Transcript:
-    """A decoded thought, and all the text that stood before it."""
+    """A decoded thought, and all that stood before it."""
 
-    prompt: str
+    prompt: Context
     thought: Decoded
 
     @property
-    def text(self) -> str:
+    def whole(self) -> Context:
         """Everything up to the thought's end, its stop string included."""
         return self.prompt + self.thought.text + self.thought.stop
 
@@ -52,25 +59,31 @@ class Completions:
     """
 
     def __init__(self, server: Server, *, seed: int, must_count: bool) -> None:
-        self._server = server
+        self._dialect = Dialect(server)
         self._echoes = Echoes(server)
+        self._continuation = Continuation(server)
         self._seed = seed
         self._must_count = must_count
         self._ignores_n = False
+        self._num_equal_in_a_row = 0
         self._warnings: set[str] = set()
 
-    async def expand(self, expansion: Expansion, prompt: str) -> list[Decoded]:
+    async def expand(self, expansion: Expansion, prompt: Context) -> list[Decoded]:
         """The children, decoded behind `prompt`: by one request, and one more per child that it leaves out."""
         paths, decoded = expansion.children, list[Decoded]()
         # Some servers refuse several samples of one greedy decoding.
         if not self._ignores_n and expansion.sampling.temperature > 0:
-            decoded = await self._sample(expansion, prompt, paths)
-            # Only one choice shows it: a server with a limit of its own still gets its share by one request, and
-            # the seed that a child gets does not depend on what was learnt before.
-            self._ignores_n |= len(decoded) == 1 < len(paths)
+            request = self._request(expansion, prompt, paths)
+            if not self._dialect.leaves_out("n", request):
+                decoded = await self._sample(expansion, prompt, paths)
+                # Only one choice shows it: a server with a limit of its own still gets its share by one request, and
+                # the seed that a child gets does not depend on what was learnt before.
+                refused = self._dialect.leaves_out("n", request)
+                self._ignores_n |= not refused and len(decoded) == 1 < len(paths)
         rest = paths[len(decoded) :]
         for single in await asyncio.gather(*(self._sample(expansion, prompt, (path,)) for path in rest)):
             decoded += single
+        self._notice_equal(expansion, decoded)
         return decoded
 
     async def resume(self, resumption: Resumption, before: Transcript) -> list[Decoded]:
@@ -81,24 +94,25 @@ class Completions:
         thought = before.thought
         seed = request_seed(self._seed, resumption.problem, resumption.path, len(thought.text))
         try:
-            answer, seconds = await self._complete(
-                before.prompt + thought.text, resumption.prompt, resumption.sampling, seed, before=thought.text
-            )
+            request = fields(before.prompt + thought.text, resumption.prompt, resumption.sampling, seed)
+            answer, seconds = await self._complete(request, resumption.prompt.stop, before=thought.text)
         except RequestFailed as error:
             return failures(resumption, str(error), before)
         [more] = sampled(answer, resumption, resumption.children, seconds)
-        return [replace(more, logprob=thought.logprob + more.logprob)]
+        return [replace(more, logprob=total((thought.logprob, more.logprob)))]
 
-    async def write(self, writing: Writing, prompt: str) -> list[Decoded]:
+    async def write(self, writing: Writing, prompt: Context) -> list[Decoded]:
         """The children with their given texts, each measured by one request; one more reads the prompt alone.
 
         The first child bears the cost of that one. A server that refuses to decode nothing decodes a token per
         request, which is thrown away and not counted.
         """
+        if prompt.messages:
+            return failures(writing, "write() needs a server that echoes prompts: give model.endpoint=completions")
         started = perf_counter()
         alone, *wholes = await asyncio.gather(
-            _or_failure(self._echoes.of(prompt)),
-            *(_or_failure(self._echoes.of(prompt + text)) for text in writing.texts),
+            _or_failure(self._echoes.of(prompt.text)),
+            *(_or_failure(self._echoes.of(prompt.text + text)) for text in writing.texts),
         )
         seconds = perf_counter() - started
         if isinstance(alone, RequestFailed):
@@ -114,36 +128,43 @@ class Completions:
             written.append(Decoded(writing.problem, path, text, logprob, cost, finish=Finish.GIVEN))
         return written
 
-    async def _sample(self, expansion: Expansion, prompt: str, paths: Sequence[ThoughtPath]) -> list[Decoded]:
+    async def _sample(self, expansion: Expansion, prompt: Context, paths: Sequence[ThoughtPath]) -> list[Decoded]:
         """The children that one request gives: as many of the first paths as the server has choices."""
-        seed = request_seed(self._seed, expansion.problem, paths[0])
+        request = self._request(expansion, prompt, paths)
         try:
-            answer, seconds = await self._complete(prompt, expansion.prompt, expansion.sampling, seed, n=len(paths))
+            answer, seconds = await self._complete(request, expansion.prompt.stop)
         except RequestFailed as error:
             return failures(expansion, str(error), paths=paths)
         return sampled(answer, expansion, paths, seconds)
 
-    async def _complete(
-        self, text: str, prompt: Prompt, sampling: Sampling, seed: int, n: int = 1, before: str = ""
-    ) -> tuple[Answer, float]:
-        """The answer to one request, and its wall time in seconds. Raises RequestFailed."""
-        request: dict[str, Any] = {
-            "prompt": text,
-            "n": n,
-            "seed": seed,
-            "temperature": sampling.temperature,
-            "top_p": sampling.top_p,
-            "max_tokens": prompt.max_tokens,
-            "logprobs": 1,
-        }
-        if prompt.stop:
-            request["stop"] = list(prompt.stop)
-        if prompt.ignore_end:
-            request["ignore_eos"] = True  # not part of OpenAI's interface, but vLLM, SGLang and llama.cpp know it
+    def _request(self, expansion: Expansion, prompt: Context, paths: Sequence[ThoughtPath]) -> dict[str, Any]:
+        """One request for the children at these paths."""
+        seed = request_seed(self._seed, expansion.problem, paths[0])
+        return fields(prompt, expansion.prompt, expansion.sampling, seed, n=len(paths))
+
+    async def _complete(self, request: Fields, stops: Sequence[str], before: str = "") -> tuple[Answer, float]:
+        """The answer to one request, and its wall time in seconds. Raises RequestFailed.
+
+        stops: those that end the thought, whatever the server is told of them.
+        """
+        if "continue_final_message" in request:
+            await self._continuation.check()
         started = perf_counter()
-        answer = read(await self._server.complete(request), prompt.stop, before)
+        answer = read(await self._dialect.complete(request), stops, before)
         self._check(answer, before)
         return answer, perf_counter() - started
+
+    def _notice_equal(self, expansion: Expansion, decoded: Sequence[Decoded]) -> None:
+        """Warn of a server that draws one text again and again."""
+        if len(decoded) < 2 or not expansion.sampling.temperature or any(child.error for child in decoded):
+            return
+        equal = len({child.text for child in decoded}) == 1
+        self._num_equal_in_a_row = self._num_equal_in_a_row + 1 if equal else 0
+        if self._num_equal_in_a_row == MAX_EQUAL_IN_A_ROW:
+            self._warn_once(
+                f"all texts for one prompt were equal, {MAX_EQUAL_IN_A_ROW} times in a row at temperature "
+                f"{expansion.sampling.temperature:g}: the server may ignore temperature or seeds"
+            )
 
     def _check(self, answer: Answer, before: str) -> None:
         """Warn of what the server does not tell. Raises RequestFailed where tokens must be counted and cannot be."""
@@ -162,6 +183,24 @@ class Completions:
         if message not in self._warnings:
             self._warnings.add(message)
             _log.warning(message)
+
+
+def fields(context: Context, prompt: Prompt, sampling: Sampling, seed: int, n: int = 1) -> dict[str, Any]:
+    """A request for `n` samples behind the whole context, with the limits of `prompt`."""
+    request: dict[str, Any] = {
+        **context.fields,
+        "n": n,
+        "seed": seed,
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "max_tokens": prompt.max_tokens,
+        "logprobs": True if context.messages else 1,
+    }
+    if prompt.stop:
+        request["stop"] = list(prompt.stop)
+    if prompt.ignore_end:
+        request["ignore_eos"] = True  # not part of OpenAI's interface, but vLLM, SGLang and llama.cpp know it
+    return request
 
 
 def request_seed(seed: int, problem: str, path: ThoughtPath, num_letters: int = 0) -> int:
@@ -196,7 +235,7 @@ def failures(
     ]
 
 
-async def _or_failure(echo: Coroutine[Any, Any, list[EchoedToken]]) -> list[EchoedToken] | RequestFailed:
+async def _or_failure(echo: Coroutine[Any, Any, list[TokenLogprob]]) -> list[TokenLogprob] | RequestFailed:
     try:
         return await echo
     except RequestFailed as error:

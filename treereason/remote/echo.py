@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from treereason.remote.answer import EchoedToken, RequestFailed, read_echo
-from treereason.remote.server import Server, Transient
+from treereason.remote.answer import read_echo
+from treereason.remote.dialect import TRIAL
+from treereason.remote.errors import RequestFailed, Transient
+from treereason.remote.logprobs import TokenLogprob, total
+from treereason.remote.server import Server
 from treereason.text import one_line
 
-TRIAL = "1 2 3 4"
 REFUSALS = (500, 501)
 """Statuses that are tried again but may be meant for good: llama.cpp refuses `echo` by 500 in some versions."""
 
@@ -27,7 +29,7 @@ class Echoes:
         self._max_tokens: int | None = None
         self._refusal: str | None = None
 
-    async def of(self, text: str) -> list[EchoedToken]:
+    async def of(self, text: str) -> list[TokenLogprob]:
         """The tokens of `text` with their log-probabilities. Raises RequestFailed, also where the server has none."""
         if not text:
             return []
@@ -55,26 +57,26 @@ class Echoes:
         )
         raise RequestFailed(self._refusal)
 
-    async def _ask(self, text: str, max_tokens: int) -> list[EchoedToken]:
+    async def _ask(self, text: str, max_tokens: int) -> list[TokenLogprob]:
         request = {"prompt": text, "max_tokens": max_tokens, "echo": True, "logprobs": 1, "temperature": 0.0}
         return read_echo(await self._server.complete(request), max_tokens)
 
 
-def _check_trial(tokens: Sequence[EchoedToken]) -> None:
+def _check_trial(tokens: Sequence[TokenLogprob]) -> None:
     """Raises RequestFailed when the tokens are not the trial's: some servers ignore `echo` and decode as usual."""
     spelled = "".join(filter(str.isalnum, "".join(token.text for token in tokens)))
     if not spelled.endswith(TRIAL.replace(" ", "")):
         raise RequestFailed("the server's answer has other tokens than the prompt's")
 
 
-def logprob_behind(prompt: Sequence[EchoedToken], whole: Sequence[EchoedToken]) -> float:
+def logprob_behind(prompt: Sequence[TokenLogprob], whole: Sequence[TokenLogprob]) -> float | None:
     """Sum of the log-probabilities in `whole`, from the first token on that `prompt` alone does not have there.
 
     A token that spans the border between prompt and text counts to the text, with its letters of the prompt. Tokens
     are compared as they are spelled, because `text_offset` does not help: SGLang gives -1 for all, and vLLM counts
-    the letters of a begin-of-text token.
+    the letters of a begin-of-text token. None behind nothing at all: the first token of a text has no log-probability.
     """
     num_shared = 0
     while num_shared < min(len(prompt), len(whole)) and prompt[num_shared].text == whole[num_shared].text:
         num_shared += 1
-    return sum(token.logprob for token in whole[num_shared:])
+    return total(token.logprob for token in whole[num_shared:])

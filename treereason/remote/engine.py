@@ -11,6 +11,7 @@ from typing import Self
 from treereason.core import Decoded, Expansion, Finish, Request, Resumption, ThoughtPath, Writing
 from treereason.events import StepDone
 from treereason.remote.completions import Completions, Transcript, failures
+from treereason.remote.context import Context, context_of
 from treereason.remote.loop_thread import LoopThread
 from treereason.remote.server import Server
 
@@ -19,10 +20,10 @@ STEP_S = 0.05
 
 @dataclass(frozen=True)
 class _InFlight:
-    """A request, the text in front of its children, and the transcript of a thought that is resumed."""
+    """A request, what stands in front of its children, and the transcript of a thought that is resumed."""
 
     request: Request
-    prompt: str
+    prompt: Context
     before: Transcript | None = None
 
 
@@ -50,7 +51,7 @@ class RemoteEngine:
 
     @property
     def style(self) -> str:
-        """Style of the model's prompts: "plain" or "embedded"."""
+        """Style of the model's prompts: "plain", "chat" or "embedded"."""
         return self.model.style
 
     @property
@@ -153,21 +154,21 @@ class RemoteEngine:
                 assert item.before is not None
                 return self._completions.resume(resumption, item.before)
 
-    def _prompt(self, request: Request, before: Transcript | None) -> str:
-        """The whole text in front of the children. Raises ValueError for what a server cannot be asked."""
+    def _prompt(self, request: Request, before: Transcript | None) -> Context:
+        """All that stands in front of the children. Raises ValueError for what a server cannot be asked."""
         if isinstance(request, Resumption):
             return _resumable(before).prompt
         prompt = request.prompt
         if prompt.token_ids:
             raise ValueError("a prompt of token ids: a completions server is sent text only, so give text")
         if not (prompt.appended and request.parent):
-            return prompt.plain
+            return context_of(prompt, chat=self.model.chat)
         above = self._transcripts.get((request.problem, request.parent))
         if above is None:
             raise ValueError("an appended prompt, but the parent has no text: it failed, or its problem has ended")
         if isinstance(request, Expansion) and above.thought.finish is Finish.END and not prompt.text:
             raise ValueError("an empty appended prompt after a thought that ended its text: give it some text")
-        return above.text + prompt.text
+        return above.whole + prompt.text
 
 
 def _resumable(before: Transcript | None) -> Transcript:

@@ -4,50 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any
 
 import httpx
-from tenacity import (
-    AsyncRetrying,
-    RetryCallState,
-    retry_if_exception_type,
-    stop_after_attempt,
-    wait_exponential,
-    wait_random,
-)
+from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt
 
 from treereason.core import UserError
-from treereason.remote.answer import RequestFailed
-from treereason.text import one_line
+from treereason.remote.body import ACCEPTED, read_body
+from treereason.remote.environment import make_client, names_set
+from treereason.remote.errors import RequestFailed, Transient
+from treereason.remote.loop_thread import LoopThread
+from treereason.remote.pauses import pause_s, retry_after_s
+from treereason.remote.redaction import Redaction
+from treereason.text import describe, one_line
 
 PROBE_TIMEOUT_S = 5.0
-MAX_PAUSE_S = 60.0
-
-_backoff = wait_exponential(multiplier=0.5, max=MAX_PAUSE_S) + wait_random(0, 0.5)
-
-
-class Transient(RequestFailed):
-    """A failure that may pass.
-
-    status: of HTTP, None when there was no answer. retry_after_s: the pause that the server asked for, in seconds.
-    """
-
-    def __init__(self, message: str, status: int | None = None, retry_after_s: float | None = None) -> None:
-        super().__init__(message)
-        self.status = status
-        self.retry_after_s = retry_after_s
 
 
 class Server:
     """Sends completions to `url`, at most `concurrency` at a time.
 
     What may pass (429, 5xx, a broken connection, no answer within `timeout_s` seconds) is tried `max_retries` times
-    more, after the pause that the server asks for or a growing one. The key appears in no message.
+    more, after the pause that the server asks for or a growing one. The key appears in no message and in no text.
 
-    style: of the model's prompts, "plain" or "embedded". sleep: how a pause in seconds is spent.
+    endpoint: "completions", or "chat" for requests of `messages`, whose answers come back as those of completions do.
+    style: of the model's prompts, "plain", "chat" or "embedded". sleep: how a pause in seconds is spent.
     Raises UserError for a key that no header can carry.
     """
 
@@ -57,6 +39,7 @@ class Server:
         url: str,
         *,
         style: str,
+        endpoint: str = "completions",
         api_key: str = "",
         concurrency: int = 8,
         timeout_s: float = 120.0,
@@ -69,36 +52,47 @@ class Server:
             )
         self.name = name
         self.style = style
+        self.endpoint = endpoint
         self.url = url.rstrip("/")
-        self._api_key = api_key
+        self._redaction = Redaction(api_key)
         self.timeout_s = timeout_s
         self.max_retries = max_retries
         self._sleep = sleep
-        self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        self._headers = {"Accept-Encoding": ACCEPTED}
+        if api_key:
+            self._headers["Authorization"] = f"Bearer {api_key}"
+        self._address = f"{self.url}/chat/completions" if endpoint == "chat" else f"{self.url}/completions"
         self.concurrency = concurrency
         self._open: tuple[httpx.AsyncClient, asyncio.Semaphore] | None = None
 
-    def probe(self) -> None:
-        """Raises UserError when no server answers, or it refuses the key. Servers that do not list models are fine."""
-        try:
-            answer = httpx.get(f"{self.url}/models", headers=self._headers, timeout=PROBE_TIMEOUT_S)
-        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:  # the last: no name of a host
-            raise UserError(
-                f"model.url={self.url}: the server cannot be reached: {one_line(error)}; is it running there?"
-            ) from None
-        if answer.status_code in (401, 403):
-            raise UserError(
-                f"model.url={self.url}: the server refuses the key: {self._said(answer)}; "
-                "model.api_key_env names the environment variable that holds it"
-            )
+    @property
+    def chat(self) -> bool:
+        """Whether prompts go to the chat endpoint."""
+        return self.endpoint == "chat"
 
-    async def complete(self, request: Mapping[str, Any]) -> Any:
-        """The decoded JSON that answers one request, given without the model's name. Raises RequestFailed."""
+    def probe(self) -> None:
+        """Raises UserError when nobody answers, or the key is refused. Servers that do not list models are fine.
+
+        Raises it also for an environment (proxies, certificates) that no client can be made in.
+        """
+        loop = LoopThread("treereason-probe")
+        try:
+            loop.run(self._probe())
+        finally:
+            loop.close()
+
+    async def complete(
+        self, request: Mapping[str, Any], *, final: Collection[int] = (), num_attempts: int | None = None
+    ) -> Any:
+        """The decoded JSON that answers one request, given without the model's name. Raises RequestFailed.
+
+        final: statuses that are not tried again here. num_attempts: at most, None for those of `max_retries`.
+        """
         retrying = AsyncRetrying(
-            stop=stop_after_attempt(1 + self.max_retries),
-            wait=_pause,
+            stop=stop_after_attempt(num_attempts or 1 + self.max_retries),
+            wait=pause_s,
             sleep=self._sleep,
-            retry=retry_if_exception_type(Transient),
+            retry=retry_if_exception(lambda error: isinstance(error, Transient) and error.status not in final),
             reraise=True,
         )
         content = json.dumps({"model": self.name, **request}).encode()
@@ -121,57 +115,88 @@ class Server:
             limits = httpx.Limits(max_connections=self.concurrency, max_keepalive_connections=self.concurrency)
             headers = {**self._headers, "Content-Type": "application/json"}
             # No timeout of httpx's own: those are for single reads, which a server that trickles never runs into.
-            client = httpx.AsyncClient(headers=headers, timeout=None, limits=limits)
+            client = make_client(headers=headers, timeout=None, limits=limits)
             self._open = client, asyncio.Semaphore(self.concurrency)
         return self._open
 
+    async def _probe(self) -> None:
+        async with make_client(headers=self._headers, timeout=None) as client:
+            try:
+                async with asyncio.timeout(PROBE_TIMEOUT_S), client.stream("GET", f"{self.url}/models") as answer:
+                    if answer.status_code not in (401, 403):
+                        return
+                    said = self._said(answer, await read_body(answer))
+            except Exception as error:  # a host that is no name, a broken answer, nobody there
+                names = ", ".join(names_set(self.url))
+                hint = f" (the environment sets {names})" if names else ""
+                cause = "no answer" if isinstance(error, TimeoutError) else self._what_broke(error)
+                raise UserError(f"model.url={self.url}: the server cannot be reached: {cause}{hint}") from None
+        raise UserError(
+            f"model.url={self.url}: the server refuses the key: {said}; "
+            "model.api_key_env names the environment variable that holds it"
+        )
+
     async def _post(self, client: httpx.AsyncClient, content: bytes) -> Any:
         try:
-            async with asyncio.timeout(self.timeout_s):
-                answer = await client.post(f"{self.url}/completions", content=content)
+            async with (
+                asyncio.timeout(self.timeout_s),
+                client.stream("POST", self._address, content=content) as answer,
+            ):
+                body = await read_body(answer)
         except TimeoutError:
             raise Transient(f"the server did not answer within {self.timeout_s:g} s (model.timeout_s)") from None
-        except httpx.HTTPError as error:
-            raise Transient(f"the connection to the server broke: {one_line(error)}") from None
+        except RequestFailed:
+            raise
+        except Exception as error:  # of httpx, and what hostile headers draw out of the libraries below it
+            raise Transient(f"the connection to the server broke: {self._what_broke(error)}") from None
         if answer.status_code == 429 or answer.status_code >= 500:
-            raise Transient(self._said(answer), answer.status_code, _retry_after_s(answer))
+            pause = retry_after_s(answer.headers.get("Retry-After", ""))
+            raise Transient(self._said(answer, body), answer.status_code, pause)
         if not answer.is_success:
-            raise RequestFailed(self._said(answer))
+            raise RequestFailed(self._said(answer, body), answer.status_code)
         try:
-            return answer.json()
+            value = json.loads(body)
         except (ValueError, RecursionError):
             raise RequestFailed("the server's answer is not JSON") from None
+        if isinstance(value, dict) and value.get("error") and "choices" not in value:
+            raise RequestFailed(self._said(answer, body))
+        self._clean(value)
+        return value
 
-    def _said(self, answer: httpx.Response) -> str:
+    def _what_broke(self, error: Exception) -> str:
+        """The innermost of what the libraries raised, in one line."""
+        while isinstance(error, ExceptionGroup):
+            error = error.exceptions[0]
+        known = isinstance(error, httpx.HTTPError | httpx.InvalidURL | OSError)
+        return self._redaction.of_message(one_line(error) if known else describe(error))
+
+    def _said(self, answer: httpx.Response, body: bytes) -> str:
         """Status and the server's own words, in one line. Some servers repeat the key that they refuse."""
         try:
-            words = answer.json()
+            words = json.loads(body)
+            for key in ("error", "message", "detail"):
+                if isinstance(words, dict) and key in words:
+                    words = words[key]
+            text = str(words)
         except (ValueError, RecursionError):
-            words = answer.text
-        for key in ("error", "message", "detail"):
-            if isinstance(words, dict) and key in words:
-                words = words[key]
-        line = " ".join(str(words).split())
-        if self._api_key:
-            line = line.replace(self._api_key, "***")
+            text = body.decode("utf-8", "replace")
+        line = self._redaction.of_message(" ".join(text.split()))
         return one_line(f"the server answered {answer.status_code}: {line or answer.reason_phrase}")
 
+    def _clean(self, value: Any) -> None:
+        """Put a chat's message where completions have their text, and take the key out of it."""
+        items = value.get("choices") if isinstance(value, dict) else None
+        for item in items if isinstance(items, list) else ():
+            if isinstance(item, dict):
+                text = message_text(item.get("message")) if self.chat else item.get("text")
+                if isinstance(text, str):
+                    item["text"] = self._redaction.of_text(text)
 
-def _pause(state: RetryCallState) -> float:
-    """Seconds until the next attempt."""
-    error = state.outcome.exception() if state.outcome else None
-    if isinstance(error, Transient) and error.retry_after_s is not None:
-        return min(error.retry_after_s, MAX_PAUSE_S)
-    return _backoff(state)
 
-
-def _retry_after_s(answer: httpx.Response) -> float | None:
-    """Seconds in a Retry-After header, which holds a number of them or a date."""
-    value = answer.headers.get("Retry-After", "").strip()
-    if value.isdecimal():
-        return float(value)
-    try:
-        until = parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    return max(0.0, (until.replace(tzinfo=until.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
+def message_text(message: Any) -> str | None:
+    """The text of a chat's message, which may come in parts; None where it has none."""
+    content = message.get("content") if isinstance(message, dict) else None
+    if isinstance(content, list):
+        texts = [part.get("text") for part in content if isinstance(part, dict)]
+        return "".join(text for text in texts if isinstance(text, str))
+    return content if isinstance(content, str) else None

@@ -1,0 +1,135 @@
+"""What the environment asks of the HTTP client, and keys."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+
+import pytest
+
+from tests.remote.driving import KEY, ask, engine, expansion
+from tests.remote.fake_server import FakeServer
+from treereason.cli.main import main
+from treereason.remote.redaction import Redaction
+
+VARIABLES = {
+    "socks": ("ALL_PROXY", "socks://127.0.0.1:9"),
+    "socks5": ("ALL_PROXY", "socks5://127.0.0.1:9"),
+    "small letters": ("all_proxy", "socks5h://127.0.0.1:9"),
+    "scheme": ("HTTPS_PROXY", "ftp://127.0.0.1"),
+    "password": ("HTTP_PROXY", "quic://user:secret@127.0.0.1"),
+    "port": ("HTTP_PROXY", "http://127.0.0.1:port"),
+    "port too high": ("HTTP_PROXY", "http://127.0.0.1:99999"),
+    "nobody there": ("HTTP_PROXY", "http://127.0.0.1:9"),
+    "network": ("NO_PROXY", "::1/128,localhost"),
+    "network in small letters": ("no_proxy", "fe80::/10"),
+    "certificate": ("SSL_CERT_FILE", "nowhere.pem"),
+    "folder as certificate": ("SSL_CERT_FILE", "."),
+    "empty certificate": ("SSL_CERT_FILE", "/dev/null"),
+    "key log": ("SSLKEYLOGFILE", "nowhere/keys"),
+}
+
+
+@pytest.mark.parametrize("case", VARIABLES)
+def test_a_variable_that_no_client_works_with_is_named(
+    case: str, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    name, value = VARIABLES[case]
+    monkeypatch.setenv(name, value)
+    url = "http://127.0.0.1:9/v1"
+    assert main(["model=openai", "model.name=x", f"model.url={url}", f"hydra.run.dir={tmp_path}"]) == 2
+    error = capfd.readouterr().err
+    assert error.startswith("treereason: error: ")
+    assert error.count("\n") == 1
+    assert name in error
+    assert "secret" not in error
+    assert not (tmp_path / "journal.sqlite").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("REQUESTS_CA_BUNDLE", "nowhere.pem"), ("NO_PROXY", "*"), ("SSL_CERT_DIR", "nowhere")]
+)
+def test_a_variable_that_does_not_concern_the_server_is_no_obstacle(
+    fake: FakeServer, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with engine(fake) as remote:
+        remote.model.probe()
+        assert ask(remote, expansion())[0].error is None
+
+
+KEYS = {
+    "usual": "sk-proj-4f8a",
+    "long": "A" * 41,
+    "letters and digits": "AIzaSyD1234567890abcdefghijklmnopq",
+    "underscores": "sk_live_abcdefghijklmnop",
+    "mixed": "hf_abcDEFghiJKLmnoPQRstuVWXyz0123456",
+    "number": "123456789012345678901234",
+    "blank inside": "'sk 1234 abcd'",
+    "list": "[sk-1234]",
+    "several": "sk-1234,sk-5678",
+    "not closed": "'sk-1234",
+    "dollar": "sk$1234",
+    "empty": "''",
+}
+
+
+@pytest.mark.parametrize("case", KEYS)
+def test_a_key_in_place_of_a_variable_is_refused_and_not_repeated(
+    case: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    common = ["model=openai", "model.name=x", "model.url=http://127.0.0.1:9/v1", f"hydra.run.dir={tmp_path}"]
+    assert main([*common, f"model.api_key_env={KEYS[case]}"]) == 2
+    captured = capfd.readouterr()
+    assert captured.err.startswith("treereason: error: model.api_key_env")
+    assert captured.err.count("\n") == 1
+    secret = KEYS[case].strip("'[]").split(",")[0]
+    assert not secret or secret not in captured.err + captured.out
+    assert not list(tmp_path.rglob("*"))
+
+
+@pytest.mark.parametrize(
+    "name", ["OPENAI_API_KEY", "my_key", "KEY2", "_", "MY_COMPANY_KEY_2024_FOR_TESTS", "TogetherKey"]
+)
+def test_names_of_variables_are_names(
+    fake: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    common = ["model=openai", "model.name=x", f"model.url={fake.url}", "display=none", f"hydra.run.dir={tmp_path}"]
+    assert main([*common, f"model.api_key_env={name}", "task=few_shot", "task.limit=1", "search.k=1"]) == 0
+
+
+def test_a_name_that_looks_like_a_key_is_fine_when_there_is_such_a_variable(
+    fake: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "KeyOfTheServerInTheBasement4711ForTheWholeTeam"
+    monkeypatch.setenv(name, KEY)
+    common = ["model=openai", "model.name=x", f"model.url={fake.url}", "display=none", f"hydra.run.dir={tmp_path}"]
+    assert main([*common, f"model.api_key_env={name}", "task=few_shot", "task.limit=1", "search.k=1"]) == 0
+    assert set(fake.keys) == {f"Bearer {KEY}"}
+
+
+def test_a_password_in_an_address_is_not_repeated(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    for url in ("http://me:secret@host/v1", "http://host/v1?key=secret"):
+        assert main(["model=openai", "model.name=x", f"model.url='{url}'", f"hydra.run.dir={tmp_path}"]) == 2
+        error = capfd.readouterr().err
+        assert "model.url=http://" in error
+        assert "secret" not in error
+
+
+@pytest.mark.parametrize("key", ["sk-ab/cd+ef&gh=ij", 'sk-"quoted"-key', "sk-plain-key-0123"])
+@pytest.mark.parametrize("before", ["", "Bearer ", "me:", "x"])
+def test_a_key_is_found_in_base64_wherever_it_begins(key: str, before: str) -> None:
+    spelled = base64.b64encode(f"{before}{key}, and more".encode()).decode()
+    cleaned = Redaction(key).of_message(spelled)
+    assert "***" in cleaned
+    assert len(cleaned) - len("***") < len(spelled) - len(key)
+
+
+def test_a_short_key_is_taken_out_of_messages_only() -> None:
+    redaction = Redaction("none")
+    assert redaction.of_message("bad key none") == "bad key ***"
+    assert redaction.of_text("There is none.") == "There is none."
