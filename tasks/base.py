@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field
 
 from treereason.core import Problem, Prompt, Thought, UserError
+from treereason.text import from_home
 
 NUM_GENERATED = 100
 
@@ -57,7 +58,7 @@ class BaseTask:
         so that a subclass with other prompts gets the same problems. It never depends on `limit`.
         """
         if self.path is not None:
-            found = self.read(Path(self.path).expanduser())
+            found = self.read(Path(from_home(self.path)))
             if not found:
                 raise UserError(f"{self.path} holds no problems")
             return found[: self.limit]

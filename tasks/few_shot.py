@@ -19,7 +19,7 @@ from treereason.core import Problem, Prompt, Score, Thought, UserError, oracle
 from treereason.tasks.base import BaseTask, Template
 from treereason.tasks.files import bad_line, json_objects
 from treereason.tasks.generators import arithmetic
-from treereason.text import shown
+from treereason.text import from_home, shown
 
 _STATED = re.compile(r"the answer is:?", re.IGNORECASE)
 _NUMBER = re.compile(r"-?(?:[0-9]{1,1000}(?:,[0-9]{3})*(?:\.[0-9]{1,1000})?|\.[0-9]{1,1000})(?![0-9/:^])")
@@ -87,7 +87,7 @@ class FewShot(BaseTask):
 
     @cached_property
     def _rows(self) -> list[Worked]:
-        path = Path(self.path or "").expanduser()
+        path = Path(from_home(self.path or ""))
         return [_worked(path, line, value) for line, value in json_objects(path, ("question", "answer"))]
 
     @cached_property

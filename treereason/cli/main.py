@@ -12,6 +12,7 @@ from treereason.cli.completion import complete
 from treereason.cli.flags import parse_flags
 from treereason.cli.help import help_text
 from treereason.cli.run import complain, run
+from treereason.config.user_files import telling
 from treereason.core import UserError
 from treereason.version import __version__
 
@@ -25,7 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Hydra 1.4 announces that these names will go in 1.5, which pyproject.toml leaves out; 1.3 has no others.
     warnings.filterwarnings("ignore", message=r"(register_new_resolver|The version_base)")
     try:
-        return _main(list(sys.argv[1:] if arguments is None else arguments))
+        with telling(SystemExit):
+            return _main(list(sys.argv[1:] if arguments is None else arguments))
     except UserError as error:
         return complain(error)
     except SystemExit as stop:  # how a run ends early from inside hydra

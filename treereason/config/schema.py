@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, field_validator, model_validator
 
 from treereason.core import UserError
-from treereason.text import LONGEST_VALUE, shorten, shown
+from treereason.text import LONGEST_VALUE, from_home, shorten, shown
 
 KV_TOKENS_LIMIT = 2**28  # more than memories hold; the pool lists its pages, and plans number its slots in int32
 THREADS_LIMIT = 1024  # OpenMP dies where the system refuses it a thread
@@ -43,6 +43,11 @@ class ModelConfig(_Strict):
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:NUMBER")] = (
         "auto"
     )
+
+    @field_validator("name")
+    @classmethod
+    def _home(cls, name: str) -> str:
+        return from_home(name)
 
 
 class RemoteModelConfig(_Strict):
@@ -200,13 +205,17 @@ def parse(values: Mapping[str, Any]) -> Config:
 
 
 def explain(error: ValidationError, prefix: str = "") -> str:
-    """All mistakes in one line, each with its option and value. A UserError raised inside passes unchanged."""
+    """All mistakes in one line, each with its option and value. A UserError raised inside passes unchanged.
+
+    prefix: the option, or group of options, that was checked.
+    """
     lines = []
     for item in error.errors(include_url=False):
         inner = item.get("ctx", {}).get("error")
         if isinstance(inner, UserError):
             return str(inner)
-        option = prefix + ".".join(str(part) for part in item["loc"] if part not in (_LOCAL, _REMOTE))
+        inside = ".".join(str(part) for part in item["loc"] if part not in (_LOCAL, _REMOTE))
+        option = f"{prefix}.{inside}" if prefix and inside else prefix + inside
         reason = str(inner) if inner is not None else item["msg"].removeprefix("Input ")
         if item["type"] == "missing":
             lines.append(f"{option} is missing: give {option}=VALUE")

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from treereason.core import UserError
+from treereason.text import from_home
 
 LAYER_TYPES = {"full_attention", "sliding_attention"}
 POSITION_DEPENDENT_ROPE = {"dynamic", "longrope"}
@@ -32,7 +33,7 @@ def check_checkpoint(name: str) -> None:
 
     Raises UserError for a folder that is none, unreadable files, or an architecture that cannot be served.
     """
-    folder = Path(name).expanduser()
+    folder = Path(from_home(name))
     if not folder.is_dir():
         if folder.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
             raise UserError(f"model.name={name}: no such folder")
