@@ -12,6 +12,7 @@ from treereason.core import Problem, Prompt, Thought, UserError
 from treereason.text import from_home
 
 NUM_GENERATED = 100
+MOST_PROBLEMS = 100_000  # all are made, and held, before the first is solved
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class BaseTask:
 
     path: Annotated[str | None, Field(description="file with the problems; null: problems are generated")] = None
     limit: Annotated[
-        Annotated[int, Field(ge=1)] | None,
+        Annotated[int, Field(ge=1, le=MOST_PROBLEMS)] | None,
         Field(description=f"most problems; null: all of the file, or {NUM_GENERATED} generated ones"),
     ] = None
 

@@ -67,7 +67,10 @@ class FewShot(BaseTask):
         Field(description="true: a thought is one line of the reasoning, for searches that go step by step"),
     ] = False
     examples_seed: Annotated[
-        int, Field(ge=0, description="generated examples depend on it and not on seed, so all runs share one prompt")
+        int,
+        Field(
+            ge=0, lt=2**63, description="generated examples depend on it and not on seed, so all runs share one prompt"
+        ),
     ] = 0
 
     scorer = "exact_match"

@@ -37,8 +37,9 @@ Usage: treereason [OPTION=VALUE] ...                     one run
        treereason task=./mine.py:MyTask --help           this help, with your own options
 
 A run leaves results.jsonl (one line for each problem), summary.json (the figures), journal.sqlite
-(every event) and .hydra/ (the configuration) in runs/<date>_<time>_<random>. Choose another folder
-with hydra.run.dir=FOLDER, or with -m hydra.sweep.dir=FOLDER.
+(every event), scorer.log (what a scorer prints) and .hydra/ (the configuration) in
+runs/<date>_<time>_<random>. Choose another folder with hydra.run.dir=FOLDER, or with
+-m hydra.sweep.dir=FOLDER.
 """
 
 _TAIL = """\

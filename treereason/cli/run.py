@@ -105,7 +105,7 @@ def hand_over(flags: argparse.Namespace, overrides: list[str]) -> None:
 
 def complain(error: UserError) -> int:
     """Print the user's mistake as one line; returns the exit code."""
-    print(f"treereason: error: {one_line(error, LONGEST_MESSAGE)}", file=sys.stderr)  # noqa: T201
+    print(f"treereason: error: {printable(one_line(error, LONGEST_MESSAGE), LONGEST_MESSAGE)}", file=sys.stderr)  # noqa: T201
     return 2
 
 

@@ -12,8 +12,16 @@ from treereason.text import LONGEST_VALUE, from_home, shorten, shown
 
 KV_TOKENS_LIMIT = 2**28  # more than memories hold; the pool lists its pages, and plans number its slots in int32
 THREADS_LIMIT = 1024  # OpenMP dies where the system refuses it a thread
+BRANCHES_LIMIT = 2**16  # each branch has rows of logits, and each problem in work a coroutine
+PREFILL_LIMIT = 2**20  # rows of one step; models read no longer prompts
+DETERMINISTIC_LIMIT = 2**14  # rows of every step, used or not
+GIB_LIMIT = 2**16  # more than machines have
+REQUESTS_LIMIT = 1024  # each holds a socket, and systems give a process that many files
+RETRIES_LIMIT = 100  # waiting doubles from one to the next
+LONGEST_S = 30 * 24 * 3600.0  # timers of the system overflow somewhere beyond
+TOKENS_LIMIT = 2**40  # years of decoding
+HOTTEST = 100.0  # all tokens are equally likely long before
 
-Count = Annotated[int, Field(ge=1)]
 Style = Literal["embedded", "chat", "plain"]
 
 
@@ -68,12 +76,18 @@ class RemoteModelConfig(_Strict):
         Annotated[str, Field(min_length=1)] | None,
         Field(description="environment variable that holds the key, if it is set; null: no key is sent"),
     ] = "OPENAI_API_KEY"
-    concurrency: Annotated[Count, Field(description="most requests in flight at once")] = 8
+    concurrency: Annotated[int, Field(ge=1, le=REQUESTS_LIMIT, description="most requests in flight at once")] = 8
     timeout_s: Annotated[
-        float, Field(gt=0, description="a request that takes more seconds counts as failed, and is tried again")
+        float,
+        Field(gt=0, le=LONGEST_S, description="a request that takes more seconds counts as failed, and is tried again"),
     ] = 120.0
     max_retries: Annotated[
-        int, Field(ge=0, description="attempts after the first one, on 429, 5xx, broken connections and timeouts")
+        int,
+        Field(
+            ge=0,
+            le=RETRIES_LIMIT,
+            description="attempts after the first one, on 429, 5xx, broken connections and timeouts",
+        ),
     ] = 4
 
     @field_validator("style")
@@ -105,17 +119,19 @@ AnyModelConfig = Annotated[
 class EngineConfig(_Strict):
     """How much is done at once, and how. None of it changes results."""
 
-    max_branches: Annotated[Count, Field(description="most branches that decode together; does not change results")] = (
-        256
-    )
-    parallel_problems: Annotated[Count, Field(description="most problems in work at once")] = 64
-    prefill_tokens: Annotated[Count, Field(description="most prompt tokens computed in one step")] = 2048
+    max_branches: Annotated[
+        int, Field(ge=1, le=BRANCHES_LIMIT, description="most branches that decode together; does not change results")
+    ] = 256
+    parallel_problems: Annotated[int, Field(ge=1, le=BRANCHES_LIMIT, description="most problems in work at once")] = 64
+    prefill_tokens: Annotated[
+        int, Field(ge=1, le=PREFILL_LIMIT, description="most prompt tokens computed in one step")
+    ] = 2048
     kv_tokens: Annotated[
         Annotated[int, Field(ge=1, le=KV_TOKENS_LIMIT)] | None,
         Field(description="tokens that the KV memory holds; null: decided from the model and the free memory"),
     ] = None
     kv_gib: Annotated[
-        Annotated[float, Field(gt=0)] | None, Field(description="the same in GiB, instead of kv_tokens")
+        Annotated[float, Field(gt=0, le=GIB_LIMIT)] | None, Field(description="the same in GiB, instead of kv_tokens")
     ] = None
     threads: Annotated[
         Annotated[int, Field(ge=1, le=THREADS_LIMIT)] | None,
@@ -131,9 +147,14 @@ class EngineConfig(_Strict):
     profile: Annotated[bool, Field(description="true: print where the time goes")] = False
 
     @model_validator(mode="after")
-    def _one_size(self) -> Self:
+    def _together(self) -> Self:
         if self.kv_tokens is not None and self.kv_gib is not None:
             raise ValueError("give engine.kv_tokens or engine.kv_gib, not both")
+        if self.deterministic and self.max_branches + self.prefill_tokens > DETERMINISTIC_LIMIT:
+            raise ValueError(
+                f"engine.deterministic=true computes max_branches + prefill_tokens rows in every step: "
+                f"together they may be {DETERMINISTIC_LIMIT:,}, not {self.max_branches + self.prefill_tokens:,}"
+            )
         return self
 
 
@@ -141,14 +162,14 @@ class BudgetConfig(_Strict):
     """What one problem may spend; None is no limit."""
 
     tokens: Annotated[
-        Count | None,
+        Annotated[int, Field(ge=1, le=TOKENS_LIMIT)] | None,
         Field(
             description="most tokens decoded per problem; near the end there are fewer and shorter children; "
             "null: no limit"
         ),
     ] = None
     seconds: Annotated[
-        Annotated[float, Field(gt=0)] | None,
+        Annotated[float, Field(gt=0, le=LONGEST_S)] | None,
         Field(description="wall time per problem, with scoring; near the end children are shorter; null: no limit"),
     ] = None
 
@@ -166,7 +187,9 @@ class Config(_Strict):
             "package.module:my_scorer; null: the task's own"
         ),
     ] = None
-    temperature: Annotated[float, Field(ge=0, description="of sampling; 0 takes the most likely token")] = 0.7
+    temperature: Annotated[float, Field(ge=0, le=HOTTEST, description="of sampling; 0 takes the most likely token")] = (
+        0.7
+    )
     top_p: Annotated[
         float,
         Field(
@@ -187,10 +210,11 @@ class Config(_Strict):
         Field(description="auto, rich (live), plain (lines), json (events as lines on stdout) or none"),
     ] = "auto"
     scorer_timeout_s: Annotated[
-        float, Field(gt=0, description="a scorer that takes more seconds fails its thought")
+        float, Field(gt=0, le=LONGEST_S, description="a scorer that takes more seconds fails its thought")
     ] = 10.0
     scorer_load_timeout_s: Annotated[
-        float, Field(gt=0, description="seconds that a scorer may take to load, a model of its own included")
+        float,
+        Field(gt=0, le=LONGEST_S, description="seconds that a scorer may take to load, a model of its own included"),
     ] = 120.0
     engine: EngineConfig = EngineConfig()
     budget: BudgetConfig = BudgetConfig()

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from treereason.core import UserError
-from treereason.text import from_home
+from treereason.text import LONGEST_VALUE, from_home, shorten
 
 LAYER_TYPES = {"full_attention", "sliding_attention"}
 POSITION_DEPENDENT_ROPE = {"dynamic", "longrope"}
@@ -34,7 +34,11 @@ def check_checkpoint(name: str) -> None:
     Raises UserError for a folder that is none, unreadable files, or an architecture that cannot be served.
     """
     folder = Path(from_home(name))
-    if not folder.is_dir():
+    try:
+        is_folder = folder.is_dir()
+    except OSError as error:  # a name that no file can have
+        raise UserError(f"model.name={shorten(name, LONGEST_VALUE)}: {error.strerror}") from None
+    if not is_folder:
         if folder.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
             raise UserError(f"model.name={name}: no such folder")
         return
