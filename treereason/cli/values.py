@@ -66,8 +66,8 @@ def as_name(value: str) -> str:
 
 
 def is_misread(override: Override) -> bool:
-    """Whether the value is no text to hydra, but a number or a truth value that is spelled in one of many ways."""
-    return isinstance(override._value, (bool, int, float))
+    """Whether the value is no text to hydra, but a number, a truth value or null, perhaps in one spelling of many."""
+    return override.value_type == ValueType.ELEMENT and isinstance(override._value, (bool, int, float, type(None)))
 
 
 def spellings(override: Override) -> list[str]:

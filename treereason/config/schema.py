@@ -151,8 +151,8 @@ class EngineConfig(_Strict):
         if self.kv_tokens is not None and self.kv_gib is not None:
             raise ValueError("give engine.kv_tokens or engine.kv_gib, not both")
         if self.deterministic and self.max_branches + self.prefill_tokens > DETERMINISTIC_LIMIT:
-            raise ValueError(
-                f"engine.deterministic=true computes max_branches + prefill_tokens rows in every step: "
+            raise UserError(
+                f"engine.deterministic=true: computes max_branches + prefill_tokens rows in every step: "
                 f"together they may be {DETERMINISTIC_LIMIT:,}, not {self.max_branches + self.prefill_tokens:,}"
             )
         return self
