@@ -22,7 +22,11 @@ def one_line(text: object, limit: int = LONGEST_LINE) -> str:
 
 def first_line(error: BaseException) -> str:
     """The first line of an exception's text, for libraries whose further lines only explain it."""
-    return one_line(str(error).strip().split("\n")[0])
+    try:
+        text = str(error)
+    except Exception:  # a user's exception may have no text to give
+        text = ""
+    return one_line(text.strip().split("\n")[0])
 
 
 def describe(error: BaseException, limit: int = LONGEST_LINE) -> str:

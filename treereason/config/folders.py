@@ -90,9 +90,18 @@ def _is_neighbour(folder: str, name: str) -> bool:
     file = next((file for file in (path / f"{name}.py", path / name / "__init__.py") if file.is_file()), None)
     loaded = sys.modules.get(name)
     if file is None:
-        return loaded is None and (path / name).is_dir() and importlib.util.find_spec(name) is None
+        return (path / name).is_dir() and not _is_file_or_package(name)
     # What the process has already imported from this very file, treereason among it, is not imported twice.
     return loaded is None or not _same_file(getattr(loaded, "__file__", None), file)
+
+
+def _is_file_or_package(name: str) -> bool:
+    """Whether an ordinary import finds more than a folder without __init__.py, which gives way to all else."""
+    try:
+        spec = importlib.util.find_spec(name)
+    except ValueError:  # a module that somebody made by hand
+        return True
+    return spec is not None and spec.origin is not None
 
 
 def _same_file(loaded: Any, file: Path) -> bool:
