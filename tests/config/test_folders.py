@@ -12,6 +12,8 @@ import pytest
 
 from tests.fakes import ROOT
 from treereason.config.user_files import load
+from treereason.core import Problem, Score, Thought
+from treereason.scoring.process import Scoring
 
 
 @pytest.fixture(autouse=True)
@@ -92,3 +94,15 @@ def test_a_file_that_does_not_import_is_tried_again_once_it_is_mended(tmp_path: 
         load(f"{tmp_path}/mine.py")
     (tmp_path / "helpers.py").write_text("X = 2")
     assert load(f"{tmp_path}/mine.py:helpers.X") == 2
+
+
+def test_an_answer_of_a_users_class_is_scored_by_a_file_of_another_folder(folders: Path) -> None:
+    (folders / "b/judge.py").write_text("import helpers\ndef judge(thought): return thought.answer.answer.value + 0.5")
+    first: Any = load(f"{folders}/a.b (1)/mine.py")
+    root = Thought(Problem("0", None))
+    with Scoring(f"{folders}/b/judge.py:judge", 60.0, load) as scoring:
+        scoring.submit(Thought(root.problem, parents=(root,), answer=first.Own(first.Answer(7))))
+        results: list[Any] = []
+        while len(scoring):
+            results += scoring.poll(1.0)
+    assert [score for _, score in results] == [Score(7.5)]
