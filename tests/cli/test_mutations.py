@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import sys
 from collections.abc import Iterator
@@ -35,10 +36,12 @@ def _soon(line: list[str]) -> Iterator[None]:
 def _check(numbers: range, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["treereason"])
     Path("mine (1).py").write_text(MINE)
+    handlers = logging.getLogger().handlers[:]
     for number in numbers:
         line = command_line(number)
         with _soon(line):
             code = main(line)
+        logging.getLogger().handlers[:] = handlers  # hydra's would write into the captured stderr of this test later
         out, err = capfd.readouterr()
         wrong = [word for word in ("Traceback", "\x1b", "\x07", "\u202e") if word in err]
         wrong += ["executed"] * Path("executed").exists()
