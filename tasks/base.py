@@ -9,8 +9,10 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field
 
 from treereason.core import Finish, Problem, Prompt, Thought, UserError
+from treereason.text import from_home
 
 NUM_GENERATED = 100
+MOST_PROBLEMS = 100_000  # all are made, and held, before the first is solved
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class BaseTask:
 
     path: Annotated[str | None, Field(description="file with the problems; null: problems are generated")] = None
     limit: Annotated[
-        Annotated[int, Field(ge=1)] | None,
+        Annotated[int, Field(ge=1, le=MOST_PROBLEMS)] | None,
         Field(description=f"at most this many problems; null: all of the file, or {NUM_GENERATED} generated ones"),
     ] = None
 
@@ -57,7 +59,7 @@ class BaseTask:
         so that a subclass with other prompts gets the same problems. It never depends on `limit`.
         """
         if self.path is not None:
-            found = self.read(Path(self.path).expanduser())
+            found = self.read(Path(from_home(self.path)))
             if not found:
                 raise UserError(f"{self.path} has no problems in it")
             return found[: self.limit]

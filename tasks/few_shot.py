@@ -21,7 +21,7 @@ from treereason.tasks.answers import canonical, statement
 from treereason.tasks.base import BaseTask, Template
 from treereason.tasks.files import bad_line, json_objects
 from treereason.tasks.generators import arithmetic
-from treereason.text import shown
+from treereason.text import from_home, shown
 
 _STEPWISE_STOP = ("\n",)
 
@@ -67,7 +67,10 @@ class FewShot(BaseTask):
         Field(description="true: a thought is one line of the reasoning, for searches that go step by step"),
     ] = False
     examples_seed: Annotated[
-        int, Field(ge=0, description="generated examples depend on it and not on seed, so all runs share one prompt")
+        int,
+        Field(
+            ge=0, lt=2**63, description="generated examples depend on it and not on seed, so all runs share one prompt"
+        ),
     ] = 0
 
     scorer = "exact_match"
@@ -90,7 +93,7 @@ class FewShot(BaseTask):
 
     @cached_property
     def _rows(self) -> list[Worked]:
-        path = Path(self.path or "").expanduser()
+        path = Path(from_home(self.path or ""))
         return [_worked(path, line, value) for line, value in json_objects(path, ("question", "answer"))]
 
     @cached_property

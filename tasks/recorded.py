@@ -30,7 +30,7 @@ class Recorded(BaseTask):
     """
 
     path: Annotated[str | None, Field(description="JSON file in the format of DeFT's records; must be given")] = None
-    vocabulary: Annotated[int, Field(ge=1, description="prompts are random token ids below this number")] = 64
+    vocabulary: Annotated[int, Field(ge=1, lt=2**31, description="prompts are random token ids below this number")] = 64
 
     scorer = "share_replayed"
 

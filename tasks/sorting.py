@@ -50,7 +50,7 @@ PROMPTS = {
 class Sorting(BaseTask):
     """Sort lists of digits: random ones, or those of a CSV file with the columns ID, Unsorted and Sorted."""
 
-    length: Annotated[int, Field(ge=2, description="digits in a random list")] = 32
+    length: Annotated[int, Field(ge=2, le=4096, description="digits in a random list")] = 32
 
     scorer = "sorting_errors"
     templates = PROMPTS

@@ -380,7 +380,7 @@ def test_a_task_and_search_of_ones_own_need_no_registration(model: LanguageModel
         ({"seed": True}, "seed=True: should be a valid integer"),
         ({"budget_tokens": 0}, "budget.tokens=0: should be greater than or equal to 1"),
         ({"kv_tokens": 9, "kv_gib": 1.0}, "give engine.kv_tokens or engine.kv_gib, not both"),
-        ({"kv_gib": 1e308}, "engine.kv_gib=1e+308: more than 268,435,456 tokens of KV"),
+        ({"kv_gib": 60_000.0}, "engine.kv_gib=60000: more than 268,435,456 tokens of KV"),
         ({"display": "loud"}, "display=loud: should be 'auto', 'rich', 'plain', 'json' or 'none'"),
         ({"scorer": "sorting_error"}, "did you mean sorting_errors?"),
         ({"task": tr.tasks.Sorting(length=1)}, "task.length=1: should be greater than or equal to 2"),

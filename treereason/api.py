@@ -25,6 +25,7 @@ from treereason.core import Scorer, Search, Task, UserError
 from treereason.display.modes import display as open_display
 from treereason.engine.model.language_model import LanguageModel
 from treereason.record.folder import folder_lock
+from treereason.text import from_home
 
 if TYPE_CHECKING:  # its packages are an extra
     from treereason.remote.server import Server
@@ -89,7 +90,7 @@ def load(model: str, **options: Any) -> LanguageModel | Server:
     try:
         return models.load(adapter.validate_python(values))
     except ValidationError as error:
-        raise UserError(explain(error, "model.")) from None
+        raise UserError(explain(error, "model")) from None
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -213,7 +214,7 @@ def run(
     )
     spec = replace(specify(config, task, search, given), program="")
     found: dict[str, ProblemResult] = {}
-    where = Path(folder) if folder is not None else None
+    where = Path(from_home(str(folder))) if folder is not None else None
     with nullcontext() if where is None else folder_lock(where):
         summary = run_experiment(
             spec,

@@ -27,7 +27,11 @@ def one_line(text: object, limit: int = LONGEST_LINE) -> str:
 
 def first_line(error: BaseException) -> str:
     """The first line of an exception's text, for libraries whose further lines only explain it."""
-    return one_line(str(error).strip().split("\n")[0])
+    try:
+        text = str(error)
+    except Exception:  # a user's exception may have no text to give
+        text = ""
+    return one_line(text.strip().split("\n")[0])
 
 
 def describe(error: BaseException, limit: int = LONGEST_LINE) -> str:
@@ -49,9 +53,15 @@ def shorten(text: str, limit: int) -> str:
     return text if len(text) <= limit else text[:limit] + "..."
 
 
+def from_home(path: str) -> str:
+    """The path with the home folder in place of ~ or ~USER; unchanged where there is none."""
+    return os.path.expanduser(path)  # noqa: PTH111 - pathlib raises for a user without home
+
+
 def as_typed(path: str) -> str:
     """A path as it is typed from the current folder."""
-    return path.removeprefix(f"{Path.cwd()}{os.sep}")
+    short = path.removeprefix(f"{Path.cwd()}{os.sep}")
+    return f".{os.sep}{short}" if short.startswith("~") and short != path else short  # else it would be a home folder
 
 
 def nearest(name: str, valid: Collection[str]) -> str:

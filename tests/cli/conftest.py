@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hydra.core.config_store import ConfigStore
 
+from treereason.config.registry import KINDS
 from treereason.controller.run_spec import RunSpec
 
 MINE = """
@@ -61,6 +63,9 @@ def runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Runs:
     model.load = lambda _: "the model"  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "treereason.controller.experiment", experiment)
     monkeypatch.setitem(sys.modules, "treereason.controller.model", model)
+    # The store is the process's own: users' classes of one test are no choices of the next.
+    for kind in KINDS:
+        monkeypatch.setitem(ConfigStore.instance().repo, kind, {})
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.py").write_text(MINE)
     (tmp_path / "lists.csv").write_text('ID,Unsorted,Sorted\n0,"[2, 1]","[1, 2]"\n1,"[3, 1]","[1, 3]"\n')

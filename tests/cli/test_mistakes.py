@@ -99,3 +99,103 @@ def test_a_broken_task_or_search_is_one_line_before_a_model_loads(
     assert captured.err.startswith("treereason: error: ")
     assert said in captured.err
     assert (captured.out, captured.err.count("\n"), runs) == ("", 1, [])
+
+
+USERS_CODE: dict[str, tuple[str, str]] = {
+    "a default that cannot be made": (
+        "    words: int = field(default_factory=lambda: {}['x'])",
+        "the default of words cannot be made: KeyError: 'x'",
+    ),
+    "a default that exits": ("    words: int = field(default_factory=lambda: exit(3))", "SystemExit: 3"),
+    "a default without an end": (
+        "    words: list = field(default_factory=lambda f=(lambda g: g(g)): f(f))",
+        "the default of words cannot be made: RecursionError",
+    ),
+    "a default that only pydantic knows": (
+        "    words: int = Field(2, ge=1)",
+        "write words: Annotated[TYPE, Field(...)]",
+    ),
+    "a default that means none": (
+        "    words: str = '???'",
+        "words: the default '???' means that a value must be given",
+    ),
+    "a type that no option can have": ("    words: object = object()\n    other: Odd = None", ""),
+    "a property that raises": (
+        "    @property\n    def scorer(self): return {}['x']\n    words: int = 2",
+        "KeyError: 'x'",
+    ),
+    "a scorer's property that raises": (
+        "    words: int = 2\n    scorer = property(lambda self: 1 / 0)",
+        "ZeroDivisionError",
+    ),
+    "problems without an end": (
+        "    words: int = 2\n    def problems(self, seed): return self.problems(seed)",
+        "RecursionError",
+    ),
+    "problems whose length raises": (
+        "    words: int = 2\n    def problems(self, seed): return Rows()",
+        "KeyError: 'rows'",
+    ),
+    "an id that raises": ("    words: int = 2\n    def problems(self, seed): return [Oddly('a', 1)]", "KeyError: 'id'"),
+    "a post-init that exits": ("    words: int = 2\n    def __post_init__(self): raise SystemExit", "SystemExit"),
+    "a post-init without an end": (
+        "    words: int = 2\n    def __post_init__(self): self.__post_init__()",
+        "RecursionError",
+    ),
+    "an error without a text": ("    words: int = 2\n    def problems(self, seed): raise Mute()", "Mute"),
+    "a type that raises": ("    words: 'Missing' = 2", "the types of Shout cannot be read: NameError"),
+}
+ODD = """
+from collections.abc import Sequence
+from dataclasses import field
+from pydantic import Field
+
+class Odd: ...
+
+class Rows(Sequence):
+    def __len__(self): return {}['rows']
+    def __getitem__(self, at): return {}['rows']
+
+class Oddly(Problem):
+    id = property(lambda self: {}['id'])
+    def __init__(self, *values): ...
+
+class Mute(Exception):
+    def __str__(self): return 1 / 0
+"""
+
+
+@pytest.mark.parametrize("option", [[], ["--help"], ["--cfg=job"], ["-m", "seed=0,1"]])
+@pytest.mark.parametrize("case", USERS_CODE)
+def test_whatever_users_code_raises_is_one_line(
+    case: str, option: list[str], runs: Runs, capfd: pytest.CaptureFixture[str]
+) -> None:
+    fields, said = USERS_CODE[case]
+    text = MINE.replace("    words: int = 2", fields, 1)
+    if "scorer" in fields:
+        text = text.replace('    scorer = "loud"\n', "", 1)
+    if "def problems" in fields:
+        text = text.replace("def problems(self, seed): return [Pr", "def others(self, seed): return [Pr", 1)
+    head, decorator, rest = text.partition("\n@dataclass")
+    Path("mine.py").write_text(head + ODD + decorator + rest)
+    code = main([*option, "task=./mine.py:Shout"])
+    error = capfd.readouterr().err
+    if code == 0:
+        assert option or not said, "only what looks at no problem may pass"
+        return
+    assert (code, runs, error.count("\n")) == (2, [], 1)
+    assert error.startswith("treereason: error: ")
+    assert said in error
+
+
+@pytest.mark.usefixtures("runs")
+def test_a_class_that_cannot_be_looked_at_is_one_line(capfd: pytest.CaptureFixture[str]) -> None:
+    Path("meta.py").write_text(
+        "class Meta(type):\n"
+        "    def __getattribute__(cls, name):\n"
+        "        return {}['it'] if name == 'run' else super().__getattribute__(name)\n"
+        "class Search(metaclass=Meta): ..."
+    )
+    for option in ([], ["--help"]):
+        assert main([*option, "search=./meta.py:Search"]) == 2
+        assert capfd.readouterr().err == "treereason: error: meta.py:3: KeyError: 'it'\n"

@@ -14,9 +14,13 @@ import pytest
 from omegaconf import OmegaConf
 
 from tests.cli.conftest import Runs
+from treereason.cli.help import help_text
 from treereason.cli.main import main
-from treereason.config.schema import Config
+from treereason.cli.run import _loading
+from treereason.config.schema import Config, parse
+from treereason.controller.experiment import SCORER_LOG
 from treereason.core import UserError
+from treereason.text import printable
 
 
 def test_options_reach_the_run(runs: Runs) -> None:
@@ -191,3 +195,20 @@ def test_an_experiment_is_a_file_of_options_that_the_line_can_change(runs: Runs)
     assert voted.search == {"name": "self_consistency", "n": 5}
     assert (voted.task["name"], voted.task["limit"]) == ("few_shot", 20)
     assert (best.task["name"], best.task["limit"], best.search) == ("few_shot", 1, {"name": "best_of_n", "n": 3})
+
+
+@pytest.mark.parametrize("name", ["[/x]", "[bold", "a\x1b]0;title\x07"])
+def test_a_models_name_is_shown_as_it_is_while_it_loads(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # which makes rich take stderr for a terminal
+    config = parse({"task": {}, "search": {}, "model": {"name": name}})
+    with _loading(config):
+        pass
+    shown = capsys.readouterr().err
+    assert printable(name) in shown
+    assert "\x07" not in shown
+
+
+def test_help_says_where_the_prints_of_a_scorer_go() -> None:
+    assert f"{SCORER_LOG} (what a scorer prints)" in help_text()

@@ -41,7 +41,7 @@ ONE = {"problems": 1, "problems_done": 1, "solved": 1, "failed": 0}
         ({"scorer_oracle": True, "scorer": "sums"}, ORACLE, None),
         ({"scorer_oracle": True, "oracle_guided": True, "scorer": "sums"}, ORACLE, None),
         ({"problems_done": 0}, "stopped before the first", "solved 83"),
-        ({"search": "best_of_n"}, "search=tree_of_thoughts  ", "tree_of_thoughts solved"),
+        ({"search": "best_of_n"}, "search=tree_of_thoughts\n", "tree_of_thoughts solved"),
         (ONE, "1 of 1 arithmetic problem.", "failed"),
     ],
 )

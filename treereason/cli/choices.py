@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -12,6 +13,9 @@ from treereason.config.registry import KINDS, Kind, builtin, find
 from treereason.config.schema import Config, ModelConfig
 from treereason.config.user_files import absolute, blaming
 from treereason.core import UserError
+
+_INTERPOLATION = re.compile(r"(\\*)\$\{")
+_UNSAFE = re.compile(r"[^A-Za-z0-9_]+")
 
 
 def store_builtin() -> None:
@@ -35,9 +39,9 @@ def store_reference(kind: Kind, reference: str) -> str:
         raise UserError(f"{kind}={reference}: {cls.__name__} has a field called name, which is taken: rename it")
     where = absolute(reference)
     stored = ConfigStore.instance().repo.get(kind, {})
-    stem = where.rpartition("/")[2].partition(".py")[0].partition(":")[0]
+    stem = _UNSAFE.sub("_", where.rpartition("/")[2].partition(".py")[0].partition(":")[0])  # hydra's grammar reads it
     for number in itertools.count():
-        choice = f"{stem}.{cls.__name__}" + (f".{number}" if number else "")
+        choice = f"{stem}.{_UNSAFE.sub('_', cls.__name__)}" + (f".{number}" if number else "")
         earlier = stored.get(f"{choice}.yaml")
         if earlier is None or earlier.node["name"] == where:
             break
@@ -45,8 +49,20 @@ def store_reference(kind: Kind, reference: str) -> str:
     return choice
 
 
+def escaped(value: Any) -> Any:
+    """A plain value as OmegaConf keeps it: what looks like an interpolation is text."""
+    if isinstance(value, str):
+        return _INTERPOLATION.sub(lambda found: 2 * found[1] + "\\${", value)
+    if isinstance(value, list):
+        return [escaped(item) for item in value]
+    if isinstance(value, dict):
+        return {key: escaped(item) for key, item in value.items()}
+    return value
+
+
 def _store(name: str, node: dict[str, Any], group: str | None = None) -> None:
     store = ConfigStore.instance()
+    node = {key: escaped(value) for key, value in node.items()}
     entries = store.repo.get(group, {}) if group else store.repo
     entries.pop(f"{name}.yaml", None)  # hydra 1.4 warns of a name that is already there
     store.store(name=name, node=node, group=group, provider="treereason")

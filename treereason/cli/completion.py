@@ -11,6 +11,7 @@ from treereason.cli.run import hand_over
 from treereason.config.registry import KINDS
 from treereason.config.user_files import is_reference
 from treereason.core import UserError
+from treereason.text import one_line
 
 LINE = "COMP_LINE"
 
@@ -20,10 +21,15 @@ def complete(flags: argparse.Namespace) -> None:
 
     A query is about the line in the environment variable COMP_LINE.
     """
+    if [word.partition("=")[0] for word in flags.overrides] not in (["install"], ["uninstall"], ["query"]):
+        raise UserError("--shell-completion: say install=SHELL, uninstall=SHELL or query=SHELL, with bash, zsh or fish")
     store_builtin()
     if line := os.environ.get(LINE):
         os.environ[LINE] = with_choices(line)
-    hand_over(flags, flags.overrides)
+    try:
+        hand_over(flags, flags.overrides)
+    except (Exception, SystemExit) as error:  # of hydra, which reads a line that is not finished
+        raise UserError(f"--shell-completion: {one_line(error)}") from error
 
 
 def with_choices(line: str) -> str:
@@ -36,6 +42,6 @@ def _with_choice(word: str) -> str:
     key, _, value = word.partition("=")
     for kind in KINDS:
         if key == kind and is_reference(value):
-            with suppress(UserError):  # a file that does not import completes nothing
+            with suppress(Exception):  # a file that does not import completes nothing
                 return f"{kind}={store_reference(kind, value)}"
     return word

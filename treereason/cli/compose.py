@@ -3,27 +3,68 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import hydra
-from omegaconf import DictConfig, OmegaConf, open_dict
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig, OmegaConf, StringNode, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from treereason.cli import safety
 from treereason.cli.overrides import Overrides
+from treereason.cli.values import as_name, is_misread, quoted
+from treereason.config.validate import takes_text
 from treereason.core import UserError
-from treereason.text import one_line
+from treereason.text import LONGEST_LINE, from_home, one_line, shorten
 
 LONGEST_MESSAGE = 2000
+FOLDERS = ("hydra.run.dir", "hydra.sweep.dir")
 
 
-def compose(overrides: Overrides, job: list[str], multirun: bool) -> tuple[dict[str, Any], Path | None]:
-    """The job's configuration in plain values, and the folder of the run or sweep, None when it is not known yet.
+@dataclass(frozen=True)
+class Composed:
+    """One job's configuration.
+
+    values: in plain form. folder: of the run or sweep, None when it is not known yet. names: options that hydra read as
+    numbers, and whose values are text: they must be quoted for it. homes: overrides with ~ in place of the home folder.
+    """
+
+    values: dict[str, Any]
+    folder: Path | None
+    names: frozenset[str]
+    homes: tuple[str, ...]
+
+
+def compose(overrides: Overrides, job: list[str], multirun: bool) -> Composed:
+    """Compose a job's configuration, and check what it asks of hydra.
 
     Whatever hydra would stumble over is a UserError.
     """
+    config = _composed(overrides, job)
+    parsed = overrides.parsed(job)
+    if names := frozenset(_names(parsed, config)):
+        job = [
+            f"{override.get_key_element()}={as_name(override.get_value_string())}"
+            if override.key_or_group in names
+            else text
+            for text, override in zip(job, parsed, strict=True)
+        ]
+        config = _composed(overrides, job)
+    if homes := tuple(_homes(config)):
+        config = _composed(overrides, [*job, *homes])
+    safety.check(config)
+    run, sweep = (_folder(key, config) for key in FOLDERS)
+    with open_dict(config):
+        del config["hydra"]
+    return Composed(plain(config), sweep if multirun else run, names, homes)
+
+
+def _composed(overrides: Overrides, job: list[str]) -> DictConfig:
     try:
-        config = hydra.compose("config", job, return_hydra_config=True)
+        return hydra.compose("config", job, return_hydra_config=True)
     except Exception as error:  # hydra's own, and whatever it lets through from files that cannot be read
         try:
             base = plain(hydra.compose("config", overrides.choices_only(job), return_hydra_config=True), resolve=False)
@@ -33,10 +74,29 @@ def compose(overrides: Overrides, job: list[str], multirun: bool) -> tuple[dict[
             overrides.check_keys(job, base)
         cause = error if str(error) else error.__cause__ or error
         raise UserError(f"the configuration cannot be composed: {one_line(cause, LONGEST_MESSAGE)}") from None
-    run, sweep = (_folder(key, config) for key in ("hydra.run.dir", "hydra.sweep.dir"))
-    with open_dict(config):
-        del config["hydra"]
-    return plain(config), sweep if multirun else run
+
+
+def _names(parsed: Iterable[Override], config: DictConfig) -> Iterator[str]:
+    """The options whose value hydra took for a number or truth value, and that hold text."""
+    for override in parsed:
+        key = override.key_or_group
+        if not is_misread(override):
+            continue
+        if key.startswith("hydra."):
+            group, _, name = key.rpartition(".")
+            node = OmegaConf.select(config, group)
+            if isinstance(node, DictConfig) and isinstance(node._get_node(name), StringNode):
+                yield key
+        elif takes_text(config, key, override.value(), override.get_value_string().strip()):
+            yield key
+
+
+def _homes(config: DictConfig) -> Iterator[str]:
+    for key in FOLDERS:
+        group, _, name = key.rpartition(".")
+        folder = plain(OmegaConf.select(config, group), resolve=False)[name]
+        if isinstance(folder, str) and folder.startswith("~"):
+            yield f"{key}={quoted(from_home(folder))}"
 
 
 def plain(config: DictConfig, resolve: bool = True) -> dict[str, Any]:
@@ -59,7 +119,10 @@ def _folder(key: str, config: DictConfig) -> Path | None:
         folder = Path(str(OmegaConf.select(config, key))).absolute()
     except (OmegaConfBaseException, ValueError):
         return None  # it speaks of the running job, which does not exist yet
-    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    try:
+        existing = next(path for path in (folder, *folder.parents) if path.exists())
+    except OSError as error:  # a name that is too long, a folder that may not be looked into
+        raise UserError(f"{key}={shorten(str(folder), LONGEST_LINE)}: {error.strerror}") from None
     if not existing.is_dir():
         raise UserError(f"{key}={folder}: {existing} is a file, not a folder: choose another one")
     if not os.access(existing, os.W_OK | os.X_OK):

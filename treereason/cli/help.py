@@ -9,6 +9,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from treereason.cli import values
 from treereason.config.options import Option, options
 from treereason.config.registry import KINDS, Kind, builtin, find
 from treereason.config.schema import Config, model_class
@@ -36,8 +37,9 @@ Usage: treereason [OPTION=VALUE] ...                     one run
        treereason task=./mine.py:MyTask --help           this help, with your own options
 
 A run leaves results.jsonl (one line for each problem), summary.json (the figures), journal.sqlite
-(every event) and .hydra/ (the configuration) in runs/<date>_<time>_<random>. Choose another folder
-with hydra.run.dir=FOLDER, or with -m hydra.sweep.dir=FOLDER.
+(every event), scorer.log (what a scorer prints) and .hydra/ (the configuration) in
+runs/<date>_<time>_<random>. Choose another folder with hydra.run.dir=FOLDER, or with
+-m hydra.sweep.dir=FOLDER.
 """
 
 _TAIL = """\
@@ -82,9 +84,9 @@ def run_options() -> list[Option]:
 
 def model_options(name: str) -> list[Option]:
     """The options of a model file: its values, described where they are checked."""
-    values = _conf(f"model/{name}")
-    meanings = {option.name: option.description for option in options(model_class(values))}
-    return [Option(f"model.{key}", value, meanings[key]) for key, value in values.items()]
+    conf = _conf(f"model/{name}")
+    meanings = {option.name: option.description for option in options(model_class(conf))}
+    return [Option(f"model.{key}", value, meanings[key]) for key, value in conf.items()]
 
 
 def _class_options(kind: Kind, name: str) -> list[Option]:
@@ -93,8 +95,8 @@ def _class_options(kind: Kind, name: str) -> list[Option]:
 
 def _values(kind: Kind, arguments: Sequence[str]) -> list[str]:
     """What the arguments choose, several in a sweep."""
-    chosen = [argument.partition("=")[2] for argument in arguments if argument.startswith(f"{kind}=")]
-    return [value for values in chosen for value in values.split(",")]
+    chosen = [argument for argument in arguments if argument.startswith(f"{kind}=")]
+    return [value for argument in chosen for value in values.texts(values.parse(argument))]
 
 
 def _summary(cls: type) -> str:

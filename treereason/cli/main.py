@@ -16,6 +16,7 @@ from treereason.cli.completion import complete
 from treereason.cli.flags import parse_flags
 from treereason.cli.help import help_text
 from treereason.cli.run import complain, run
+from treereason.config.user_files import telling
 from treereason.core import UserError
 from treereason.display.base import PrintableFormatter
 from treereason.text import printable_lines
@@ -33,7 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if logging.lastResort is not None:  # what prints warnings where no display takes them
         logging.lastResort.setFormatter(PrintableFormatter())
     try:
-        return _main(list(sys.argv[1:] if arguments is None else arguments))
+        with telling(SystemExit):
+            return _main(list(sys.argv[1:] if arguments is None else arguments))
     except UserError as error:
         return complain(error)
     except SystemExit as stop:  # how a run ends early from inside hydra

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, QuotedString
-from hydra.errors import HydraException
+from hydra.core.override_parser.types import Override
 
+from treereason.cli import values
 from treereason.cli.choices import store_reference
 from treereason.config.registry import KINDS
 from treereason.config.secrets import repeatable
 from treereason.config.user_files import is_reference
 from treereason.core import UserError
 from treereason.text import nearest
+
+MOST_RUNS = 10_000
 
 
 class Overrides:
@@ -38,22 +38,33 @@ class Overrides:
                 )
             self._check_choice(override)
 
-    def texts(self) -> list[str]:
-        """All overrides, as hydra reads them; of one option the last, for hydra stumbles over values since replaced."""
-        return list({override.get_key_element(): str(override.input_line) for override in self._parsed}.values())
+    def texts(self, names: Collection[str] = ()) -> list[str]:
+        """All overrides, as hydra reads them; of one option the last, for hydra stumbles over values since replaced.
+
+        names: options whose values are text, whatever they look like.
+        """
+        found: dict[str, str] = {}
+        for override in self._parsed:
+            key, text = override.get_key_element(), str(override.input_line)
+            if override.key_or_group in names:
+                text = f"{key}={','.join(map(values.as_name, values.spellings(override)))}"
+            found[key] = text
+        return list(found.values())
 
     def jobs(self) -> list[list[str]]:
         """The overrides of every run: one list, or in a multirun one for each combination."""
-        values: dict[str, list[str]] = {}
+        found: dict[str, list[str]] = {}
         for override in self._parsed:
             key = override.get_key_element()
-            if not override.is_sweep_override():
-                values[key] = [str(override.input_line)]
-            elif override.is_discrete_sweep():
-                values[key] = [f"{key}={value}" for value in override.sweep_string_iterator()]
-            else:
-                raise UserError(f"{override.input_line}: give a list of values, or range(START,STOP,STEP)")
-        return [list(job) for job in itertools.product(*values.values())]
+            swept = override.is_sweep_override()
+            found[key] = (
+                [f"{key}={value}" for value in values.spellings(override)] if swept else [str(override.input_line)]
+            )
+        return [list(job) for job in values.combined(found.values(), MOST_RUNS)]
+
+    def parsed(self, job: Sequence[str]) -> list[Override]:
+        """A job's overrides as hydra reads them."""
+        return [self._parse(text) for text in job]
 
     def choices_only(self, job: Sequence[str]) -> list[str]:
         """Those of a job's overrides that choose a file of a group, or say where such files lie."""
@@ -73,23 +84,13 @@ class Overrides:
                 raise UserError(f"{key}: no such option{_chosen(key, config)}; {hint}")
 
     def _parse(self, text: str) -> Override:
-        key = text.partition("=")[0]
-        if not key.strip("+~ ") or ("=" not in text and not text.startswith("~")):
-            raise UserError(
-                f"{text}: is not an option: write OPTION=VALUE, such as task=sorting; see `treereason --help`"
-            )
-        try:
-            return OverridesParser.create(config_loader=self._loader).parse_overrides([text])[0]
-        except HydraException:
-            raise UserError(
-                f"{repeatable(text)}: cannot be read; quote a value with special characters: '{key}=\"...\"'"
-            ) from None
+        return values.parse(text, self._loader)
 
     def _with_choices(self, override: Override) -> Override:
         for kind in KINDS:
-            names = list(_values(override)) if override.key_or_group == kind else []
+            names = list(values.texts(override)) if override.key_or_group == kind else []
             if any(is_reference(name) for name in names):
-                choices = [store_reference(kind, name) if is_reference(name) else name for name in names]
+                choices = [store_reference(kind, name) if is_reference(name) else values.typed(name) for name in names]
                 return self._parse(f"{kind}={','.join(choices)}")
         return override
 
@@ -98,7 +99,7 @@ class Overrides:
         if key not in self._groups or override.is_delete():
             return
         valid = self._list(key)
-        for name in _values(override):
+        for name in values.texts(override):
             if name not in valid:
                 raise UserError(f"{key}={name}: no such {key}; {nearest(name, valid)}")
 
@@ -106,15 +107,6 @@ class Overrides:
         if groups:
             return self._loader.list_groups(group)
         return self._loader.get_group_options(group, config_name="config", overrides=self._search_path)
-
-
-def _values(override: Override) -> Iterable[str]:
-    """The values of an override, as plain text."""
-    if override.is_discrete_sweep():
-        for value in override.sweep_iterator():
-            yield value.text if isinstance(value, QuotedString) else str(value)
-    else:
-        yield str(override.value())
 
 
 def _keys(config: Mapping[str, Any], prefix: str = "") -> Iterable[str]:

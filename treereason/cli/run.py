@@ -16,8 +16,10 @@ from typing import Any
 import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 from rich.text import Text
 
@@ -27,14 +29,16 @@ from treereason.cli.compose import LONGEST_MESSAGE, compose, plain
 from treereason.cli.flags import hydra_flags, only_shows
 from treereason.cli.notes import note
 from treereason.cli.overrides import Overrides
+from treereason.cli.values import quoted, typed
 from treereason.config.schema import Config, ModelConfig, parse
-from treereason.config.user_files import is_reference
+from treereason.config.user_files import is_reference, telling
 from treereason.config.validate import build_search, build_task
 from treereason.controller.run_spec import RunSpec, specify
 from treereason.core import UserError
+from treereason.display.shell import shell_word
 from treereason.engine.model.gates import check_checkpoint
 from treereason.record.folder import folder_lock, unwritable
-from treereason.text import as_typed, one_line, printable, printable_lines
+from treereason.text import as_typed, from_home, one_line, printable, printable_lines
 
 CONFIG = "treereason.conf"
 VERSION_BASE = "1.3"
@@ -51,30 +55,38 @@ def run(flags: argparse.Namespace) -> int:
     OmegaConf.register_new_resolver("treereason_start", lambda: start, replace=True)
     given: list[str] = flags.overrides
     if flags.config_dir is not None:
-        if not Path(flags.config_dir).is_dir():
+        more = Path(from_home(flags.config_dir))
+        try:
+            found = more.is_dir()
+        except OSError:
+            found = False
+        if not found:
             raise UserError(f"--config-dir {flags.config_dir}: no such folder")
-        given.insert(0, f"hydra.searchpath=['file://{Path(flags.config_dir).resolve()}']")
+        given.insert(0, f"hydra.searchpath=[{quoted(f'file://{more.resolve()}')}]")
     multirun = flags.multirun or "hydra.mode=MULTIRUN" in given
     store_builtin()
     with hydra.initialize_config_module(CONFIG, job_name="treereason", version_base=VERSION_BASE):
         loader = GlobalHydra.instance().config_loader()
         overrides = Overrides(given, loader, multirun)
-        jobs = overrides.jobs()
-        for job in jobs:
-            values, folder = compose(overrides, job, multirun)
+        composed = []
+        for job in overrides.jobs():
+            composed.append(compose(overrides, job, multirun))
             if not only_shows(flags):
-                prepare(values)
+                prepare(composed[-1].values)
+        texts = overrides.texts(frozenset[str]().union(*(job.names for job in composed)))
     if multirun:
-        note(f"{len(jobs)} runs")
+        note(f"{len(composed)} runs")
+    last = composed[-1]
     # Before hydra writes its first file there. `_job` holds what is not known yet, and the folders of a sweep.
-    with nullcontext() if folder is None or only_shows(flags) else folder_lock(folder):
-        return hand_over(flags, overrides.texts())
+    with nullcontext() if last.folder is None or only_shows(flags) else folder_lock(last.folder):
+        return hand_over(flags, [*texts, *last.homes])
 
 
 def prepare(values: dict[str, Any]) -> RunSpec:
     """Check a composed configuration and build all of the run that needs no model. Raises UserError."""
     config = parse(values)
-    spec = specify(config, build_task(config.task), build_search(config.search))
+    with telling():
+        spec = specify(config, build_task(config.task), build_search(config.search))
     if isinstance(config.model, ModelConfig) and config.model.name != "embedded":
         check_checkpoint(config.model.name)
     return spec
@@ -88,7 +100,7 @@ def hand_over(flags: argparse.Namespace, overrides: list[str]) -> int:
     summaries: list[dict[str, Any]] = []
 
     def job(config: DictConfig) -> None:
-        summaries.append(_job(config))
+        summaries.append(_job(flags.config_dir, config))
 
     argv = sys.argv
     sys.argv = [argv[0], *hydra_flags(flags), *overrides]
@@ -96,6 +108,8 @@ def hand_over(flags: argparse.Namespace, overrides: list[str]) -> int:
         hydra.main(config_path=f"pkg://{CONFIG}", config_name="config", version_base=VERSION_BASE)(job)()
     except OSError as error:  # of hydra's own files
         raise unwritable(error.filename or "the configuration in .hydra", error.strerror) from error
+    except (HydraException, OmegaConfBaseException) as error:  # `_job` lets none of them through
+        raise UserError(f"hydra: {one_line(error, LONGEST_MESSAGE)}") from error
     finally:
         sys.argv = argv
     return ALL_FAILED if any(0 < each["problems_done"] == each["failed"] for each in summaries) else 0
@@ -107,13 +121,13 @@ def complain(error: UserError) -> int:
     return 2
 
 
-def _job(config: DictConfig) -> dict[str, Any]:
+def _job(config_dir: str | None, config: DictConfig) -> dict[str, Any]:
     """Check and run one job; returns its summary."""
     # SystemExit, because hydra goes on to the next run after an ordinary exception, and then trims its traceback.
     try:
         folder = Path(HydraConfig.get().runtime.output_dir)
-        with folder_lock(folder):
-            return _run(prepare(plain(config)), folder)
+        with folder_lock(folder), telling():
+            return _run(prepare(plain(config)), folder, config_dir)
     except UserError as error:
         raise SystemExit(complain(error)) from None
     except Exception:
@@ -121,11 +135,12 @@ def _job(config: DictConfig) -> dict[str, Any]:
         raise SystemExit(1) from None
 
 
-def _run(spec: RunSpec, folder: Path) -> dict[str, Any]:
+def _run(spec: RunSpec, folder: Path, config_dir: str | None) -> dict[str, Any]:
     """Load the model and run; returns the summary. Raises SystemExit for a run that a signal has ended early."""
     hydra_config = HydraConfig.get()
+    overrides = tuple(_typed(hydra_config.overrides.task, spec.config))
     if hydra_config.mode == RunMode.MULTIRUN:
-        note(f"run {hydra_config.job.num}: {hydra_config.job.override_dirname}")
+        note(f"run {hydra_config.job.num}: {','.join(sorted(overrides))}")
     with _loading(spec.config):
         from treereason.controller.experiment import run_experiment
         from treereason.controller.model import load
@@ -134,7 +149,7 @@ def _run(spec: RunSpec, folder: Path) -> dict[str, Any]:
         model = load(spec.config.model)
     if (folder / "results.jsonl").exists():
         note(f"{folder} holds an earlier run; its results are replaced")
-    spec = replace(spec, program=_program(), overrides=tuple(_typed(hydra_config.overrides.task, spec.config)))
+    spec = replace(spec, program=_program(config_dir), overrides=overrides)
     screen = display(spec.config.display)
     with interrupt.first_ends_run(screen.stopping) as stopped:
         summary = run_experiment(spec, model, folder, screen, lambda: bool(stopped()))
@@ -150,17 +165,17 @@ def _typed(overrides: Sequence[str], config: Config) -> Iterator[str]:
     names = {f"{kind}=": values["name"] for kind, values in (("task", config.task), ("search", config.search))}
     for override in overrides:
         key = override.partition("=")[0] + "="
-        yield key + as_typed(names[key]) if is_reference(names.get(key, "")) else override
+        yield key + typed(as_typed(names[key])) if is_reference(names.get(key, "")) else override
 
 
-def _program() -> str:
-    """How this program is called from here."""
+def _program(config_dir: str | None) -> str:
+    """How this program is called from here, with the flag that its overrides need, for a shell."""
     path = Path(sys.argv[0])
-    if path.name != "treereason":
-        return "python -m treereason"
-    if (found := shutil.which("treereason")) is not None and Path(found).samefile(path):
-        return "treereason"
-    return as_typed(str(path.absolute()))
+    words = ["python", "-m", "treereason"]
+    if path.name == "treereason":
+        found = shutil.which("treereason")
+        words = ["treereason" if found is not None and Path(found).samefile(path) else as_typed(str(path.absolute()))]
+    return " ".join(map(shell_word, [*words, *([f"--config-dir={config_dir}"] if config_dir is not None else [])]))
 
 
 def _loading(config: Config) -> AbstractContextManager[object]:

@@ -9,12 +9,20 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, Validatio
 
 from treereason.config.secrets import is_variable, without_password
 from treereason.core import UserError
-from treereason.text import LONGEST_VALUE, shorten, shown
+from treereason.text import LONGEST_VALUE, from_home, shorten, shown
 
 KV_TOKENS_LIMIT = 2**28  # more than memories hold; the pool lists its pages, and plans number its slots in int32
 THREADS_LIMIT = 1024  # OpenMP dies where the system refuses it a thread
+BRANCHES_LIMIT = 2**16  # each branch has rows of logits, and each problem in work a coroutine
+PREFILL_LIMIT = 2**20  # rows of one step; models read no longer prompts
+DETERMINISTIC_LIMIT = 2**14  # rows of every step, used or not
+GIB_LIMIT = 2**16  # more than machines have
+REQUESTS_LIMIT = 1024  # each holds a socket, and systems give a process that many files
+RETRIES_LIMIT = 100  # waiting doubles from one to the next
+LONGEST_S = 30 * 24 * 3600.0  # timers of the system overflow somewhere beyond
+TOKENS_LIMIT = 2**40  # years of decoding
+HOTTEST = 100.0  # all tokens are equally likely long before
 
-Count = Annotated[int, Field(ge=1)]
 Style = Literal["embedded", "chat", "plain"]
 
 
@@ -45,6 +53,11 @@ class ModelConfig(_Strict):
         "auto"
     )
 
+    @field_validator("name")
+    @classmethod
+    def _home(cls, name: str) -> str:
+        return from_home(name)
+
 
 class RemoteModelConfig(_Strict):
     """A model on a server that speaks OpenAI's completions; what has a `url` is one of these."""
@@ -72,12 +85,20 @@ class RemoteModelConfig(_Strict):
         str | None,
         Field(description="name of the environment variable that holds the key, if it is set; null: no key is sent"),
     ] = "OPENAI_API_KEY"
-    concurrency: Annotated[Count, Field(description="at most this many requests are in flight at once")] = 8
+    concurrency: Annotated[
+        int, Field(ge=1, le=REQUESTS_LIMIT, description="at most this many requests are in flight at once")
+    ] = 8
     timeout_s: Annotated[
-        float, Field(gt=0, description="a request that takes more seconds counts as failed, and is tried again")
+        float,
+        Field(gt=0, le=LONGEST_S, description="a request that takes more seconds counts as failed, and is tried again"),
     ] = 120.0
     max_retries: Annotated[
-        int, Field(ge=0, description="attempts after the first one, on 429, 5xx, broken connections and timeouts")
+        int,
+        Field(
+            ge=0,
+            le=RETRIES_LIMIT,
+            description="attempts after the first one, on 429, 5xx, broken connections and timeouts",
+        ),
     ] = 4
 
     @field_validator("api_key_env", mode="before")
@@ -129,18 +150,25 @@ class EngineConfig(_Strict):
     """How much is done at once, and how. None of it changes results."""
 
     max_branches: Annotated[
-        Count, Field(description="at most this many branches decode together; does not change results")
+        int,
+        Field(
+            ge=1,
+            le=BRANCHES_LIMIT,
+            description="at most this many branches decode together; does not change results",
+        ),
     ] = 256
-    parallel_problems: Annotated[Count, Field(description="at most this many problems are in work at once")] = 64
-    prefill_tokens: Annotated[Count, Field(description="at most this many prompt tokens are computed in one step")] = (
-        2048
-    )
+    parallel_problems: Annotated[
+        int, Field(ge=1, le=BRANCHES_LIMIT, description="at most this many problems are in work at once")
+    ] = 64
+    prefill_tokens: Annotated[
+        int, Field(ge=1, le=PREFILL_LIMIT, description="at most this many prompt tokens are computed in one step")
+    ] = 2048
     kv_tokens: Annotated[
         Annotated[int, Field(ge=1, le=KV_TOKENS_LIMIT)] | None,
         Field(description="tokens that the KV memory holds; null: decided from the model and the free memory"),
     ] = None
     kv_gib: Annotated[
-        Annotated[float, Field(gt=0)] | None, Field(description="the same in GiB, instead of kv_tokens")
+        Annotated[float, Field(gt=0, le=GIB_LIMIT)] | None, Field(description="the same in GiB, instead of kv_tokens")
     ] = None
     threads: Annotated[
         Annotated[int, Field(ge=1, le=THREADS_LIMIT)] | None,
@@ -156,9 +184,14 @@ class EngineConfig(_Strict):
     profile: Annotated[bool, Field(description="true: print where the time goes")] = False
 
     @model_validator(mode="after")
-    def _one_size(self) -> Self:
+    def _together(self) -> Self:
         if self.kv_tokens is not None and self.kv_gib is not None:
             raise ValueError("give engine.kv_tokens or engine.kv_gib, not both")
+        if self.deterministic and self.max_branches + self.prefill_tokens > DETERMINISTIC_LIMIT:
+            raise UserError(
+                f"engine.deterministic=true: computes max_branches + prefill_tokens rows in every step: "
+                f"together they may be {DETERMINISTIC_LIMIT:,}, not {self.max_branches + self.prefill_tokens:,}"
+            )
         return self
 
 
@@ -166,7 +199,7 @@ class BudgetConfig(_Strict):
     """What one problem may spend; None is without limit."""
 
     tokens: Annotated[
-        Count | None,
+        Annotated[int, Field(ge=1, le=TOKENS_LIMIT)] | None,
         Field(
             description="at most this many tokens are decoded per problem; near the end there are fewer and shorter "
             "children; "
@@ -174,7 +207,7 @@ class BudgetConfig(_Strict):
         ),
     ] = None
     seconds: Annotated[
-        Annotated[float, Field(gt=0)] | None,
+        Annotated[float, Field(gt=0, le=LONGEST_S)] | None,
         Field(description="wall time per problem, with scoring; near the end children are shorter; null: no limit"),
     ] = None
 
@@ -192,7 +225,9 @@ class Config(_Strict):
             "package.module:my_scorer; null: the task's own"
         ),
     ] = None
-    temperature: Annotated[float, Field(ge=0, description="sampling temperature; 0 takes the most likely token")] = 0.7
+    temperature: Annotated[
+        float, Field(ge=0, le=HOTTEST, description="sampling temperature; 0 takes the most likely token")
+    ] = 0.7
     top_p: Annotated[
         float,
         Field(
@@ -213,10 +248,11 @@ class Config(_Strict):
         Field(description="auto, rich (live), plain (lines), json (events as lines on stdout) or none"),
     ] = "auto"
     scorer_timeout_s: Annotated[
-        float, Field(gt=0, description="a scorer that takes more seconds fails its thought")
+        float, Field(gt=0, le=LONGEST_S, description="a scorer that takes more seconds fails its thought")
     ] = 10.0
     scorer_load_timeout_s: Annotated[
-        float, Field(gt=0, description="seconds that a scorer may take to load, a model of its own included")
+        float,
+        Field(gt=0, le=LONGEST_S, description="seconds that a scorer may take to load, a model of its own included"),
     ] = 120.0
     engine: EngineConfig = EngineConfig()
     budget: BudgetConfig = BudgetConfig()
@@ -231,13 +267,17 @@ def parse(values: Mapping[str, Any]) -> Config:
 
 
 def explain(error: ValidationError, prefix: str = "") -> str:
-    """All mistakes in one line, each with its option and value. A UserError raised inside passes unchanged."""
+    """All mistakes in one line, each with its option and value. A UserError raised inside passes unchanged.
+
+    prefix: the option, or group of options, that was checked.
+    """
     lines = []
     for item in error.errors(include_url=False):
         inner = item.get("ctx", {}).get("error")
         if isinstance(inner, UserError):
             return str(inner)
-        option = prefix + ".".join(str(part) for part in item["loc"] if part not in (_LOCAL, _REMOTE))
+        inside = ".".join(str(part) for part in item["loc"] if part not in (_LOCAL, _REMOTE))
+        option = f"{prefix}.{inside}" if prefix and inside else prefix + inside
         reason = str(inner) if inner is not None else item["msg"].removeprefix("Input ")
         if item["type"] == "missing":
             lines.append(f"{option} is missing: give {option}=VALUE")

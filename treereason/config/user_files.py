@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import importlib.util
 import sys
@@ -13,10 +12,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from treereason.config import folders
 from treereason.core import UserError
-from treereason.text import first_line, nearest
+from treereason.text import LONGEST_LINE, as_typed, describe, first_line, from_home, nearest, shorten
 
-_FILE_MODULE = "treereason_file_"
+_loaded: set[str] = set()
+"""First parts of the names of the modules that references have led to."""
 
 
 def is_reference(name: str) -> bool:
@@ -36,10 +37,11 @@ def absolute(reference: str) -> str:
 def load(reference: str) -> Any:
     """What the reference names; a dotted name reaches into classes and dicts, without a name it is the module.
 
-    A file is executed once in a process, however often it is referred to. It can import its neighbours: its folder is
-    the last on the module search path, so that no neighbour hides an installed module. For a `package` that is not
-    installed, the current folder is. Raises UserError.
+    A file is executed once in a process, however often it is referred to. It imports its neighbours as a script does,
+    before what is installed (see folders.py). A `package` that is not installed is looked for in the current folder.
+    Raises UserError.
     """
+    folders.install()
     where, name = _split(reference)
     module = _module(where)
     found: Any = module
@@ -48,12 +50,14 @@ def load(reference: str) -> Any:
             found = found[part] if isinstance(found, Mapping) else getattr(found, part)
         except (AttributeError, KeyError):
             raise UserError(f"{where} has no {name}; {nearest(name, defined_names(module))}") from None
+        except Exception as error:
+            raise UserError(f"{reference}: {_reason(error, where)}") from error
     return found
 
 
 def address(module: ModuleType) -> str:
     """The part before the colon in a reference to something in this module."""
-    return str(module.__file__) if module.__name__.startswith(_FILE_MODULE) else module.__name__
+    return str(module.__file__) if folders.is_users(module.__name__) else module.__name__
 
 
 def defined_names(module: ModuleType) -> list[str]:
@@ -79,6 +83,29 @@ def blaming(option: str, name: str, *passing: type[Exception]) -> Iterator[None]
         raise UserError(f"{option}={name}: {_reason(error, _split(name)[0])}") from error
 
 
+@contextmanager
+def telling(*passing: type[BaseException]) -> Iterator[None]:
+    """The last guard: what a user's own code raises anywhere inside, as a UserError that names file and line.
+
+    `passing`, and what comes from no user's code, goes through: that is a bug of ours, and wants a traceback.
+    """
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        if isinstance(error, (UserError, *passing)) or (where := _last_users_line(error)) is None:
+            raise
+        raise UserError(f"{where}: {describe(error)}") from error
+
+
+def _last_users_line(error: BaseException) -> str | None:
+    """`mine.py:7`, the innermost line of users' code that the exception came through."""
+    found = None
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        if str(frame.f_globals.get("__name__")).partition(".")[0] in _loaded:
+            found = f"{as_typed(frame.f_code.co_filename)}:{line}"
+    return found
+
+
 def _is_file(name: str) -> bool:
     return name.endswith(".py") or ".py:" in name
 
@@ -91,7 +118,10 @@ def _split(reference: str) -> tuple[str, str]:
 
 
 def _path(where: str) -> Path:
-    return Path(where).expanduser().resolve()
+    try:
+        return Path(from_home(where)).resolve()
+    except (OSError, RuntimeError, ValueError) as error:  # a loop of links, a character that no name can have
+        raise UserError(f"{shorten(where, LONGEST_LINE)}: {first_line(error)}") from None
 
 
 def _module(where: str) -> ModuleType:
@@ -100,8 +130,11 @@ def _module(where: str) -> ModuleType:
             return _file_module(_path(where))
         if where in sys.modules:  # find_spec does not know a notebook's __main__
             return sys.modules[where]
-        if importlib.util.find_spec(where.partition(".")[0]) is None:
+        top = where.partition(".")[0]
+        if importlib.util.find_spec(top) is None:
             _search_in(Path.cwd())
+        if top != "treereason":
+            _loaded.add(top)
         return importlib.import_module(where)
     except UserError:
         raise
@@ -114,22 +147,13 @@ def _module(where: str) -> ModuleType:
 def _file_module(path: Path) -> ModuleType:
     if not path.is_file():
         raise UserError(f"no such file: {path}")
-    name = f"{_FILE_MODULE}{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
-    if name in sys.modules:
-        return sys.modules[name]
+    if path.suffix != ".py":
+        raise UserError(f"{path}: the name of a file of Python code ends with .py")
+    # For what imports by a computed name; `import` itself looks beside the file first.
     _search_in(path.parent)
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    # Dataclasses look their module up here while it is being executed.
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module
+    name = folders.module_name(path)
+    _loaded.add(name.partition(".")[0])
+    return importlib.import_module(name)
 
 
 def _search_in(folder: Path) -> None:

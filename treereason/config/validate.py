@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
-from treereason.config.options import defaults
-from treereason.config.registry import Kind, find
-from treereason.config.schema import explain
-from treereason.config.user_files import blaming, is_reference
+from treereason.config.options import defaults, type_hints
+from treereason.config.registry import KINDS, Kind, find
+from treereason.config.schema import Config, explain, model_class
+from treereason.config.user_files import blaming
 from treereason.core import Problem, Prompt, Search, Task, Thought, UserError
 from treereason.text import first_line, nearest
 
@@ -56,6 +56,38 @@ def read_problems(task: Task, name: str, seed: int, style: str) -> Sequence[Prob
     return found
 
 
+def takes_text(values: Mapping[str, Any], option: str, value: object, text: str) -> bool:
+    """Whether an option that refuses `value` takes `text`: its type is that of names, whatever they look like.
+
+    values: the configuration, of which the names of task and search are read.
+    """
+    hint = _hint(values, option)
+    return hint is not None and not _fits(hint, value) and _fits(hint, text)
+
+
+def _hint(values: Mapping[str, Any], option: str) -> Any:
+    """The type of an option, None for one that is not known."""
+    group, _, name = option.rpartition(".")
+    try:
+        chosen = values[group] if group else {}
+        if group in KINDS:
+            return type_hints(find(group, chosen["name"])).get(name)
+        fields = model_class(chosen).model_fields if group == "model" else Config.model_fields
+        if group and group != "model":
+            fields = cast(type[BaseModel], fields[group].annotation).model_fields
+        return fields[name].annotation
+    except Exception:
+        return None  # whatever is wrong with it is told where it is checked
+
+
+def _fits(hint: Any, value: object) -> bool:
+    try:
+        TypeAdapter(hint).validate_python(value)
+    except (ValidationError, PydanticUserError):
+        return False
+    return True
+
+
 def _build(kind: Kind, params: Mapping[str, Any]) -> Any:
     name = params.get("name")
     if not isinstance(name, str):
@@ -63,21 +95,38 @@ def _build(kind: Kind, params: Mapping[str, Any]) -> Any:
     cls = find(kind, name)
     values = {key: value for key, value in params.items() if key != "name"}
     with blaming(kind, name):
-        names = list(defaults(cls))
+        standing = defaults(cls)
+        hints = type_hints(cls)
     for key in values:
-        if key not in names:
-            raise UserError(f"{kind}.{key}: {name} has no such option; {nearest(key, names)}")
-    try:
-        with blaming(kind, name, ValidationError, PydanticUserError):
-            built = TypeAdapter(cls).validate_python(values) if dataclasses.is_dataclass(cls) else cls()
-    except ValidationError as error:
-        raise UserError(explain(error, f"{kind}.")) from None
-    except PydanticUserError as error:
-        if not is_reference(name):
-            raise
-        raise UserError(f"{kind}={name}: its fields cannot be checked: {first_line(error)}") from None
-    for key, value in values.items():
+        if key not in standing:
+            raise UserError(f"{kind}.{key}: {name} has no such option; {nearest(key, standing)}")
+    # What was not changed is not passed on: the class's own default may be what no configuration can hold.
+    given = {key: value for key, value in values.items() if not _same(value, standing[key])}
+    for key, value in given.items():
+        with blaming(kind, name, UserError):
+            given[key] = _checked(f"{kind}.{key}", hints[key], value)
         # pydantic takes true for 1 when a number is asked for.
-        if isinstance(value, bool) and not isinstance(getattr(built, key), bool):
+        if isinstance(value, bool) and not isinstance(given[key], bool):
             raise UserError(f"{kind}.{key}={str(value).lower()}: should not be true or false")
-    return built
+    try:
+        with blaming(kind, name, ValidationError):
+            return cls(**given)
+    except ValidationError as error:  # of a class that pydantic made
+        raise UserError(explain(error, kind)) from None
+
+
+def _checked(option: str, hint: Any, value: object) -> Any:
+    try:
+        return TypeAdapter(hint).validate_python(value)
+    except ValidationError as error:
+        raise UserError(explain(error, option)) from None
+    except PydanticUserError as error:
+        raise UserError(f"{option}: its type cannot be given as an option: {first_line(error)}") from None
+
+
+def _same(value: object, standing: object) -> bool:
+    """Whether two plain values are the same: 1, 1.0 and true are three."""
+    try:
+        return json.dumps(value, default=repr) == json.dumps(standing, default=repr)
+    except (TypeError, ValueError):  # keys that are no text
+        return False

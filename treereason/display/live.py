@@ -66,7 +66,8 @@ class RichDisplay(Display):
         """Give the terminal back, and print the report of a run that said how it ended."""
         self._open.close()
         if self._run_done is not None:
-            self._console.print(report.panel(self._run_done, self._console.width, self._state.started))
+            # Uncropped, for the commands below the panel.
+            self._console.print(report.panel(self._run_done, self._console.width, self._state.started), crop=False)
             self._run_done = None
 
     def frame(self) -> RenderableType:

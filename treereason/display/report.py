@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,11 +13,14 @@ from rich.table import Table
 from rich.text import Text
 
 from treereason.display import formatting
+from treereason.display.shell import shell_word
 from treereason.events import RunDone, RunStarted
 from treereason.text import printable
 
 WORTH_SAYING = 1.05
 MAX_WIDTH = 100
+LONGEST_COMMAND = 4000
+LABEL = len("another search")
 HEADINGS = ("", "solved", "mean score")
 
 
@@ -68,26 +70,19 @@ def report(event: RunDone, started: RunStarted | None = None) -> Report:
 
 
 def panel(event: RunDone, width: int, started: RunStarted | None = None) -> RenderableType:
-    """The report as a panel of `width` columns, but no wider than MAX_WIDTH."""
+    """The report as a panel of `width` columns, but no wider than MAX_WIDTH.
+
+    Commands stand below it, each on one line however long: the terminal wraps it, and what is copied is whole.
+    """
     found = report(event, started)
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="dim", border_style="dim")
     for heading in HEADINGS:
         table.add_column(heading, justify="right" if heading else "left")
     for index, row in enumerate(found.table):
         table.add_row(*(Text(cell) for cell in row), style="bold green" if index == 0 else "")
-    commands: list[RenderableType] = []
-    if found.commands:
-        commands = [Text(), Text("next", style="dim"), _grid(found.commands, "cyan", "dim")]
     style = "green" if found.good else "yellow"
-    return Panel(
-        Group(
-            *(Text(line) for line in found.words),
-            Text(),
-            table,
-            Text(),
-            _grid(found.figures, "dim", ""),
-            *commands,
-        ),
+    box_ = Panel(
+        Group(*(Text(line) for line in found.words), Text(), table, Text(), _grid(found.figures, "dim", "")),
         box=box.ROUNDED,
         title=Text(found.title, style=f"bold {style}"),
         title_align="left",
@@ -95,6 +90,11 @@ def panel(event: RunDone, width: int, started: RunStarted | None = None) -> Rend
         padding=(0, 2),
         width=min(width, MAX_WIDTH),
     )
+    commands = (
+        Text.assemble((f"{what:{LABEL}}  ", "dim"), (command, "cyan"), no_wrap=True, overflow="ignore")
+        for command, what in found.commands
+    )
+    return Group(box_, *commands)
 
 
 def lines(event: RunDone, started: RunStarted | None = None) -> list[str]:
@@ -103,7 +103,6 @@ def lines(event: RunDone, started: RunStarted | None = None) -> list[str]:
     rows = [HEADINGS, *found.table]
     widths = [max(len(row[i]) for row in rows) for i in range(3)]
     name = max(len(name) for name, _ in found.figures)
-    command = max((len(command) for command, _ in found.commands), default=0)
     return [
         found.title,
         *found.words,
@@ -112,7 +111,7 @@ def lines(event: RunDone, started: RunStarted | None = None) -> list[str]:
         "",
         *(f"{left:{name}}  {right}" for left, right in found.figures),
         *(["", "next:"] if found.commands else []),
-        *(f"  {left:{command}}  {right}" for left, right in found.commands),
+        *(f"  {what:{LABEL}}  {command}" for command, what in found.commands),
     ]
 
 
@@ -134,7 +133,8 @@ def _commands(started: RunStarted | None, task: str, search: str, seed: int) -> 
     commands = [([*given, f"seed={seed + 1}"], "another seed"), (["--help"], "all options")]
     if search != task:  # a task and a search of one name go with each other only
         commands.insert(0, ([*but_search, f"search={another}"], "another search"))
-    return [(printable(f"{program} {shlex.join(words)}", 1000), what) for words, what in commands]
+    texts = [(" ".join([program, *map(shell_word, words)]), what) for words, what in commands]
+    return [(text, what) for text, what in texts if len(text) <= LONGEST_COMMAND]  # a part of one cannot be typed
 
 
 def _words(summary: Mapping[str, Any], task: str, search: str, num_done: int) -> list[str]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from treereason.core import Thought, Tree
 
+MOST_SAMPLES = 2**14  # of one prompt: all start at once, each with a row of logits
+
 
 async def sample_answers(tree: Tree, n: int, max_steps: int = 64) -> list[Thought]:
     """n chains from the root to an answer, all decoded together; a step without an answer is continued."""

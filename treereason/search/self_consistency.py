@@ -10,7 +10,7 @@ from pydantic import Field
 
 from treereason.core import Thought, Tree
 from treereason.search.equal import group_equal
-from treereason.search.sampling import sample_answers
+from treereason.search.sampling import MOST_SAMPLES, sample_answers
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class SelfConsistency:
     Answers that are equal (==) are one answer. No score is asked for: the vote needs none.
     """
 
-    n: Annotated[int, Field(ge=1, description="samples that vote")] = 15
+    n: Annotated[int, Field(ge=1, le=MOST_SAMPLES, description="samples that vote")] = 15
 
     async def run(self, tree: Tree) -> Thought | None:
         samples = await sample_answers(tree, self.n)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from treereason.core import UserError
+from treereason.text import LONGEST_VALUE, from_home, shorten
 
 LAYER_TYPES = {"full_attention", "sliding_attention"}
 POSITION_DEPENDENT_ROPE = {"dynamic", "longrope"}
@@ -32,8 +33,12 @@ def check_checkpoint(name: str) -> None:
 
     Raises UserError for a folder that does not exist, unreadable files, or an architecture that cannot be served.
     """
-    folder = Path(name).expanduser()
-    if not folder.is_dir():
+    folder = Path(from_home(name))
+    try:
+        is_folder = folder.is_dir()
+    except OSError as error:  # a name that no file can have
+        raise UserError(f"model.name={shorten(name, LONGEST_VALUE)}: {error.strerror}") from None
+    if not is_folder:
         if folder.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
             raise UserError(f"model.name={name}: no such folder: give a folder or a hub id")
         return
