@@ -76,10 +76,25 @@ def test_a_cut_off_file_is_named(checkpoint: Path, capsys: pytest.CaptureFixture
     assert "weights are read from safetensors only" in complaint(capsys, checkpoint)
 
 
-@pytest.mark.parametrize("text", ["no JSON", "[]", "{}", '{"weight_map": 1}', '{"weight_map": {"a": 1}}'])
-def test_a_broken_index_is_named(checkpoint: Path, capsys: pytest.CaptureFixture[str], text: str) -> None:
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("no JSON", "is not JSON"),
+        ("[" * 100_000, "nested more than 100 deep"),
+        ("[]", "is not a JSON object"),
+        ("{}", "has no weight_map"),
+        ('{"weight_map": 1}', "has no weight_map"),
+        ('{"weight_map": {"a": 1}}', "has no weight_map"),
+        ('{"weight_map": {"a": "../a.safetensors"}}', "which is not beside it"),
+        ('{"weight_map": {"a": "/dev/zero"}}', "which is not beside it"),
+        ('{"weight_map": {"a": ".."}}', "which is not beside it"),
+    ],
+)
+def test_a_broken_index_is_named(checkpoint: Path, capsys: pytest.CaptureFixture[str], text: str, reason: str) -> None:
     (checkpoint / "model.safetensors.index.json").write_text(text)
-    assert "model.safetensors.index.json: has no weight_map" in complaint(capsys, checkpoint)
+    said = complaint(capsys, checkpoint)
+    assert "model.safetensors.index.json: " in said
+    assert reason in said
 
 
 def test_layers_that_would_be_left_out_are_refused(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:

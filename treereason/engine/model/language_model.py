@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 import torch
 from transformers import PreTrainedModel
 
-from treereason.core import Prompt
+from treereason.core import Prompt, UserError
 from treereason.engine.attention.eager_step import AttentionKind, EagerStep
 from treereason.engine.attention.interface import NAME, AttentionStep
+from treereason.engine.model.panics import no_panic
 from treereason.text import one_line
 
 
@@ -102,14 +105,24 @@ class LanguageModel:
         return self._tokenize(text, special=False) if text else []
 
     def decode(self, tokens: list[int]) -> str:
-        text: str = self.tokenizer.decode(tokens, skip_special_tokens=True)
+        with self._decoding():
+            text: str = self.tokenizer.decode(tokens, skip_special_tokens=True)
         return text
 
     def token_text(self, token: int) -> str:
         """Text of one token alone; a cheap hint whether a stop string can have ended with it."""
         if token not in self._token_texts:
-            self._token_texts[token] = self.tokenizer.decode([token])
+            with self._decoding():
+                self._token_texts[token] = self.tokenizer.decode([token])
         return self._token_texts[token]
+
+    @contextmanager
+    def _decoding(self) -> Iterator[None]:
+        try:
+            with no_panic():
+                yield
+        except Exception as error:  # no thought could be read
+            raise UserError(f"model.name={self.name}: its tokenizer decodes nothing: {one_line(error)}") from None
 
     def _encode_fresh(self, prompt: Prompt) -> list[int]:
         if self.style != "chat":
@@ -129,7 +142,8 @@ class LanguageModel:
     def _tokenize(self, text: str, *, special: bool) -> list[int]:
         try:
             text.encode()  # names half a surrogate pair, which JSON may hold, better than tokenizers do
-            tokens: list[int] = self.tokenizer(text, add_special_tokens=special)["input_ids"]
+            with no_panic():
+                tokens: list[int] = self.tokenizer(text, add_special_tokens=special)["input_ids"]
         except Exception as error:
             raise ValueError(f"the tokenizer refuses the prompt: {one_line(error)}") from None
         return tokens
