@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from treereason.core import UserError
-from treereason.core.given_file import MIB, check_regular, read_json_object, readable
+from treereason.core.given_file import MIB, check_regular, file_name, read_json_object, readable
+from treereason.engine.model.generation_values import generation_refusal
+from treereason.engine.model.rope import rope_refusal
 from treereason.engine.model.sizes import layers, size_refusal
 from treereason.engine.model.stored_tensors import StoredTensor, stored_tensors
 from treereason.text import one_line, shorten, shown
 
 LAYER_TYPES = {"full_attention", "sliding_attention"}
-POSITION_DEPENDENT_ROPE = {"dynamic", "longrope"}
 ALIBI = ("bloom", "mpt")
 TEXT_FILES = {".json", ".txt", ".jinja", ".model", ".tiktoken"}
 LARGEST_TEXT_BYTES = 16 * MIB  # of a configuration
@@ -66,7 +67,9 @@ def _check_text_files(folder: Path) -> None:
         is_table = path.name in TABLES or path.suffix in (".model", ".tiktoken")
         check_regular(path, LARGEST_TABLE_BYTES if is_table else LARGEST_TEXT_BYTES)
         if path.name in OBJECTS:
-            read_json_object(path, LARGEST_TEXT_BYTES)
+            values = read_json_object(path, LARGEST_TEXT_BYTES)
+            if path.name == "generation_config.json" and (reason := generation_refusal(values)):
+                raise UserError(f"{file_name(path)}: {reason}")
 
 
 def check_quantisation(name: str, quantisation: Any) -> None:
@@ -91,10 +94,7 @@ def refusal(config: dict[str, Any]) -> str | None:
         return f"its layer_types should be a list, not {shown(layer_types)}"
     if other := sorted({str(layer_type) for layer_type in layer_types} - LAYER_TYPES):
         return f"it has layers of type {shorten(', '.join(other), 100)}; served are {', '.join(sorted(LAYER_TYPES))}"
-    rope_types = _rope_types(text.get("rope_parameters")) | _rope_types(text.get("rope_scaling"))
-    if found := rope_types & POSITION_DEPENDENT_ROPE:
-        return f"its RoPE ({', '.join(sorted(found))}) depends on the longest position in a step, so on other branches"
-    return size_refusal(text)
+    return rope_refusal(text) or size_refusal(text)
 
 
 def text_config(config: dict[str, Any]) -> dict[str, Any]:
@@ -119,9 +119,7 @@ def check_dtypes(name: str, stored: Mapping[str, StoredTensor], *, quantised: bo
         return
     for tensor, found in stored.items():
         if tensor.endswith("weight") and found.dtype not in WEIGHTS:
-            raise UserError(
-                f"model.name={name}: {tensor[:100]} is stored as {found.dtype}, and config.json names no quantisation"
-            )
+            raise _no_weights(name, tensor, found)
 
 
 def check_tensors(name: str, skeleton: Any, folder: Path, *, quantised: bool) -> None:
@@ -146,6 +144,9 @@ def check_tensors(name: str, skeleton: Any, folder: Path, *, quantised: bool) ->
     else:
         num_stored = sum(tensor.num_values for tensor in present.values())
         other = [key for key in sorted(wanted & present.keys()) if present[key].shape != tuple(expected[key].shape)]
+        odd = [key for key, _ in skeleton.named_parameters() if key in present and present[key].dtype not in WEIGHTS]
+        if odd:
+            raise _no_weights(name, odd[0], present[odd[0]])
         if other:
             raise _other_sizes(name, len(other), other[0], present[other[0]].shape, expected[other[0]].shape)
     num_wanted = sum(expected[key].numel() for key in wanted)
@@ -153,6 +154,12 @@ def check_tensors(name: str, skeleton: Any, folder: Path, *, quantised: bool) ->
         raise UserError(
             f"model.name={name}: its config.json asks for {num_wanted:,} weights, and the checkpoint has {num_stored:,}"
         )
+
+
+def _no_weights(name: str, tensor: str, found: StoredTensor) -> UserError:
+    return UserError(
+        f"model.name={name}: {tensor[:100]} is stored as {found.dtype}, without a quantisation that is known"
+    )
 
 
 def _other_sizes(name: str, count: int, tensor: str, stored: Iterable[int], wanted: Iterable[int]) -> UserError:
@@ -192,11 +199,3 @@ def check_loaded(name: str, known: Iterable[str], info: Mapping[str, Any], *, qu
 def _in_any_layer(tensor: str) -> str:
     """A tensor's name without the number of its layer."""
     return re.sub(r"\.\d+\.", ".*.", tensor, count=1)
-
-
-def _rope_types(rope: Any) -> set[str]:
-    """RoPE types in a config, which may hold one set of parameters or one for each layer type."""
-    if not isinstance(rope, dict):
-        return set()
-    own = rope.get("rope_type", rope.get("type"))
-    return ({own} if isinstance(own, str) else set()).union(*(_rope_types(value) for value in rope.values()))

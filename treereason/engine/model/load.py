@@ -10,12 +10,14 @@ from typing import Any
 
 import torch
 from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING
 from transformers.utils.logging import disable_progress_bar, enable_progress_bar, is_progress_bar_enabled
 
 from treereason.core import UserError
 from treereason.engine.model.gates import (
     check_architecture,
     check_checkpoint,
+    check_dtypes,
     check_loaded,
     check_quantisation,
     check_tensors,
@@ -24,9 +26,11 @@ from treereason.engine.model.language_model import LanguageModel
 from treereason.engine.model.packed import pack_linears
 from treereason.engine.model.panics import silent_panic
 from treereason.engine.model.self_check import TOLERANCE, self_check
+from treereason.engine.model.stored_tensors import stored_tensors
 from treereason.text import one_line
 
 EMBEDDED = Path(__file__).resolve().parents[2] / "embedded"
+QUIET = ("huggingface_hub", "transformers.quantizers.auto", "transformers.modeling_rope_utils")
 PROBE = "The 1st 23, é € 😀\n\tx"  # a tokenizer that panics does so before the run
 
 
@@ -52,7 +56,7 @@ def load_model(name: str, *, style: str, dtype: str = "auto", device: str = "aut
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Hide progress bars and long reports of transformers: our one line says the same."""
-    logs = [logging.getLogger(name) for name in ("huggingface_hub", "transformers.quantizers.auto")]
+    logs = [logging.getLogger(name) for name in QUIET]
     levels = [log.level for log in logs]
     report = logging.getLogger("transformers.modeling_utils")  # at a level of its own it reports on sharding
     silent, bar = report.disabled, is_progress_bar_enabled()
@@ -90,6 +94,9 @@ def _load(name: str, location: str, *, style: str, dtype: str, device: str) -> L
         tokenizer.decode(tokenizer(PROBE)["input_ids"], skip_special_tokens=True)
     if style == "chat" and not getattr(tokenizer, "chat_template", None):
         raise UserError(f"model.name={name}: its tokenizer has no chat template; use model.style=plain")
+    if style == "chat":
+        with _blaming(name, "its chat template cannot be used; use model.style=plain"):
+            tokenizer.apply_chat_template([{"role": "user", "content": PROBE}], tokenize=False)
     if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
         raise UserError(f"model.name={name}: {config.model_type} is not a causal language model of transformers")
     network_class: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
@@ -115,6 +122,9 @@ def _load(name: str, location: str, *, style: str, dtype: str, device: str) -> L
         )
     network, info = loaded
     check_loaded(name, network.state_dict(), info, quantised=bool(quantisation))
+    if Path(location).is_dir() and isinstance(quantisation, dict):
+        known = quantisation.get("quant_method") in AUTO_QUANTIZATION_CONFIG_MAPPING  # others are left out in silence
+        check_dtypes(name, stored_tensors(Path(location)), quantised=known)
     if str(network.dtype).removeprefix("torch.") not in TOLERANCE:
         raise UserError(f"model.name={name}: its weights are {network.dtype}; choose model.dtype={'|'.join(TOLERANCE)}")
     if not quantisation:

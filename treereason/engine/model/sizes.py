@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from treereason.text import shown
+
 _LAYERS = 10_000  # published models have under 200
 _WIDTH = 2**20  # published: 18,432 wide, 53,248 inside
 _VOCABULARY = 2**24  # published: 262,144 tokens
@@ -44,7 +46,7 @@ def size_refusal(config: Mapping[str, Any]) -> str | None:
             if isinstance(value, bool) or not value >= (0 if field in MAY_BE_ZERO else 1):
                 return f"its config.json says {field}={value}: put in the number that it was trained with"
             if value > largest:
-                return f"its config.json says {field}={value:.4g}, and at most {largest:,} is served"
+                return f"its config.json says {field}={shown(value)}, and at most {largest:,} is served"
     window = config.get("sliding_window")
     if config.get("use_sliding_window", True) and isinstance(window, int | float) and not window >= 1:
         return f"its config.json says sliding_window={window}: put in the tokens that a layer sees, or null for all"

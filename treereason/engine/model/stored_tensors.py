@@ -50,8 +50,9 @@ def stored_tensors(folder: Path) -> dict[str, StoredTensor]:
 
 def _files(folder: Path) -> list[Path]:
     index = folder / "model.safetensors.index.json"
-    if not index.exists():
-        return [folder / "model.safetensors"]
+    with readable(index):
+        if not index.exists():
+            return [folder / "model.safetensors"]
     weight_map = read_json_object(index, LARGEST_HEADER_BYTES).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map or not all(isinstance(f, str) for f in weight_map.values()):
         raise UserError(f"{file_name(index)}: has no weight_map from tensors to files: it is broken")
