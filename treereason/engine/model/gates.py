@@ -64,7 +64,7 @@ def _check_text_files(folder: Path) -> None:
     with readable(folder):
         paths = sorted(path for path in folder.iterdir() if path.suffix in TEXT_FILES and path.exists())
     for path in paths:
-        is_table = path.name in TABLES or path.suffix in (".model", ".tiktoken")
+        is_table = path.name in TABLES or path.name.endswith((".model", ".tiktoken", ".index.json"))
         check_regular(path, LARGEST_TABLE_BYTES if is_table else LARGEST_TEXT_BYTES)
         if path.name in OBJECTS:
             values = read_json_object(path, LARGEST_TEXT_BYTES)
@@ -143,7 +143,7 @@ def check_tensors(name: str, skeleton: Any, folder: Path, *, quantised: bool) ->
         num_stored = 8 * num_bytes
     else:
         num_stored = sum(tensor.num_values for tensor in present.values())
-        other = [key for key in sorted(wanted & present.keys()) if present[key].shape != tuple(expected[key].shape)]
+        other = [key for key in sorted(wanted & present.keys()) if present[key].num_values != expected[key].numel()]
         odd = [key for key, _ in skeleton.named_parameters() if key in present and present[key].dtype not in WEIGHTS]
         if odd:
             raise _no_weights(name, odd[0], present[odd[0]])

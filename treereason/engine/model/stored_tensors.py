@@ -10,7 +10,7 @@ from typing import Any
 from treereason.core import UserError
 from treereason.core.given_file import MIB, check_regular, file_name, parse_json, read_json_object, readable
 
-LARGEST_HEADER_BYTES = 16 * MIB  # of about 100,000 tensors
+LARGEST_HEADER_BYTES = 32 * MIB  # of about 200,000 tensors; of an index, too
 BITS = {
     "F64": 64, "F32": 32, "F16": 16, "BF16": 16,
     "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8,
