@@ -239,6 +239,17 @@ def test_a_panic_of_the_tokenizer_is_one_line(
     assert "cannot be loaded: tokenizers panicked: " in line
 
 
+def test_what_the_tokenizers_library_prints_of_a_file_is_dropped(
+    checkpoint: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = checkpoint / "tokenizer.json"
+    tokenizer = json.loads(path.read_text())
+    tokenizer["added_tokens"][0] |= {"\x1b]0;title\x07": True}
+    path.write_text(json.dumps(tokenizer))
+    load_model(str(checkpoint), style="embedded")
+    assert capfd.readouterr() == ("", "")
+
+
 def test_a_panic_during_a_run_is_an_error_of_its_call(monkeypatch: pytest.MonkeyPatch) -> None:
     panic = type("PanicException", (BaseException,), {})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,26 +24,31 @@ def no_panic() -> Iterator[None]:
 
 @contextmanager
 def silent_panic() -> Iterator[None]:
-    """As no_panic; and what a panic prints is dropped. Anything else on stderr comes when the block ends.
+    """As no_panic; and what the library prints of a file, on stdout, or on stderr as it panics, is dropped.
 
-    It moves the process's stderr, so it is for short work at the start.
+    What else came on stderr follows when the block ends without an exception, but for lines with control characters.
+    It moves the process's stdout and stderr, so it is for short work at the start.
     """
-    with no_panic(), tempfile.TemporaryFile() as held:
-        try:
-            stderr = os.dup(2)
-        except OSError:  # it is closed
+    with no_panic(), tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        with _moved(1, out.fileno()), _moved(2, err.fileno()):
             yield
-            return
-        os.dup2(held.fileno(), 2)
-        drop = False
-        try:
-            yield
-        except BaseException as error:
-            drop = type(error).__name__ == "PanicException"
-            raise
-        finally:
-            os.dup2(stderr, 2)
-            os.close(stderr)
-            held.seek(0)
-            if not drop and (printed := held.read()):
-                os.write(2, printed)
+        err.seek(0)
+        for line in err.read().decode(errors="replace").splitlines():
+            if line.isprintable():
+                print(line, file=sys.stderr)  # noqa: T201
+
+
+@contextmanager
+def _moved(descriptor: int, target: int) -> Iterator[None]:
+    """The descriptor leads to another one's file inside; one that is closed stays so."""
+    try:
+        before = os.dup(descriptor)
+    except OSError:
+        yield
+        return
+    os.dup2(target, descriptor)
+    try:
+        yield
+    finally:
+        os.dup2(before, descriptor)
+        os.close(before)
