@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import math
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
@@ -10,32 +9,37 @@ from pathlib import Path
 from typing import Any
 
 from treereason.core import UserError
+from treereason.core.given_file import MIB, file_name, parse_json, read_bytes
 from treereason.tasks.numbers import MAX_DIGITS
 from treereason.text import one_line, shown
+
+LARGEST_FILE_BYTES = 256 * MIB  # all problems of a file are in memory at once
 
 
 def bad_line(path: Path, line: int, what: str) -> UserError:
     """The error for one line of a file, in one line itself: `lists.csv:7: ...`."""
-    return UserError(f"{path}:{line}: {one_line(what)}")
+    return UserError(f"{file_name(path)}:{line}: {one_line(what)}")
 
 
-def _text(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """A text file of at most 256 MiB, UTF-8 with or without a byte order mark. Raises UserError."""
+    content = read_bytes(path, LARGEST_FILE_BYTES)
+    nul = content.find(b"\0")
+    if nul >= 0:
+        raise bad_line(path, content.count(b"\n", 0, nul) + 1, "not UTF-8 text: it holds a NUL byte")
     try:
-        return path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise UserError(f"no such file: {path}") from None
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from None
+        return content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
+        line = content.count(b"\n", 0, error.start) + 1
         raise bad_line(path, line, "not UTF-8 text") from None
 
 
 def csv_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
     """First line number and cells by column name of each row. Raises UserError when a column or a cell is missing."""
-    reader = csv.reader(io.StringIO(_text(path), newline=""))
+    reader = csv.reader(io.StringIO(read_text(path), newline=""))
     header: list[str] | None = None
     start = 1
+    limit = csv.field_size_limit(LARGEST_FILE_BYTES)  # the module's own; by default 131,072 characters in a cell
     try:
         for cells in reader:
             line, start = start, reader.line_num + 1
@@ -46,14 +50,19 @@ def csv_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str
                 missing = [name for name in columns if name not in header]
                 if missing:
                     raise bad_line(path, line, f"no column {missing[0]!r}; the columns are {', '.join(header)}")
+                twice = [name for name in columns if header.count(name) > 1]
+                if twice:
+                    raise bad_line(path, line, f"the column {twice[0]!r} occurs twice")
                 continue
             if len(cells) != len(header):
                 raise bad_line(path, line, f"{len(cells)} cells in a table of {len(header)} columns")
             yield line, dict(zip(header, cells, strict=True))
     except csv.Error as error:
         raise bad_line(path, reader.line_num, f"not CSV: {error}") from None
+    finally:
+        csv.field_size_limit(limit)
     if header is None:
-        raise UserError(f"{path} is empty: its first line must name the columns {', '.join(columns)}")
+        raise UserError(f"{file_name(path)} is empty: its first line must name the columns {', '.join(columns)}")
 
 
 def json_objects(path: Path, keys: Sequence[str]) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -62,12 +71,12 @@ def json_objects(path: Path, keys: Sequence[str]) -> Iterator[tuple[int, dict[st
     Numbers are exact: int, or Decimal where they are written with a point or an exponent. NaN and the infinities are no
     JSON, and a number that no float can hold is refused as well.
     """
-    for line, text in enumerate(_text(path).split("\n"), start=1):
+    for line, text in enumerate(read_text(path).split("\n"), start=1):
         if not text.strip():
             continue
         try:
-            value = json.loads(text, parse_float=_decimal, parse_int=_integer, parse_constant=_decimal)
-        except (ValueError, RecursionError) as error:
+            value = parse_json(text, finite=True, parse_float=_decimal, parse_int=_integer)
+        except ValueError as error:
             raise bad_line(path, line, f"not JSON: {error}") from None
         if not isinstance(value, dict):
             raise bad_line(path, line, f"not a JSON object: {shown(value)}")

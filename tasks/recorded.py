@@ -5,8 +5,8 @@ children}}}, where value is the node's tokens and start to end are the decode st
 prompt and ends at 0.
 """
 
-import json
 import random
+import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,14 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from treereason.core import Problem, Prompt, Score, Thought, UserError
+from treereason.core.given_file import file_name, parse_json
 from treereason.tasks.base import BaseTask
+from treereason.tasks.files import read_text
+from treereason.text import one_line, shown
+
+MAX_NODES = 10_000  # of a search; DeFT's have under 100
+MAX_GENERATIONS = 100  # segments above one another, which nest in a problem's input
+MAX_TOKENS = 10_000_000  # of a search, in all; more than caches hold
 
 
 @dataclass(frozen=True)
@@ -36,12 +43,20 @@ class Recorded(BaseTask):
 
     def read(self, path: Path) -> Sequence[Problem]:
         try:
-            records = json.loads(path.read_text(encoding="utf-8"))
-            return [_problem(str(i), record["data"]) for i, record in enumerate(records)]
-        except OSError as error:
-            raise UserError(f"cannot read {path}: {error.strerror}") from None
-        except (KeyError, TypeError, ValueError, StopIteration) as error:
-            raise UserError(f"{path}: not a record of searches: {type(error).__name__}: {error}") from None
+            records = parse_json(read_text(path))
+        except UserError:
+            raise
+        except ValueError as error:
+            raise UserError(f"{file_name(path)}: not a record of searches: {one_line(error)}") from None
+        if not isinstance(records, list):
+            raise UserError(f"{file_name(path)}: not a record of searches: not a list but {shown(records)}")
+        problems = []
+        for i, record in enumerate(records):
+            try:
+                problems.append(_problem(str(i), record))
+            except ValueError as error:
+                raise UserError(f"{file_name(path)}: not a record of searches: search {i}: {one_line(error)}") from None
+        return problems
 
     def prompt(self, thought: Thought, style: str) -> Prompt | None:  # noqa: ARG002
         """For the thought's next child: random tokens below the root, nothing new below others."""
@@ -77,31 +92,97 @@ def share_replayed(thought: Thought) -> Score:
 SCORERS = {"share_replayed": share_replayed}
 
 
-def _problem(name: str, data: Mapping[str, Mapping[str, Any]]) -> Problem:
-    nodes = {int(key): node for key, node in data.items()}
-    below = {child for node in nodes.values() for child in node["children"]}
-    top = nodes[next(key for key in nodes if key not in below)]
-    forks = sorted({node["end"] for node in nodes.values() if node["children"]})
+@dataclass(frozen=True)
+class _Node:
+    """A node of a record; start and end: the first and the last of its decode steps."""
 
-    def cut(node: Mapping[str, Any]) -> dict[str, Any]:
+    value: int
+    start: int
+    end: int
+    children: tuple[int, ...]
+
+
+def _problem(name: str, record: Any) -> Problem:
+    """Raises ValueError for a record that is none, with the place in it."""
+    nodes, root = _tree(record)
+    forks = sorted({node.end for node in nodes.values() if node.children})
+    if len(forks) >= MAX_GENERATIONS:
+        raise ValueError(f"{len(forks) + 1:,} generations; at most {MAX_GENERATIONS:,} can be followed")
+
+    def cut(node: _Node) -> dict[str, Any]:
         """The node's first segment, with all that follows it."""
-        inside = forks[bisect_left(forks, node["start"]) : bisect_right(forks, node["end"] - 1)]
-        starts = [node["start"], *(at + 1 for at in inside)]
+        inside = forks[bisect_left(forks, node.start) : bisect_right(forks, node.end - 1)]
+        starts = [node.start, *(at + 1 for at in inside)]
         found = {
-            "tokens": node["end"] + 1 - starts[-1],
+            "tokens": node.end + 1 - starts[-1],
             "ends": True,
-            "children": [cut(nodes[child]) for child in node["children"]],
+            "children": [cut(nodes[child]) for child in node.children],
         }
         for start, after in zip(starts[-2::-1], starts[:0:-1], strict=True):
             found = {"tokens": after - start, "ends": False, "children": [found]}
         return found
 
-    children = [cut(nodes[child]) for child in top["children"]]
-    if not children:
-        raise ValueError(f"search {name} has only a prompt")
+    top = nodes[root]
     # "following" as in a thought's answer, which a target is compared with.
     return Problem(
         name,
-        {"tokens": top["value"], "ends": True, "children": children},
+        {"tokens": top.value, "ends": True, "children": [cut(nodes[child]) for child in top.children]},
         {"following": 0, "ended": len(nodes) - 1},
     )
+
+
+def _tree(record: Any) -> tuple[dict[int, _Node], int]:
+    """The nodes of a record by number, and the root's number. Raises ValueError unless they are one tree in time."""
+    data = record.get("data") if isinstance(record, dict) else None
+    if not isinstance(data, dict) or not data:
+        raise ValueError(f"not an object with nodes in `data`: {shown(record)}")
+    if len(data) > MAX_NODES:
+        raise ValueError(f"{len(data):,} nodes; at most {MAX_NODES:,} can be followed")
+    nodes = {_number(key): _node(key, value) for key, value in data.items()}
+    parents: dict[int, int] = {}
+    for number, node in nodes.items():
+        for child in node.children:
+            if child not in nodes:
+                raise ValueError(f"node {number}: its child {child} is not there")
+            if child in parents:
+                raise ValueError(f"node {child}: it is a child of {parents[child]} and of {number}")
+            parents[child] = number
+            if nodes[child].start <= node.end:
+                raise ValueError(f"node {child}: starts at {nodes[child].start}, before its parent {number} has ended")
+    # A node with children has tokens, and they start behind its end: so no node can be above itself.
+    root, *others = [number for number in nodes if number not in parents]
+    if others:
+        raise ValueError(f"node {others[0]}: it is a root as {root} is, and a search has one")
+    if not nodes[root].children:
+        raise ValueError("it has only a prompt")
+    for number, node in nodes.items():
+        if number != root and node.value != node.end + 1 - node.start:
+            raise ValueError(f"node {number}: {node.value} tokens from step {node.start} to {node.end}")
+    if (total := sum(node.value for node in nodes.values())) > MAX_TOKENS:
+        raise ValueError(f"{total:,} tokens in all; at most {MAX_TOKENS:,} can be followed")
+    return nodes, root
+
+
+def _number(key: str) -> int:
+    if not re.fullmatch(r"0|[1-9][0-9]{0,8}", key):
+        raise ValueError(f"node {shown(key)}: it should be called by a number")
+    return int(key)
+
+
+def _node(key: str, value: Any) -> _Node:
+    if not isinstance(value, dict):
+        raise ValueError(f"node {key}: not an object: {shown(value)}")
+    for field in ("value", "start", "end"):
+        if type(found := value.get(field)) is not int:
+            raise ValueError(f"node {key}: {field} should be a whole number, not {shown(found)}")
+        if abs(found) > MAX_TOKENS:
+            raise ValueError(f"node {key}: {field}={shown(found)}; at most {MAX_TOKENS:,} tokens can be followed")
+    children = value.get("children")
+    if not isinstance(children, list) or not all(type(child) is int for child in children):
+        raise ValueError(f"node {key}: children should be a list of numbers, not {shown(children)}")
+    node = _Node(value["value"], value["start"], value["end"], tuple(children))
+    if node.value < bool(children):
+        raise ValueError(f"node {key}: value={node.value}: it should have tokens")
+    if node.start > node.end + (node.value == 0):
+        raise ValueError(f"node {key}: starts at {node.start} after its end at {node.end}")
+    return node

@@ -185,7 +185,7 @@ def test_prompts_that_cannot_be_served_fail_with_a_reason(tiny_model: Build) -> 
     errors = {problem: child.error for (problem, _), child in finish(engine).items()}
     assert errors["long"] == "a prompt of 256 tokens: the model takes 256, answer included, so give less"
     assert errors["empty"] == "a prompt without tokens: give it some text"
-    assert errors["large"] == "60 tokens do not fit into a KV pool of 32; raise engine.kv_tokens"
+    assert errors["large"] == "60 tokens on 4 pages do not fit into a KV pool of 2 pages of 16; raise engine.kv_tokens"
     assert errors["small"] is None
 
 
@@ -225,7 +225,10 @@ def test_a_branch_that_can_never_fit_fails_alone_with_its_numbers(tiny_model: Bu
     engine.submit(Expansion("a", (), Prompt("X" * 16, max_tokens=60, ignore_end=True), ((0,),), HOT))
     engine.submit(Expansion("b", (), Prompt("Y" * 8, max_tokens=8), ((0,), (1,)), HOT))
     found = finish(engine)
-    assert found["a", (0,)].error == "49 tokens do not fit into a KV pool of 48; raise engine.kv_tokens"
+    assert (
+        found["a", (0,)].error
+        == "49 tokens on 4 pages do not fit into a KV pool of 3 pages of 16; raise engine.kv_tokens"
+    )
     assert found["b", (0,)].error is None
     assert found["b", (1,)].error is None
     for problem in "ab":

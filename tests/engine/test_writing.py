@@ -147,7 +147,7 @@ def test_texts_that_do_not_fit_into_the_pool_fail_with_their_numbers(tiny_model:
     engine = make_engine(tiny_model("llama")[0], kv_tokens=48)
     found = answer(engine, Writing("a", (), Prompt("HELLO "), children((), 2), ("SHORT", "X" * 60)))
     assert {child.error for child in found.values()} == {
-        "65 tokens do not fit into a KV pool of 48; raise engine.kv_tokens"
+        "65 tokens on 5 pages do not fit into a KV pool of 3 pages of 16; raise engine.kv_tokens"
     }
     engine.end_problem("a")
     assert engine.forest.pool.num_free == 3

@@ -100,6 +100,71 @@ def test_other_files_are_refused(tmp_path: Path, text: str) -> None:
         Recorded(path=str(tmp_path / "missing.json")).problems(0)
 
 
+def changed(number: str, **fields: object) -> list[dict[str, Any]]:
+    """A record with some fields of one node changed."""
+    return [{"data": {**RECORD, number: {**RECORD[number], **fields}}}]
+
+
+CHAIN = {str(i): {"value": 1, "start": i, "end": i, "children": [i + 1] if i < 999 else []} for i in range(1000)}
+
+
+@pytest.mark.parametrize(
+    ("record", "place"),
+    [
+        (None, "not a list but None"),
+        ([None], "search 0: not an object with nodes"),
+        ([{"data": RECORD}, {"data": []}], "search 1: not an object with nodes"),
+        (changed("1", value=3.5), "search 0: node 1: value should be a whole number, not 3.5"),
+        (changed("1", end=True), "search 0: node 1: end should be a whole number, not True"),
+        (changed("1", value=-1), "search 0: node 1: value=-1"),
+        (changed("0", value=0), "search 0: node 0: value=0"),
+        (changed("0", value=10**10), "search 0: node 0: value=10000000000; at most 10,000,000 tokens"),
+        (changed("1", value=10**300), "search 0: node 1: value=1000"),
+        (changed("1", value=6), "search 0: node 1: 6 tokens from step 1 to 5"),
+        (changed("1", start=7), "search 0: node 1: starts at 7 after its end at 5"),
+        (changed("3", start=5, value=4), "search 0: node 3: starts at 5, before its parent 1 has ended"),
+        (changed("1", children=[1]), "search 0: node 1: it is a child of 0 and of 1"),
+        (changed("2", children=[3]), "search 0: node 3: it is a child of 1 and of 2"),
+        (changed("0", children=[1, 2, 2]), "search 0: node 2: it is a child of 0 and of 0"),
+        (changed("4", children=[0]), "search 0: node 0: starts at -29, before its parent 4 has ended"),
+        (changed("4", children=[9]), "search 0: node 4: its child 9 is not there"),
+        (changed("1", children=["3"]), "search 0: node 1: children should be a list of numbers"),
+        (changed("1", children=None), "search 0: node 1: children should be a list of numbers"),
+        (changed("2", children=[], value=0, start=1, end=0), ""),  # an empty node, as some of DeFT's are
+        ([{"data": {**RECORD, "01": RECORD["3"]}}], "search 0: node '01': it should be called by a number"),
+        ([{"data": {**RECORD, "9": RECORD["3"]}}], "search 0: node 9: it is a root as 0 is"),
+        ([{"data": {"0": {**RECORD["0"], "children": []}}}], "search 0: it has only a prompt"),
+        ([{"data": CHAIN}], "search 0: 1,000 generations; at most 100"),
+    ],
+)
+def test_a_record_that_is_no_tree_in_time_is_refused_by_its_place(record: object, place: str, tmp_path: Path) -> None:
+    path = tmp_path / "record.json"
+    path.write_text(json.dumps(record))
+    if not place:
+        assert Recorded(path=str(path)).problems(0)
+        return
+    with pytest.raises(UserError) as raised:
+        Recorded(path=str(path)).problems(0)
+    assert str(raised.value).startswith(f"{path}: not a record of searches: {place}")
+    assert len(str(raised.value)) < 1000
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("[" * 100_000, "nested more than 100 deep"),
+        ('[{"data": {"0": {}, "0": {}}}]', "the key '0' occurs twice"),
+        ("[1e999]", "search 0: not an object"),
+        ("\0", "NUL byte"),
+    ],
+)
+def test_a_record_of_odd_json_is_refused(text: str, reason: str, tmp_path: Path) -> None:
+    path = tmp_path / "record.json"
+    path.write_text(text)
+    with pytest.raises(UserError, match=reason):
+        Recorded(path=str(path)).problems(0)
+
+
 def test_no_token_and_no_node_of_a_record_is_lost(data: Path) -> None:
     def count(segment: dict[str, Any]) -> tuple[int, int]:
         """Tokens of a segment and all below it, and how many nodes end there."""

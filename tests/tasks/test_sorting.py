@@ -160,7 +160,7 @@ GOOD = 'ID,Unsorted,Sorted\n0,"[2, 1]","[1, 2]"\n'
         ("ID,Unsorted\n0,[1]\n", r":1: no column 'Sorted'; the columns are ID, Unsorted"),
         ("ID,Unsorted,Sorted\n", r"lists\.csv has no problems in it"),
         ("", r"lists\.csv is empty"),
-        (GOOD + "1," + "9" * 200_000 + ",[1]\n", r":3: not CSV: field larger"),
+        (GOOD + "1," + "9" * 200_000 + ",[1]\n", r":3: not a list"),
     ],
 )
 def test_a_bad_file_is_named_with_its_line(tmp_path: Path, text: str, message: str) -> None:

@@ -237,9 +237,14 @@ class Engine:
 
     def _refuse(self, batch: StepBatch) -> None:
         for item in batch.too_large:
-            node = item.node if isinstance(item, Branch) else max(item.nodes, key=lambda node: node.end)
-            capacity = self.forest.pool.num_pages * PAGE_SIZE
-            error = f"{node.end} tokens do not fit into a KV pool of {capacity}; raise engine.kv_tokens"
+            num_pages, num_tokens = max(
+                (sum(-(-len(part.tokens) // PAGE_SIZE) for part in node.path()), node.end)
+                for node in ([item.node] if isinstance(item, Branch) else item.nodes)
+            )
+            error = (
+                f"{num_tokens} tokens on {num_pages} pages do not fit into a KV pool of "
+                f"{self.forest.pool.num_pages} pages of {PAGE_SIZE}; raise engine.kv_tokens"
+            )
             self._give_up(item, error)
 
     def _give_up(self, item: Branch | PendingPrompt, error: str) -> None:

@@ -5,26 +5,30 @@ The last check, of a loaded model's logits, is in self_check.py.
 
 from __future__ import annotations
 
-import json
 import logging
 import re
-import struct
 from collections.abc import Iterable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from treereason.core import UserError
-from treereason.text import LONGEST_VALUE, from_home, shorten
+from treereason.core.given_file import MIB, check_regular, file_name, read_json_object, readable
+from treereason.engine.model.generation_values import generation_refusal
+from treereason.engine.model.rope import rope_refusal
+from treereason.engine.model.sizes import layers, size_refusal
+from treereason.engine.model.stored_tensors import StoredTensor, stored_tensors
+from treereason.text import from_home, one_line, shorten, shown
 
 LAYER_TYPES = {"full_attention", "sliding_attention"}
-POSITION_DEPENDENT_ROPE = {"dynamic", "longrope"}
 ALIBI = ("bloom", "mpt")
-SIZES = (
-    "num_hidden_layers", "hidden_size", "intermediate_size", "vocab_size", "max_position_embeddings",
-    "num_attention_heads", "num_key_value_heads", "head_dim",
-    "n_layer", "n_embd", "n_positions", "n_head",  # GPT-2's names
-)  # fmt: skip
+TEXT_FILES = {".json", ".txt", ".jinja", ".model", ".tiktoken"}
+LARGEST_TEXT_BYTES = 16 * MIB  # of a configuration
+LARGEST_TABLE_BYTES = 128 * MIB  # of a tokenizer's tables; those of 262,144 tokens have 33 MB
+TABLES = ("tokenizer.json", "vocab.json", "vocab.txt", "merges.txt")
+OBJECTS = ("generation_config.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+LARGEST_BUFFERS_BYTES = 1024 * MIB  # of tables that are computed, such as of positions, beyond the checkpoint's size
+WEIGHTS = {"F64", "F32", "F16", "BF16"}
 _log = logging.getLogger(__name__)
 
 
@@ -34,29 +38,40 @@ def check_checkpoint(name: str) -> None:
     Raises UserError for a folder that does not exist, unreadable files, or an architecture that cannot be served.
     """
     folder = Path(from_home(name))
-    try:
-        is_folder = folder.is_dir()
-    except OSError as error:  # a name that no file can have
-        raise UserError(f"model.name={shorten(name, LONGEST_VALUE)}: {error.strerror}") from None
-    if not is_folder:
-        if folder.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
-            raise UserError(f"model.name={name}: no such folder: give a folder or a hub id")
-        return
-    path = folder / "config.json"
-    if not path.is_file():
-        raise UserError(
-            f"model.name={name}: the folder has no config.json: give the folder of a transformers checkpoint"
-        )
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{path}: is not JSON: {error}") from None
-    if not isinstance(config, dict):
-        raise UserError(f"{path}: is not a JSON object")
+    with readable(folder):
+        if not folder.is_dir():
+            if folder.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
+                raise UserError(f"model.name={name}: no such folder: give a folder or a hub id")
+            return
+        if not (folder / "config.json").exists():
+            raise UserError(
+                f"model.name={name}: the folder has no config.json: give the folder of a transformers checkpoint"
+            )
+    _check_text_files(folder)
+    config = read_json_object(folder / "config.json", LARGEST_TEXT_BYTES)
     if reason := refusal(config):
-        raise UserError(f"model.name={name}: {config.get('model_type')} cannot be served: {reason}")
+        raise UserError(f"model.name={name}: {one_line(config.get('model_type'), 60)} cannot be served: {reason}")
     check_quantisation(name, config.get("quantization_config"))
-    tensor_names(folder)
+    stored = stored_tensors(folder)
+    check_dtypes(name, stored, quantised=bool(config.get("quantization_config")))
+    if (num_layers := layers(text_config(config))) > len(stored):  # each layer has a tensor of its own at least
+        raise UserError(
+            f"model.name={name}: its config.json says {num_layers:,} layers, "
+            f"and the checkpoint has {len(stored):,} tensors in all"
+        )
+
+
+def _check_text_files(folder: Path) -> None:
+    """Every file of a folder that transformers might read is a regular one of a bounded size. Raises UserError."""
+    with readable(folder):
+        paths = sorted(path for path in folder.iterdir() if path.suffix in TEXT_FILES and path.exists())
+    for path in paths:
+        is_table = path.name in TABLES or path.name.endswith((".model", ".tiktoken", ".index.json"))
+        check_regular(path, LARGEST_TABLE_BYTES if is_table else LARGEST_TEXT_BYTES)
+        if path.name in OBJECTS:
+            values = read_json_object(path, LARGEST_TEXT_BYTES)
+            if path.name == "generation_config.json" and (reason := generation_refusal(values)):
+                raise UserError(f"{file_name(path)}: {reason}")
 
 
 def check_quantisation(name: str, quantisation: Any) -> None:
@@ -69,38 +84,25 @@ def check_quantisation(name: str, quantisation: Any) -> None:
 
 def refusal(config: dict[str, Any]) -> str | None:
     """Why a model with this config.json cannot be served by tree attention, None when nothing speaks against it."""
-    text = config.get("text_config") if isinstance(config.get("text_config"), dict) else config
-    assert isinstance(text, dict)
+    text = text_config(config)
     if config.get("is_encoder_decoder"):
         return "an encoder-decoder has no single token tree"
     if text.get("model_type") in ALIBI or text.get("alibi"):
         return "its attention adds ALiBi biases, which the tree's does not know"
     if text.get("attention_chunk_size"):
-        return f"its attention is cut into chunks of {text['attention_chunk_size']} tokens"
+        return f"its attention is cut into chunks of {shown(text['attention_chunk_size'])} tokens"
     layer_types = text.get("layer_types") or ()
     if not isinstance(layer_types, list | tuple):
-        return f"its layer_types should be a list, not {layer_types!r}"
+        return f"its layer_types should be a list, not {shown(layer_types)}"
     if other := sorted({str(layer_type) for layer_type in layer_types} - LAYER_TYPES):
-        return f"it has layers of type {', '.join(other)}; served are {', '.join(sorted(LAYER_TYPES))}"
-    rope_types = _rope_types(text.get("rope_parameters")) | _rope_types(text.get("rope_scaling"))
-    if found := rope_types & POSITION_DEPENDENT_ROPE:
-        return f"its RoPE ({', '.join(sorted(found))}) depends on the longest position in a step, so on other branches"
-    for field in SIZES:
-        if isinstance(value := text.get(field), int | float) and value < 1:
-            return f"its config.json says {field}={value}: put in the number that it was trained with"
-    return None
+        return f"it has layers of type {shorten(', '.join(other), 100)}; served are {', '.join(sorted(LAYER_TYPES))}"
+    return rope_refusal(text) or size_refusal(text)
 
 
-def tensor_names(folder: Path) -> set[str]:
-    """Names in the headers of a checkpoint's safetensors files. Raises UserError for missing or broken files."""
-    index = folder / "model.safetensors.index.json"
-    files = [folder / "model.safetensors"]
-    if index.is_file():
-        try:
-            files = sorted({folder / file for file in json.loads(index.read_text("utf-8"))["weight_map"].values()})
-        except (ValueError, TypeError, LookupError, AttributeError):
-            raise UserError(f"{index}: has no weight_map from tensors to files: download it again") from None
-    return {name for file in files for name in _header(file) if name != "__metadata__"}
+def text_config(config: dict[str, Any]) -> dict[str, Any]:
+    """The part of a config that is about the language model."""
+    inner = config.get("text_config")
+    return inner if isinstance(inner, dict) else config
 
 
 def check_architecture(name: str, network_class: Any, config: Any) -> None:
@@ -113,20 +115,62 @@ def check_architecture(name: str, network_class: Any, config: Any) -> None:
         raise UserError(f"model.name={name}: {config.model_type} cannot be served: {reason}")
 
 
-def check_tensors(name: str, expected: Iterable[str], tied: Iterable[str], folder: Path) -> None:
-    """Refuse a checkpoint that lacks tensors, before any is read. Raises UserError.
+def check_dtypes(name: str, stored: Mapping[str, StoredTensor], *, quantised: bool) -> None:
+    """Refuse weights that are not floating-point numbers and that no quantisation explains. Raises UserError."""
+    if quantised:
+        return
+    for tensor, found in stored.items():
+        if tensor.endswith("weight") and found.dtype not in WEIGHTS:
+            raise _no_weights(name, tensor, found)
 
-    Where the checkpoint has names that the model does not know, it may be renamed while loading, and the loader
-    decides.
+
+def check_tensors(name: str, skeleton: Any, folder: Path, *, quantised: bool) -> None:
+    """Refuse a checkpoint that is not the model's, before any tensor is read or allocated. Raises UserError.
+
+    skeleton: the network on the meta device. Where the checkpoint has names that it does not know, tensors may be
+    renamed while loading, and the loader decides; but they may not be far fewer values than the model has.
     """
-    present = tensor_names(folder)
-    wanted = set(expected) - set(tied)
-    missing = sorted(wanted - present)
-    if missing and present <= wanted | set(tied):
+    present = stored_tensors(folder)
+    expected = skeleton.state_dict()
+    tied = set(skeleton.all_tied_weights_keys)
+    wanted = expected.keys() - tied
+    missing = sorted(wanted - present.keys())
+    if missing and present.keys() <= expected.keys():
         raise UserError(
-            f"model.name={name}: the checkpoint lacks {len(missing)} of its tensors, first {missing[0]}: "
-            "download it again"
+            f"model.name={name}: the checkpoint lacks {len(missing)} of its tensors, first {missing[0]}: download it again"
         )
+    num_bytes = sum(tensor.num_bytes for tensor in present.values())
+    num_buffer_bytes = sum(buffer.numel() * buffer.element_size() for buffer in skeleton.buffers())
+    if num_buffer_bytes > num_bytes + LARGEST_BUFFERS_BYTES:
+        raise UserError(f"model.name={name}: its config.json asks for tables of {num_buffer_bytes:,} bytes")
+    if quantised:  # packed in another shape, in a bit a value or more
+        num_stored = 8 * num_bytes
+    else:
+        num_stored = sum(tensor.num_values for tensor in present.values())
+        other = [key for key in sorted(wanted & present.keys()) if present[key].num_values != expected[key].numel()]
+        odd = [key for key, _ in skeleton.named_parameters() if key in present and present[key].dtype not in WEIGHTS]
+        if odd:
+            raise _no_weights(name, odd[0], present[odd[0]])
+        if other:
+            raise _other_sizes(name, len(other), other[0], present[other[0]].shape, expected[other[0]].shape)
+    num_wanted = sum(expected[key].numel() for key in wanted)
+    if num_wanted > 2 * num_stored:
+        raise UserError(
+            f"model.name={name}: its config.json asks for {num_wanted:,} weights, and the checkpoint has {num_stored:,}"
+        )
+
+
+def _no_weights(name: str, tensor: str, found: StoredTensor) -> UserError:
+    return UserError(
+        f"model.name={name}: {tensor[:100]} is stored as {found.dtype}, without a quantisation that is known"
+    )
+
+
+def _other_sizes(name: str, count: int, tensor: str, stored: Iterable[int], wanted: Iterable[int]) -> UserError:
+    return UserError(
+        f"model.name={name}: the checkpoint's tensors are of other sizes than config.json says, "
+        f"first of {count}: {tensor} is {tuple(stored)}, not {tuple(wanted)}"
+    )
 
 
 def check_loaded(name: str, known: Iterable[str], info: Mapping[str, Any], *, quantised: bool) -> None:
@@ -136,10 +180,7 @@ def check_loaded(name: str, known: Iterable[str], info: Mapping[str, Any], *, qu
     """
     if mismatched := sorted(info["mismatched_keys"]):
         tensor, stored, wanted = mismatched[0]
-        raise UserError(
-            f"model.name={name}: the checkpoint's tensors are of other sizes than config.json says, "
-            f"first of {len(mismatched)}: {tensor} is {tuple(stored)}, not {tuple(wanted)}"
-        )
+        raise _other_sizes(name, len(mismatched), tensor, stored, wanted)
     if missing := sorted(info["missing_keys"]):
         raise UserError(
             f"model.name={name}: the checkpoint lacks {len(missing)} of its tensors, first {missing[0]}: "
@@ -165,30 +206,3 @@ def check_loaded(name: str, known: Iterable[str], info: Mapping[str, Any], *, qu
 def _in_any_layer(tensor: str) -> str:
     """A tensor's name without the number of its layer."""
     return re.sub(r"\.\d+\.", ".*.", tensor, count=1)
-
-
-def _rope_types(rope: Any) -> set[str]:
-    """RoPE types in a config, which may hold one set of parameters or one for each layer type."""
-    if not isinstance(rope, dict):
-        return set()
-    own = rope.get("rope_type", rope.get("type"))
-    return ({own} if isinstance(own, str) else set()).union(*(_rope_types(value) for value in rope.values()))
-
-
-def _header(path: Path) -> dict[str, Any]:
-    """The JSON header of a safetensors file."""
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; weights are read from safetensors only")
-    with path.open("rb") as file:
-        length = file.read(8)
-        size = struct.unpack("<Q", length)[0] if len(length) == 8 else 0
-        total = path.stat().st_size
-        try:
-            header: dict[str, Any] = json.loads(file.read(size)) if 0 < size <= total - 8 else {}
-            ends = [tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__"]
-            end = 8 + size + max(ends)
-        except (ValueError, TypeError, LookupError, AttributeError):
-            raise UserError(f"{path}: is not a safetensors file, or was cut off: download it again") from None
-    if end > total:
-        raise UserError(f"{path}: is cut off: {total:,} bytes of {end:,}: download it again")
-    return header

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 import torch
 from transformers import PreTrainedModel
 
-from treereason.core import Prompt
+from treereason.core import Prompt, UserError
 from treereason.engine.attention.eager_step import AttentionKind, EagerStep
 from treereason.engine.attention.interface import NAME, AttentionStep
+from treereason.engine.model.panics import no_panic
 from treereason.engine.model.text_codec import TextCodec
 from treereason.text import one_line
 
@@ -102,11 +105,21 @@ class LanguageModel:
 
     def decode(self, tokens: list[int]) -> str:
         """Text of the tokens, special ones included, but for those that the tokenizer puts in front of every text."""
-        return self._codec.decode(tokens)
+        with self._decoding():
+            return self._codec.decode(tokens)
 
     def token_text(self, token: int) -> str:
         """Text of one token behind others; a cheap hint whether a stop string can have ended with it."""
-        return self._codec.token_text(token)
+        with self._decoding():
+            return self._codec.token_text(token)
+
+    @contextmanager
+    def _decoding(self) -> Iterator[None]:
+        try:
+            with no_panic():
+                yield
+        except Exception as error:  # no thought could be read
+            raise UserError(f"model.name={self.name}: its tokenizer decodes nothing: {one_line(error)}") from None
 
     def _encode_fresh(self, prompt: Prompt) -> list[int]:
         if self.style != "chat":

@@ -9,17 +9,29 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING
 from transformers.utils.logging import disable_progress_bar, enable_progress_bar, is_progress_bar_enabled
 
 from treereason.core import UserError
-from treereason.engine.model.gates import check_architecture, check_loaded, check_quantisation, check_tensors
+from treereason.engine.model.gates import (
+    check_architecture,
+    check_checkpoint,
+    check_dtypes,
+    check_loaded,
+    check_quantisation,
+    check_tensors,
+)
 from treereason.engine.model.language_model import LanguageModel
 from treereason.engine.model.packed import pack_linears
-from treereason.engine.model.self_check import self_check
+from treereason.engine.model.panics import silent_panic
+from treereason.engine.model.self_check import TOLERANCE, self_check
+from treereason.engine.model.stored_tensors import stored_tensors
 from treereason.text import one_line
 
 EMBEDDED = Path(__file__).resolve().parents[2] / "embedded"
+QUIET = ("huggingface_hub", "transformers.quantizers.auto", "transformers.modeling_rope_utils")
+PROBE = "The 1st 23, é € 😀\n\tx"  # a tokenizer that panics does so before the run
 
 
 def resolve(name: str) -> str:
@@ -44,7 +56,7 @@ def load_model(name: str, *, style: str, dtype: str = "auto", device: str = "aut
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Hide progress bars and long reports of transformers: our one line says the same."""
-    logs = [logging.getLogger(name) for name in ("huggingface_hub", "transformers.quantizers.auto")]
+    logs = [logging.getLogger(name) for name in QUIET]
     levels = [log.level for log in logs]
     report = logging.getLogger("transformers.modeling_utils")  # at a level of its own it reports on sharding
     silent, bar = report.disabled, is_progress_bar_enabled()
@@ -62,14 +74,29 @@ def _quiet() -> Iterator[None]:
             enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
-def _load(name: str, location: str, *, style: str, dtype: str, device: str) -> LanguageModel:
+@contextmanager
+def _blaming(name: str, what: str) -> Iterator[None]:
+    """Any exception inside becomes a UserError: transformers stumbles in many ways over what a user's files hold."""
     try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"model.name={name}: {what}: {one_line(error)}") from None
+
+
+def _load(name: str, location: str, *, style: str, dtype: str, device: str) -> LanguageModel:
+    if name != "embedded":
+        check_checkpoint(name)
+    with _blaming(name, "its config or tokenizer cannot be loaded"), silent_panic():
         config = AutoConfig.from_pretrained(location, trust_remote_code=False)
         tokenizer = AutoTokenizer.from_pretrained(location, trust_remote_code=False)
-    except Exception as error:  # of any type: transformers stumbles over what a user's files hold; so below
-        raise UserError(f"model.name={name}: its config or tokenizer cannot be loaded: {one_line(error)}") from None
+        tokenizer.decode(tokenizer(PROBE)["input_ids"], skip_special_tokens=True)
     if style == "chat" and not getattr(tokenizer, "chat_template", None):
         raise UserError(f"model.name={name}: its tokenizer has no chat template; use model.style=plain")
+    if style == "chat":
+        with _blaming(name, "its chat template cannot be used; use model.style=plain"):
+            tokenizer.apply_chat_template([{"role": "user", "content": PROBE}], tokenize=False)
     if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
         raise UserError(f"model.name={name}: {config.model_type} is not a causal language model of transformers")
     network_class: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
@@ -77,13 +104,13 @@ def _load(name: str, location: str, *, style: str, dtype: str, device: str) -> L
     quantisation = getattr(config, "quantization_config", None)
     check_quantisation(name, quantisation)
     if Path(location).is_dir():
-        try:
-            with torch.device("meta"):
-                skeleton = network_class(config)
-        except Exception as error:
-            raise UserError(f"model.name={name}: its config.json builds no model: {one_line(error)}") from None
-        check_tensors(name, skeleton.state_dict(), skeleton.all_tied_weights_keys, Path(location))
-    try:
+        with _blaming(name, "its config.json builds no model"), torch.device("meta"):
+            skeleton = network_class(config)
+        check_tensors(name, skeleton, Path(location), quantised=bool(quantisation))
+    if (Path(location) / "generation_config.json").exists():
+        with _blaming(name, "its generation_config.json cannot be loaded"):
+            GenerationConfig.from_pretrained(location)  # which a model leaves out in silence when it is broken
+    with _blaming(name, "transformers cannot load it"):
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             location,
             dtype=dtype,
@@ -93,15 +120,19 @@ def _load(name: str, location: str, *, style: str, dtype: str, device: str) -> L
             ignore_mismatched_sizes=True,  # refused by name below
             device_map={"": device} if quantisation else None,  # may not be moved afterwards
         )
-    except Exception as error:
-        raise UserError(f"model.name={name}: transformers cannot load it: {one_line(error)}") from None
     network, info = loaded
     check_loaded(name, network.state_dict(), info, quantised=bool(quantisation))
+    if Path(location).is_dir() and isinstance(quantisation, dict):
+        known = quantisation.get("quant_method") in AUTO_QUANTIZATION_CONFIG_MAPPING  # others are left out in silence
+        check_dtypes(name, stored_tensors(Path(location)), quantised=known)
+    if str(network.dtype).removeprefix("torch.") not in TOLERANCE:
+        raise UserError(f"model.name={name}: its weights are {network.dtype}; choose model.dtype={'|'.join(TOLERANCE)}")
     if not quantisation:
         network = network.to(device)
     if device != "cpu":
         torch.cuda.set_device(network.device)  # Triton launches on the current one
-    pack_linears(network)
-    model = LanguageModel(network, tokenizer, style, name)
-    self_check(name, model)
+    with _blaming(name, "it loads and does not compute"):
+        pack_linears(network)
+        model = LanguageModel(network, tokenizer, style, name)
+        self_check(name, model)
     return model

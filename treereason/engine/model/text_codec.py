@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Any
 
+from treereason.engine.model.panics import no_panic
 from treereason.text import one_line
 
 ANCHORS = (".", "\n", "a")
@@ -49,7 +50,8 @@ class TextCodec:
         front = self._added[0]
         if front and tokens[: len(front)] == front:
             tokens = tokens[len(front) :]
-        text: str = self._tokenizer.decode(tokens, skip_special_tokens=False) if tokens else ""
+        with no_panic():
+            text: str = self._tokenizer.decode(tokens, skip_special_tokens=False) if tokens else ""
         return text
 
     def token_text(self, token: int) -> str:
@@ -62,7 +64,8 @@ class TextCodec:
         """As the tokenizer does it. Raises ValueError, one line, for what it refuses."""
         try:
             text.encode()  # names half a surrogate pair, which JSON may hold, better than tokenizers do
-            tokens: list[int] = self._tokenizer(text, add_special_tokens=special)["input_ids"]
+            with no_panic():
+                tokens: list[int] = self._tokenizer(text, add_special_tokens=special)["input_ids"]
         except Exception as error:  # of any type: normalizers and the like are programs
             raise ValueError(f"the tokenizer refuses the prompt: {one_line(error)}") from None
         return tokens

@@ -1,0 +1,156 @@
+"""Malformed problem files and model folders: each is read or refused in one line, in time, in bounded memory."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import select
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import TracebackType
+
+import pytest
+
+from tests.fakes import OWN_DATA, ROOT
+from tests.files.mutations import odd_bytes, odd_json, odd_lines, odd_thing, odd_weights
+from treereason.engine.model.load import EMBEDDED
+
+LIMIT_S = 30
+LINES = b"".join(b'{"question": "%d+2", "answer": %d, "rationale": "=%d"}\n' % (i, i + 2, i + 2) for i in range(10))
+PROBLEMS: dict[str, tuple[bytes, list[Callable[[bytes, random.Random], bytes]]]] = {
+    "sorting": ((OWN_DATA / "graph-of-thoughts/sorting_032.csv").read_bytes(), [odd_bytes]),
+    "document_merging": ((OWN_DATA / "graph-of-thoughts/documents.csv").read_bytes(), [odd_bytes]),
+    "recorded": ((OWN_DATA / "deft/gardenToT.json").read_bytes(), [odd_bytes, odd_json, odd_json, odd_json]),
+    "few_shot": (LINES, [odd_bytes, odd_lines, odd_lines]),
+}
+MODEL: dict[str, list[Callable[[bytes, random.Random], bytes]]] = {
+    "config.json": [odd_bytes, odd_json, odd_json, odd_json],
+    "generation_config.json": [odd_bytes, odd_json],
+    "tokenizer.json": [odd_bytes, odd_json, odd_json],
+    "tokenizer_config.json": [odd_bytes, odd_json],
+    "model.safetensors": [odd_weights],
+    "model.safetensors.index.json": [odd_bytes, odd_json],
+}
+
+
+class Worker:
+    """A process that reads files one after another; started anew after one on which it died or took too long."""
+
+    def __init__(self, log: Path) -> None:
+        self._log = log
+        self._start()
+
+    def _start(self) -> None:
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tests.files.worker"],
+                cwd=ROOT,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                bufsize=1,
+            )
+        self._answer(120)
+
+    def ask(self, what: str, path: Path) -> dict[str, str]:
+        assert self._process.stdin is not None
+        before = self._log.stat().st_size
+        print(json.dumps({"what": what, "path": str(path)}), file=self._process.stdin, flush=True)
+        found = self._answer(LIMIT_S)
+        if found["outcome"] in ("hangs", "dies"):
+            self.end()
+            self._start()
+        elif self._log.stat().st_size > before:
+            with self._log.open("rb") as log:
+                log.seek(before)
+                found["stderr"] = log.read(1000).decode(errors="replace")
+        return found
+
+    def _answer(self, limit_s: float) -> dict[str, str]:
+        assert self._process.stdout is not None
+        if not select.select([self._process.stdout], [], [], limit_s)[0]:
+            return {"outcome": "hangs", "text": ""}
+        line = self._process.stdout.readline()
+        answer: dict[str, str] = json.loads(line) if line else {"outcome": "dies", "text": ""}
+        return answer
+
+    def end(self) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.end()
+
+
+def problem_files(folder: Path, seed: int, number: int) -> Iterator[tuple[str, Path]]:
+    for i in range(number):
+        rng = random.Random(f"problems/{seed}/{i}")
+        what = list(PROBLEMS)[i % len(PROBLEMS)]
+        content, ways = PROBLEMS[what]
+        path = folder / f"{what}_{i}"
+        if rng.random() < 0.05:
+            odd_thing(path, rng)
+        else:
+            path.write_bytes(rng.choice(ways)(content, rng))
+        yield what, path
+
+
+def model_folders(folder: Path, seed: int, number: int) -> Iterator[tuple[str, Path]]:
+    index = json.dumps({"weight_map": {"model.norm.weight": "model.safetensors"}}).encode()
+    for i in range(number):
+        rng = random.Random(f"models/{seed}/{i}")
+        name = list(MODEL)[i % len(MODEL)]
+        here = folder / f"model_{i}"
+        here.mkdir()
+        for path in EMBEDDED.glob("*.json"):
+            (here / path.name).write_bytes(path.read_bytes())
+        (here / "model.safetensors").symlink_to(EMBEDDED / "model.safetensors")
+        content = index if "index" in name else (EMBEDDED / name).read_bytes()
+        path = here / name
+        if rng.random() < 0.05:
+            odd_thing(path, rng)
+        else:
+            path.unlink(missing_ok=True)
+            path.write_bytes(rng.choice(MODEL[name])(content, rng))
+        yield "model", here
+        if not path.is_symlink() and path.is_file() and path.stat().st_size > 1_000_000:
+            path.unlink()
+
+
+def check(files: Iterator[tuple[str, Path]], log: Path) -> Counter[str]:
+    """Each file is read, or refused in one short line and nothing else; libraries may warn of what is read."""
+    outcomes: Counter[str] = Counter()
+    bad = []
+    with Worker(log) as worker:
+        for what, path in files:
+            found = worker.ask(what, path)
+            outcomes[found["outcome"]] += 1
+            text, printed = found["text"], found.get("stderr", "")
+            one_line = "\n" not in text and len(text) <= 2000
+            quiet = not printed or (found["outcome"] == "read" and not re.search("Traceback|panicked", printed))
+            if found["outcome"] not in ("read", "refused") or not one_line or not quiet:
+                bad.append((what, path.name, found))
+    assert bad == [], f"{len(bad)} of {outcomes.total()}: {bad}"[:5000]
+    return outcomes
+
+
+@pytest.mark.parametrize("number", [48, pytest.param(1200, marks=pytest.mark.slow)])
+def test_malformed_problem_files_are_read_or_refused_in_one_line(number: int, tmp_path: Path) -> None:
+    outcomes = check(problem_files(tmp_path, 0, number), tmp_path / "log")
+    assert outcomes["refused"] > number / 4
+    assert outcomes["read"] > 0  # some are still what their task asks for
+
+
+@pytest.mark.parametrize("number", [24, pytest.param(600, marks=pytest.mark.slow)])
+def test_malformed_model_folders_are_read_or_refused_in_one_line(number: int, tmp_path: Path) -> None:
+    outcomes = check(model_folders(tmp_path, 0, number), tmp_path / "log")
+    assert outcomes["refused"] > number / 4
+    assert outcomes["read"] > 0

@@ -1,0 +1,62 @@
+"""Reads files that are named on stdin, one per line, with bounded memory; says on stdout what came of each.
+
+A line is JSON: {what, path}, where what is "model" or a task's name. An answer is {outcome, text}: "read", "refused"
+(a UserError), or the exception's name.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+from pathlib import Path
+from typing import Any
+
+from treereason.core import Thought, UserError
+from treereason.engine.model.load import load_model
+from treereason.tasks.document_merging import DocumentMerging
+from treereason.tasks.few_shot import FewShot
+from treereason.tasks.recorded import Recorded
+from treereason.tasks.sorting import Sorting
+
+MEMORY_BYTES = 3 * 1024**3
+TASKS: dict[str, Any] = {
+    "document_merging": DocumentMerging,
+    "few_shot": FewShot,
+    "recorded": Recorded,
+    "sorting": Sorting,
+}
+
+
+def read(what: str, path: str) -> None:
+    if what == "model":
+        load_model(path, style="embedded")
+        return
+    task = TASKS[what](path=path)
+    for problem in task.problems(0)[:20]:
+        task.prompt(Thought(problem), "plain")
+
+
+def answer(what: str, path: str) -> dict[str, str]:
+    try:
+        read(what, path)
+    except UserError as error:
+        return {"outcome": "refused", "text": str(error)}
+    except BaseException as error:
+        return {"outcome": type(error).__name__, "text": str(error)[:1000]}
+    return {"outcome": "read", "text": ""}
+
+
+def main() -> None:
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY_BYTES, used + MEMORY_BYTES))
+    print("{}", file=answers, flush=True)
+    for line in sys.stdin:
+        print(json.dumps(answer(**json.loads(line))), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    main()
