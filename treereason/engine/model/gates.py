@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -136,9 +136,7 @@ def check_tensors(name: str, skeleton: Any, folder: Path, *, quantised: bool) ->
     wanted = expected.keys() - tied
     missing = sorted(wanted - present.keys())
     if missing and present.keys() <= expected.keys():
-        raise UserError(
-            f"model.name={name}: the checkpoint lacks {len(missing)} of its tensors, first {missing[0]}: download it again"
-        )
+        raise _lacking(name, missing)
     num_bytes = sum(tensor.num_bytes for tensor in present.values())
     num_buffer_bytes = sum(buffer.numel() * buffer.element_size() for buffer in skeleton.buffers())
     if num_buffer_bytes > num_bytes + LARGEST_BUFFERS_BYTES:
@@ -158,6 +156,12 @@ def check_tensors(name: str, skeleton: Any, folder: Path, *, quantised: bool) ->
         raise UserError(
             f"model.name={name}: its config.json asks for {num_wanted:,} weights, and the checkpoint has {num_stored:,}"
         )
+
+
+def _lacking(name: str, missing: Sequence[str]) -> UserError:
+    return UserError(
+        f"model.name={name}: the checkpoint lacks {len(missing)} of its tensors, first {missing[0]}: download it again"
+    )
 
 
 def _no_weights(name: str, tensor: str, found: StoredTensor) -> UserError:
@@ -182,10 +186,7 @@ def check_loaded(name: str, known: Iterable[str], info: Mapping[str, Any], *, qu
         tensor, stored, wanted = mismatched[0]
         raise _other_sizes(name, len(mismatched), tensor, stored, wanted)
     if missing := sorted(info["missing_keys"]):
-        raise UserError(
-            f"model.name={name}: the checkpoint lacks {len(missing)} of its tensors, first {missing[0]}: "
-            "download it again"
-        )
+        raise _lacking(name, missing)
     left_over = sorted(info["unexpected_keys"])
     if left_over and quantised:  # such as scales, and then weights are wrong
         raise UserError(

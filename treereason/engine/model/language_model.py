@@ -13,7 +13,6 @@ from transformers import PreTrainedModel
 from treereason.core import Prompt, UserError
 from treereason.engine.attention.eager_step import AttentionKind, EagerStep
 from treereason.engine.attention.interface import NAME, AttentionStep
-from treereason.engine.model.panics import no_panic
 from treereason.engine.model.text_codec import TextCodec
 from treereason.text import one_line
 
@@ -116,8 +115,7 @@ class LanguageModel:
     @contextmanager
     def _decoding(self) -> Iterator[None]:
         try:
-            with no_panic():
-                yield
+            yield
         except Exception as error:  # no thought could be read
             raise UserError(f"model.name={self.name}: its tokenizer decodes nothing: {one_line(error)}") from None
 
