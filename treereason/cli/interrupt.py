@@ -70,7 +70,7 @@ def first_ends_run(announce: Callable[[], None]) -> Iterator[Callable[[], int]]:
 
     previous = {number: signal.getsignal(number) for number in ENDING}
     for number, handler in previous.items():
-        if handler is not signal.SIG_IGN:
+        if handler is not signal.SIG_IGN or number == signal.SIGINT:
             signal.signal(number, on_signal)
     try:
         yield lambda: received
