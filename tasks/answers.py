@@ -12,12 +12,15 @@ from fractions import Fraction
 
 from treereason.tasks.numbers import read_number
 
-LONGEST = 20_000
+LONGEST = 12_000
 """Longer text is compared as it stands."""
 
 _STATED = re.compile(r"the (?:final |correct )?answer is:?", re.IGNORECASE)
 _BOXED = re.compile(r"\\f?boxed ?\{")
-_SENTENCE_END = re.compile(r"(?<=\S)[.!?][*\"')\]]*\s+(?=[^\W\d_])|[,;]?\s+(?:because|since|which)\s", re.IGNORECASE)
+_BRACES = re.compile(rf"{_BOXED.pattern}|(?<!\\)[{{}}]")
+_SENTENCE_END = re.compile(
+    r"(?<=\S)[.!?][*\"')\]]*\s+(?=[^\W\d_])|(?<=[^\s,;])[,;]?\s+(?:because|since|which)\s", re.IGNORECASE
+)
 _LATEX = (
     (re.compile(r"\\(?:text|textbf|mathrm|mathbf|mbox|operatorname) ?\{([^{}]*)\}"), r"\1"),
     (re.compile(r"\\[dt]?frac ?\{ ?([+-]?[0-9.,]+) ?\} ?\{ ?([0-9.,]+) ?\}"), r" \1/\2"),
@@ -38,7 +41,7 @@ _PAIRS = (
     (re.compile(r"`([^`]*)`"), r"\1"),
     (re.compile(r"\$([^$]+)\$(?!\d)"), r"\1"),
 )
-_NAMED = re.compile(r"(?:[a-zA-Z] ?)?= ?(?=\S)|[a-zA-Z] ?(?:∈|\\in) ?(?=\S)")
+_NAMED = re.compile(r"(?:[a-zA-Z] ?)?= ?(?=[^=]+$)|[a-zA-Z] ?(?:∈|\\in) ?(?=[^∈=]+$)")
 _SUPERSCRIPTS = {**dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789", strict=True)), "⁺": "+", "⁻": "-"}
 _SUPERSCRIPT = re.compile(f"[{''.join(_SUPERSCRIPTS)}]+")
 _SPELLINGS = {
@@ -123,18 +126,33 @@ def _last_box(text: str) -> str | None:
 def _closing(text: str, start: int) -> int | None:
     """Where the brace closes that opens in front of `start`; None where it stays open."""
     depth = 1
-    for brace in re.finditer(r"(?<!\\)[{}]", text[start:]):
-        depth += 1 if brace[0] == "{" else -1
+    for brace in _BRACES.finditer(text, start):
+        depth += -1 if brace[0] == "}" else 1
         if not depth:
-            return start + brace.start()
+            return brace.start()
     return None
+
+
+def _unboxed(text: str) -> str:
+    """`text` without the boxes that are closed; what is in them stays."""
+    opened: list[re.Match[str]] = []
+    gone: list[tuple[int, int]] = []
+    for brace in _BRACES.finditer(text):
+        if brace[0] != "}":
+            opened.append(brace)
+        elif opened and (box := opened.pop())[0] != "{":
+            gone += [box.span(), brace.span()]
+    start, parts = 0, []
+    for first, end in sorted(gone):
+        parts.append(text[start:first])
+        start = end
+    return "".join([*parts, text[start:]])
 
 
 def _simpler(text: str) -> str:
     text = "".join(map(_letter, unicodedata.normalize("NFC", text)))
     text = _SUPERSCRIPT.sub(lambda run: "^" + "".join(_SUPERSCRIPTS[sign] for sign in run[0]), text)
-    while (box := _BOXED.search(text)) and (end := _closing(text, box.end())) is not None:
-        text = text[: box.start()] + text[box.end() : end] + text[end + 1 :]
+    text = _unboxed(text)
     for pattern, by in (*_LATEX, *_PAIRS):
         text = pattern.sub(by, text)
     text = " ".join((text if "\\" in text else text.casefold()).split())

@@ -3,7 +3,7 @@
 A file has one object per line with `question`, `answer` and perhaps `rationale`; an answer of the form
 `steps #### 22` is taken apart. The file's first `examples` lines are the worked examples, the others the problems.
 Answers are compared in the form of answers.py: whole, and equal when their values are. For LaTeX expressions there is
-the scorer math_equal.py.
+the scorer latex.py.
 """
 
 import random

@@ -67,6 +67,7 @@ _WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
 _UNIT = re.compile(rf"({_WORD.pattern})(?:\^?(-?[23]))?(?:/({_WORD.pattern})(?:\^(-?[23]))?)?\.?")
 _DEGREES = re.compile(r" ?°(?: ?[cf])?")
 _MOST_WORDS = 6
+_MOST_BRACKETS = 20
 # Words that change the number in front of them, or join it with another one.
 _CHANGING = _words(
     """
@@ -87,15 +88,15 @@ _CHANGING = _words(
 
 def read_number(text: str) -> Fraction | None:
     """The value of `text` if it states one number and nothing else, exactly; else None."""
-    negative, has_sign, money = False, False, False
+    negative, has_sign, money, num_brackets = False, False, False, 0
     while True:
         sign, currency = _SIGN.match(text), _CURRENCY_BEFORE.match(text)
         if sign and not has_sign:
             negative, has_sign, text = sign[2] is not None, True, text[sign.end() :]
         elif currency and not money:
             money, text = True, text[currency.end() :]
-        elif text.startswith("(") and text.endswith(")"):
-            text = text[1:-1].strip()
+        elif num_brackets < _MOST_BRACKETS and text.startswith("(") and text.endswith(")"):
+            num_brackets, text = num_brackets + 1, text[1:-1].strip()
         else:
             break
     found = _value(text, money)

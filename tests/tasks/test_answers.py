@@ -1,5 +1,6 @@
 """Stated text as a value: whole or not at all, equal where values are equal."""
 
+import time
 from fractions import Fraction
 
 import pytest
@@ -164,6 +165,16 @@ def test_long_numbers_and_long_texts_are_answers_too() -> None:
     assert isinstance(canonical("(" * 10_000), str)
     assert isinstance(canonical(r"\boxed{" * 3_000), str)
     assert canonical("1e-5000") == canonical("10e-5001")
+
+
+@pytest.mark.parametrize(
+    "text", [r"\boxed{" * 1400 + "}" * 1400, "x=" * 5000, "(" * 5000 + ")" * 5000, "5" + " " * 10_000]
+)
+def test_no_text_takes_long(text: str) -> None:
+    start = time.perf_counter()
+    canonical(text)
+    statement(f"The answer is {text}. So")
+    assert time.perf_counter() - start < 20, "quadratic ways take minutes"
 
 
 @pytest.mark.parametrize(

@@ -68,9 +68,8 @@ def _check(found: object, reference: str) -> None:
         if not callable(found):
             raise UserError(f"a scorer is a function or a class, and this is of type {type(found).__name__}")
         return
-    package, extra = getattr(found, "needs", ("sys", ""))
-    if find_spec(package) is None:
-        raise UserError(f"it needs {package}: pip install '{extra}'")
+    if (needs := getattr(found, "needs", None)) is not None and find_spec(needs[0]) is None:
+        raise UserError(f"it needs {needs[0]}: pip install '{needs[1]}'")
     if not any("__call__" in vars(cls) for cls in found.__mro__):
         raise UserError(f"objects of {found.__name__} cannot be called: give it `def __call__(self, thought)`")
     needed = [

@@ -1,4 +1,4 @@
-"""A scorer for answers in LaTeX, which math-verify compares: scorer=treereason.tasks.math_equal:MathEqual
+"""A scorer for answers in LaTeX, which math-verify compares: scorer=treereason.tasks.latex:MathEqual
 
 It needs `pip install 'treereason[math]'`. A task still calls solved what equals its target as it stands.
 """

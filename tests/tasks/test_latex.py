@@ -8,7 +8,7 @@ from treereason.config.scorers import load_scorer, scorer_reference
 from treereason.core import Problem, Score, Thought, UserError
 from treereason.tasks.answers import canonical
 from treereason.tasks.few_shot import FewShot
-from treereason.tasks.math_equal import MathEqual
+from treereason.tasks.latex import MathEqual
 
 installed = pytest.mark.skipif(importlib.util.find_spec("math_verify") is None, reason="math-verify is optional")
 
@@ -56,4 +56,4 @@ def test_what_differs_or_is_read_in_part_is_wrong(target: str, answer: str | Non
 def test_a_missing_package_is_named_before_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("treereason.config.scorers.find_spec", lambda _: None)
     with pytest.raises(UserError, match=r"needs math_verify: pip install 'treereason\[math\]'"):
-        load_scorer(scorer_reference("treereason.tasks.math_equal:MathEqual", FewShot()))
+        load_scorer(scorer_reference("treereason.tasks.latex:MathEqual", FewShot()))
