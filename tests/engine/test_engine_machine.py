@@ -454,7 +454,7 @@ def test_steps_from_graphs_hold_under_random_use(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(graph_steps, "GraphStep", HashGraphStep)
     tally = run_machine(examples=24, steps=50, from_graphs=True)
     assert set(tally.kinds) >= {*KINDS, "graph", "prefill"}
-    assert tally.kinds["graph"] > 1_000
+    assert tally.kinds["graph"] > 300
     assert tally.plans < tally.kinds["graph"] / 2, "plans are made where the last one could go on"
 
 

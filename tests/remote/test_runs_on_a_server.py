@@ -65,7 +65,7 @@ def test_one_seed_gives_one_result_in_whatever_order_answers_come(fake: FakeServ
 
 def test_thoughts_fail_with_the_servers_words_and_the_run_goes_on(fake: FakeServer, tmp_path: Path) -> None:
     fake.always = 500, json.dumps({"error": {"message": f"out of\nmemory, key {KEY}"}})
-    summary = run(fake, tmp_path, *SEARCHES["few_shot"], "model.max_retries=0", "baseline=none")
+    summary = run(fake, tmp_path, *SEARCHES["few_shot"], "model.max_retries=0", "baseline=none", code=3)
     said = "the server answered 500: out of memory, key ***"
     assert {event.error for event in of_kind(tmp_path, events.ThoughtFailed)} == {said}
     assert summary["failed"] == 4
@@ -129,7 +129,7 @@ def test_a_scorer_sees_that_a_logprob_is_unknown(fake: FakeServer, tmp_path: Pat
 
 def test_a_token_budget_that_the_server_gives_no_counts_for_is_refused(fake: FakeServer, tmp_path: Path) -> None:
     fake.logprobs = fake.usage = False
-    summary = run(fake, tmp_path, *SEARCHES["few_shot"], "budget.tokens=40", "baseline=none")
+    summary = run(fake, tmp_path, *SEARCHES["few_shot"], "budget.tokens=40", "baseline=none", code=3)
     assert summary["failed"] == 4
     assert all("budget.tokens cannot be kept" in line["error"] for line in lines(tmp_path))
 
