@@ -132,7 +132,7 @@ def check_readable(folder: Path) -> None:
         assert json.loads(summary.read_text())["status"] in ("done", "interrupted")
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
 def test_ctrl_c_at_any_moment_leaves_a_readable_run_folder(seed: int, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "treereason", f"hydra.run.dir={tmp_path}", "task.length=8", "task.limit=60"]
     process = subprocess.Popen(

@@ -79,7 +79,11 @@ def survives(variant: Hostile, folder: Path, capfd: pytest.CaptureFixture[str], 
         assert KEY.encode() not in base64.b64decode(found[: len(found) // 4 * 4], altchars=b"-_")
 
 
-@pytest.mark.parametrize("variant", [v for v in TABLE if v.short], ids=lambda variant: variant.name)
+SHORT = [variant for variant in TABLE if variant.short][::3]
+"""Those that are tried at every commit; the slow lane tries the others."""
+
+
+@pytest.mark.parametrize("variant", SHORT, ids=lambda variant: variant.name)
 def test_no_answer_harms_a_run(
     variant: Hostile, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -87,7 +91,7 @@ def test_no_answer_harms_a_run(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("variant", [v for v in TABLE if not v.short], ids=lambda variant: variant.name)
+@pytest.mark.parametrize("variant", [v for v in TABLE if v not in SHORT], ids=lambda variant: variant.name)
 def test_no_other_answer_harms_a_run(
     variant: Hostile, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -108,7 +108,9 @@ def test_ctrl_c_closes_connections_and_keeps_what_is_done(fake: FakeServer, tmp_
 
 def test_a_problem_out_of_time_gives_up_its_requests(fake: FakeServer, tmp_path: Path) -> None:
     fake.delay = lambda _: HANG_S
-    summary = run(fake, tmp_path, *SEARCHES["few_shot"], "budget.seconds=0.5", "baseline=none", "model.concurrency=2")
+    summary = run(
+        fake, tmp_path, *SEARCHES["few_shot"], "budget.seconds=0.5", "baseline=none", "model.concurrency=2", code=3
+    )
     assert summary["failed"] == 4
     assert all("budget.seconds" in line["error"] for line in lines(tmp_path))
     fake.wait_until(lambda fake: fake.num_closed == len(fake.requests) and not fake.in_flight)
@@ -120,7 +122,7 @@ def test_a_scorer_sees_that_a_logprob_is_unknown(fake: FakeServer, tmp_path: Pat
     overrides = ["task=few_shot", "search=best_of_n", "search.n=2", f"scorer={scorer}:likely", "baseline=none"]
     assert run(fake, tmp_path / "told", *overrides)["failed"] == 0
     fake.logprobs = False
-    run(fake, tmp_path / "untold", *overrides)
+    run(fake, tmp_path / "untold", *overrides, code=3)
     decoded = of_kind(tmp_path / "untold", events.ThoughtDecoded)
     assert {event.logprob for event in decoded} == {None}
     errors = {event.error for event in of_kind(tmp_path / "untold", events.ThoughtFailed)}
