@@ -123,7 +123,7 @@ def test_no_answer_to_the_first_question_harms(
     with serving(next((v for v in TABLE if v.name == name), REFUSAL), to_all=True) as server:
         options = ["model=openai", "model.name=x", f"model.url={server.url}", f"model.timeout_s={TIMEOUT_S}"]
         options += ["model.max_retries=0", "task=few_shot", "task.limit=1", "search.k=1", "baseline=none"]
-        assert main([*options, "display=plain", f"hydra.run.dir={tmp_path}"]) in (0, 2)
+        assert main([*options, "display=plain", f"hydra.run.dir={tmp_path}"]) in (0, 2, 3)
     assert time.monotonic() - started < LONGEST_S
     out, err = capfd.readouterr()
     assert "Traceback" not in out + err
