@@ -13,6 +13,7 @@ and words that say what is counted. The text is one line in the plain form of an
 
 import re
 import unicodedata
+from decimal import Decimal
 from fractions import Fraction
 
 MAX_DIGITS = 10_000
@@ -156,17 +157,8 @@ def _decimal(digits: str, exponent: str = "0") -> Fraction | None:
     if len(exponent) > 6 or len(digits) + abs(int(exponent)) > MAX_DIGITS:
         return None
     power = int(exponent) - len(part)
-    value = _integer(whole + part)
+    value = int(Decimal(whole + part))  # int(digits) stops at 4300
     return Fraction(value * 10**power) if power >= 0 else Fraction(value, 10**-power)
-
-
-def _integer(digits: str) -> int:
-    """int(digits) without Python's limit on their number, in pieces that it reads."""
-    value = 0
-    for start in range(0, len(digits), 4000):
-        piece = digits[start : start + 4000]
-        value = value * 10 ** len(piece) + int(piece)
-    return value
 
 
 def _rest(value: Fraction, rest: str) -> Fraction | None:

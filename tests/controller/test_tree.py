@@ -89,6 +89,13 @@ def test_keep_refuses_a_thought_without_a_score_by_name() -> None:
     assert "keep ranks by score, and <Thought p:1 '1'> has none: await tree.score(thoughts) before" in error
 
 
+def test_keep_refuses_a_number_that_none_can_be_kept_by() -> None:
+    async def search(tree: Tree) -> Thought | None:
+        return tree.keep(await tree.expand([tree.root], 2), -1)[0]
+
+    assert "keep: b=-1: give a whole number of 0 or more" in str(run(search).done.error)
+
+
 def test_keep_leaves_failed_thoughts_out_and_counts_a_thought_once() -> None:
     async def search(tree: Tree) -> Thought | None:
         thoughts = await tree.expand([tree.root], 3)

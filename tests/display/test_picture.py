@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from tests.display.scripted_run import Script, run_done, run_started, timed
+from tests.fakes import ROOT
 from treereason.display import picture
-from treereason.record.journal import last_run
+from treereason.record.journal import NAME, Journal, last_run
 
 
 def test_a_picture_of_a_folder_that_was_used_again_shows_the_latest_run() -> None:
@@ -33,3 +37,14 @@ def test_a_picture_of_the_report_needs_a_run_that_has_ended() -> None:
     assert "done:" in picture.report_svg(events)
     with pytest.raises(ValueError, match="RunDone"):
         picture.report_svg(events[:-1])
+
+
+def test_the_command_of_the_readme_draws_both_pictures_from_a_run_folder(tmp_path: Path) -> None:
+    with Journal(tmp_path / NAME) as journal:
+        for event in (*Script(problems=3).run(), run_done(solved=1)):
+            journal(event)
+    live, report = tmp_path / "live.svg", tmp_path / "report.svg"
+    command = [sys.executable, "docs/picture.py", str(tmp_path), str(live), str(report), "9"]
+    subprocess.run(command, cwd=ROOT, env={"PYTHONPATH": str(ROOT)}, check=True)
+    assert "decoding" in live.read_text()
+    assert "done:" in report.read_text()

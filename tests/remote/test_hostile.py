@@ -54,6 +54,11 @@ def steering(text: str) -> list[str]:
     return [c for c in text if c != "\n" and unicodedata.category(c) in ("Cc", "Cf", "Cs", "Co", "Cn")]
 
 
+def exit_code_of(folder: Path) -> int:
+    """What a run of one problem ends with, by its own summary."""
+    return 3 if json.loads((folder / "summary.json").read_text())["failed"] else 0
+
+
 def survives(variant: Hostile, folder: Path, capfd: pytest.CaptureFixture[str], patch: pytest.MonkeyPatch) -> None:
     """A run against the server ends in time, with a clean terminal, and without the key anywhere."""
     patch.setenv("NO_PROXY", "127.0.0.1")
@@ -66,13 +71,12 @@ def survives(variant: Hostile, folder: Path, capfd: pytest.CaptureFixture[str], 
         options += ["model.max_retries=1", "task=few_shot", "task.limit=1", "search=self_consistency", "search.n=2"]
         code = main([*options, "baseline=none", "display=plain", f"hydra.run.dir={folder}"])
     assert time.monotonic() - started < LONGEST_S
-    assert code in (0, 2, 3)
     out, err = capfd.readouterr()
     assert "Traceback" not in out + err
     assert steering(out + err) == []
     assert all(len(line) < 2200 for line in (out + err).splitlines())
     assert list(read(folder / "journal.sqlite"))[-1].kind == "run_done"
-    json.loads((folder / "summary.json").read_text())
+    assert code == exit_code_of(folder)
     written = b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file()) + (out + err).encode()
     assert not [name for name, key in spellings_of_key().items() if key.encode() in written]
     for found in re.findall(rb"[A-Za-z0-9+/_-]{24,}", written):
@@ -123,7 +127,8 @@ def test_no_answer_to_the_first_question_harms(
     with serving(next((v for v in TABLE if v.name == name), REFUSAL), to_all=True) as server:
         options = ["model=openai", "model.name=x", f"model.url={server.url}", f"model.timeout_s={TIMEOUT_S}"]
         options += ["model.max_retries=0", "task=few_shot", "task.limit=1", "search.k=1", "baseline=none"]
-        assert main([*options, "display=plain", f"hydra.run.dir={tmp_path}"]) in (0, 2, 3)
+        code = main([*options, "display=plain", f"hydra.run.dir={tmp_path}"])
+    assert code == (exit_code_of(tmp_path) if (tmp_path / "summary.json").exists() else 2)
     assert time.monotonic() - started < LONGEST_S
     out, err = capfd.readouterr()
     assert "Traceback" not in out + err

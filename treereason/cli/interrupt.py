@@ -33,9 +33,8 @@ def end_at_once() -> None:
 
     A KeyboardInterrupt would get lost in an import, or become a traceback.
     """
-    for number in ENDING:
-        if signal.getsignal(number) is not signal.SIG_IGN or number == signal.SIGINT:  # as nohup sets it
-            signal.signal(number, _end)
+    for number in _heeded():
+        signal.signal(number, _end)
     for number in FATAL:
         if signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, _restore_and_die)
@@ -68,15 +67,17 @@ def first_ends_run(announce: Callable[[], None]) -> Iterator[Callable[[], int]]:
         received = 128 + number
         announce()
 
-    previous = {number: signal.getsignal(number) for number in ENDING}
-    for number, handler in previous.items():
-        if handler is not signal.SIG_IGN or number == signal.SIGINT:
-            signal.signal(number, on_signal)
+    previous = {number: signal.signal(number, on_signal) for number in _heeded()}
     try:
         yield lambda: received
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+def _heeded() -> list[signal.Signals]:
+    """The ending signals, but for those that nohup and the like have set to do nothing."""
+    return [number for number in ENDING if number == signal.SIGINT or signal.getsignal(number) is not signal.SIG_IGN]
 
 
 def _end(number: int, _frame: object) -> None:

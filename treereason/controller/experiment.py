@@ -19,6 +19,7 @@ from treereason.core import Sampling, Scorer, Search
 from treereason.display.base import Display
 from treereason.engine.model.language_model import LanguageModel
 from treereason.profile import Profile
+from treereason.record.journal import NAME as JOURNAL
 from treereason.record.journal import Journal
 from treereason.record.results import Results
 from treereason.record.summary import Summary
@@ -30,7 +31,6 @@ from treereason.text import as_typed
 if TYPE_CHECKING:  # its packages are an extra
     from treereason.remote.server import Server
 
-JOURNAL = "journal.sqlite"
 SCORER_LOG = "scorer.log"
 
 

@@ -177,6 +177,8 @@ class SearchTree:
             self._take_verdict(thought, verdict, name)
 
     def keep(self, thoughts: Sequence[Thought], b: int) -> list[Thought]:
+        if type(b) is not int or b < 0:
+            raise ValueError(f"keep: b={shown(b)}: give a whole number of 0 or more")
         self.scores.notice(thoughts)
         scored = [thought for thought in dict.fromkeys(thoughts) if thought.status is not Status.FAILED]
         if unscored := next((thought for thought in scored if thought.score is None), None):

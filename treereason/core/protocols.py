@@ -157,7 +157,8 @@ class Tree(Protocol):
         """The b best scored thoughts, best first, the earliest of equals; the others of this list are pruned.
 
         Thoughts with equal transcripts are one thought: the earliest stands for all, its `multiplicity` counts them.
-        Remembers nothing: thoughts of other lists are left alone. Raises ValueError for one without a score.
+        Remembers nothing: thoughts of other lists are left alone. Raises ValueError for one without a score,
+        and for b below 0.
         """
         ...
 

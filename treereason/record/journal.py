@@ -19,6 +19,7 @@ from treereason.events import Event
 from treereason.jsonable import jsonable
 from treereason.record.folder import ELSEWHERE, unwritable
 
+NAME = "journal.sqlite"
 VERSION = 1
 LOCKED_S = 60.0
 """How long to wait for another program that has locked the journal: a backup, a browser of databases."""

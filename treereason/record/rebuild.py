@@ -10,11 +10,10 @@ from pathlib import Path
 
 from treereason.core import UserError
 from treereason.record.folder import folder_lock
+from treereason.record.journal import NAME as JOURNAL
 from treereason.record.journal import last_run, read_timed
 from treereason.record.results import Results
 from treereason.record.summary import Summary
-
-JOURNAL = "journal.sqlite"
 
 
 def rebuild(folder: Path) -> int:

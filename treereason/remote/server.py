@@ -130,7 +130,9 @@ class Server:
                 names = ", ".join(names_set(self.url))
                 hint = f" (the environment sets {names})" if names else ""
                 cause = "no answer" if isinstance(error, TimeoutError) else self._what_broke(error)
-                raise UserError(f"model.url={self.url}: the server cannot be reached: {cause}{hint}") from None
+                raise UserError(
+                    f"model.url={self.url}: the server cannot be reached: {cause}{hint}; is it running there?"
+                ) from None
         raise UserError(
             f"model.url={self.url}: the server refuses the key: {said}; "
             "model.api_key_env names the environment variable that holds it"

@@ -101,7 +101,8 @@ def test_a_template_without_system_text_is_a_line(template: str, line: str, chat
 def test_every_task_runs_on_a_model_from_a_folder(task: str, style: str, chat_checkpoint: Path, tmp_path: Path) -> None:
     overrides = [f"task={task}", "task.limit=2", "search.k=2", "search.steps=2", "display=none", "baseline=none"]
     model = ["model=transformers", f"model.name={chat_checkpoint}", f"model.style={style}", "engine.threads=1"]
-    assert main([*overrides, *model, f"hydra.run.dir={tmp_path / 'run'}"]) in (0, 3)  # its weights are random
+    exit_code = main([*overrides, *model, f"hydra.run.dir={tmp_path / 'run'}"])
     summary = json.loads((tmp_path / "run/summary.json").read_text())
     assert summary["problems_done"] == 2
+    assert exit_code == (3 if summary["failed"] == 2 else 0)  # its weights are random
     assert summary["tokens_decoded"] > 0

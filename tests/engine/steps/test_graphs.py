@@ -10,7 +10,6 @@ import copy
 import os
 from collections.abc import Callable
 from functools import partial
-from itertools import groupby
 from typing import Any
 
 import pytest
@@ -402,8 +401,9 @@ def test_text_is_made_while_the_next_step_runs(monkeypatch: pytest.MonkeyPatch) 
     assert ("a", (0,)) in engine._thoughts, "it can be dropped or continued all the same"
     run.steps()
     # The first start refuses, since the step is a prefill. The last text has no step to hide behind.
-    # The first texts are those of the prompts, for what follows them.
-    assert [name for name, _ in groupby(order)] == ["decode", "start", "finish", "start", "decode", "finish", "decode"]
+    # The first texts are the prompts', and each text is decoded with the one in front of it.
+    text = ["decode", "decode"]
+    assert order == [*text, "start", "start", "finish", "start", *text, "finish", *text]
     assert set(run.found) == {("a", (0,)), ("b", (0,))}
 
 

@@ -124,13 +124,13 @@ def check_dtypes(name: str, stored: Mapping[str, StoredTensor], *, quantised: bo
             raise _no_weights(name, tensor, found)
 
 
-def check_tensors(name: str, skeleton: Any, folder: Path, *, quantised: bool) -> None:
+def check_tensors(name: str, skeleton: Any, present: Mapping[str, StoredTensor], *, quantised: bool) -> None:
     """Refuse a checkpoint that is not the model's, before any tensor is read or allocated. Raises UserError.
 
-    skeleton: the network on the meta device. Where the checkpoint has names that it does not know, tensors may be
-    renamed while loading, and the loader decides; but they may not be far fewer values than the model has.
+    skeleton: the network on the meta device. present: what the checkpoint has. Where it has names that the skeleton
+    does not know, tensors may be renamed while loading, and the loader decides; but they may not be far fewer values
+    than the model has.
     """
-    present = stored_tensors(folder)
     expected = skeleton.state_dict()
     tied = set(skeleton.all_tied_weights_keys)
     wanted = expected.keys() - tied

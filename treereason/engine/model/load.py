@@ -103,10 +103,11 @@ def _load(name: str, location: str, *, style: str, dtype: str, device: str) -> L
     check_architecture(name, network_class, config)
     quantisation = getattr(config, "quantization_config", None)
     check_quantisation(name, quantisation)
-    if Path(location).is_dir():
+    stored = stored_tensors(Path(location)) if Path(location).is_dir() else {}
+    if stored:
         with _blaming(name, "its config.json builds no model"), torch.device("meta"):
             skeleton = network_class(config)
-        check_tensors(name, skeleton, Path(location), quantised=bool(quantisation))
+        check_tensors(name, skeleton, stored, quantised=bool(quantisation))
     if (Path(location) / "generation_config.json").exists():
         with _blaming(name, "its generation_config.json cannot be loaded"):
             GenerationConfig.from_pretrained(location)  # which a model leaves out in silence when it is broken
@@ -122,9 +123,9 @@ def _load(name: str, location: str, *, style: str, dtype: str, device: str) -> L
         )
     network, info = loaded
     check_loaded(name, network.state_dict(), info, quantised=bool(quantisation))
-    if Path(location).is_dir() and isinstance(quantisation, dict):
+    if isinstance(quantisation, dict):
         known = quantisation.get("quant_method") in AUTO_QUANTIZATION_CONFIG_MAPPING  # others are left out in silence
-        check_dtypes(name, stored_tensors(Path(location)), quantised=known)
+        check_dtypes(name, stored, quantised=known)
     if str(network.dtype).removeprefix("torch.") not in TOLERANCE:
         raise UserError(f"model.name={name}: its weights are {network.dtype}; choose model.dtype={'|'.join(TOLERANCE)}")
     if not quantisation:
