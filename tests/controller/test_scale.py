@@ -143,7 +143,7 @@ def test_ctrl_c_at_any_moment_leaves_a_readable_run_folder(seed: int, tmp_path: 
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
     deadline = time.monotonic() + 60
-    while not (tmp_path / "results.jsonl").exists() and time.monotonic() < deadline:
+    while not (tmp_path / "journal.sqlite").exists() and time.monotonic() < deadline:
         time.sleep(0.002)
     # The run takes two seconds or so: some seeds hit its beginning, some its middle, some may find it over.
     time.sleep(random.Random(seed).uniform(0.0, 2.0))

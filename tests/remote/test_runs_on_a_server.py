@@ -95,7 +95,7 @@ def test_ctrl_c_closes_connections_and_keeps_what_is_done(fake: FakeServer, tmp_
     def interrupt() -> None:
         results = tmp_path / "results.jsonl"
         fake.wait_until(lambda fake: fake.in_flight == 2 and len(fake.requests) == 8)
-        wait_until(lambda: results.read_text() != "")
+        wait_until(lambda: results.exists() and results.read_text() != "")
         os.kill(os.getpid(), signal.SIGINT)
 
     threading.Thread(target=interrupt, daemon=True).start()
@@ -108,9 +108,8 @@ def test_ctrl_c_closes_connections_and_keeps_what_is_done(fake: FakeServer, tmp_
 
 def test_a_problem_out_of_time_gives_up_its_requests(fake: FakeServer, tmp_path: Path) -> None:
     fake.delay = lambda _: HANG_S
-    summary = run(
-        fake, tmp_path, *SEARCHES["few_shot"], "budget.seconds=0.5", "baseline=none", "model.concurrency=2", code=3
-    )
+    overrides = [*SEARCHES["few_shot"], "budget.seconds=0.5", "baseline=none", "model.concurrency=2"]
+    summary = run(fake, tmp_path, *overrides, code=3)
     assert summary["failed"] == 4
     assert all("budget.seconds" in line["error"] for line in lines(tmp_path))
     fake.wait_until(lambda fake: fake.num_closed == len(fake.requests) and not fake.in_flight)

@@ -40,7 +40,7 @@ def report_svg(events: Iterable[tuple[float, Event]], width: int = 100) -> str:
         if isinstance(event, RunStarted):
             started = event
         elif isinstance(event, RunDone):
-            return _svg(report.panel(event, width, started), width)
+            return _svg(report.panel(event, width, started, fold=True), width)
     raise ValueError("the run has not ended: there is no RunDone among its events")
 
 

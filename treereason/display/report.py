@@ -69,10 +69,11 @@ def report(event: RunDone, started: RunStarted | None = None) -> Report:
     )
 
 
-def panel(event: RunDone, width: int, started: RunStarted | None = None) -> RenderableType:
+def panel(event: RunDone, width: int, started: RunStarted | None = None, *, fold: bool = False) -> RenderableType:
     """The report as a panel of `width` columns, but no wider than MAX_WIDTH.
 
     Commands stand below it, each on one line however long: the terminal wraps it, and what is copied is whole.
+    fold: wrap them here, for a picture.
     """
     found = report(event, started)
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="dim", border_style="dim")
@@ -91,7 +92,9 @@ def panel(event: RunDone, width: int, started: RunStarted | None = None) -> Rend
         width=min(width, MAX_WIDTH),
     )
     commands = (
-        Text.assemble((f"{what:{LABEL}}  ", "dim"), (command, "cyan"), no_wrap=True, overflow="ignore")
+        Text.assemble(
+            (f"{what:{LABEL}}  ", "dim"), (command, "cyan"), no_wrap=not fold, overflow="fold" if fold else "ignore"
+        )
         for command, what in found.commands
     )
     return Group(box_, *commands)
