@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 import torch
@@ -24,6 +24,7 @@ from transformers.utils.logging import is_progress_bar_enabled
 
 import treereason as tr
 from tests.fakes import ROOT
+from tests.importable import Shout, by_process, raises
 from treereason.cli.main import main
 from treereason.config.schema import BudgetConfig, Config, EngineConfig
 from treereason.engine.model.language_model import LanguageModel
@@ -95,11 +96,11 @@ def test_nothing_is_written_or_left_changed(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["notebook", "--no-such-flag"])
-    before = state()
+    before, others = state(), children()
     run(tr.load("embedded"), display="rich")
     assert state() == before
     assert list(tmp_path.iterdir()) == []
-    assert children() == []
+    assert children() == others
     run(model)
     assert state() == before
     assert "display=rich needs a terminal" in capfd.readouterr().out
@@ -120,9 +121,9 @@ def state() -> dict[str, Any]:
     }
 
 
-def children() -> list[str]:
-    """Ids of the processes that this one has started and that still run."""
-    return Path(f"/proc/self/task/{threading.get_native_id()}/children").read_text().split()
+def children() -> set[str]:
+    """Ids of the processes that this one has started and that still run, those of earlier tests included."""
+    return set(Path(f"/proc/self/task/{threading.get_native_id()}/children").read_text().split())
 
 
 def test_two_runs_and_one_in_another_thread_give_the_same(model: LanguageModel) -> None:
@@ -198,24 +199,26 @@ class Sorter(BaseHTTPRequestHandler):
 
 
 class Interrupted:
-    """A search that is interrupted once the process that scores is at work."""
+    """A search that is interrupted once the process that scores is at work.
+
+    others: the processes that ran before.
+    """
+
+    def __init__(self, others: set[str]) -> None:
+        self.others = others
 
     async def run(self, tree: tr.Tree) -> tr.Thought | None:
         await tree.score(await tree.expand([tree.root], 1))
-        assert len(children()) == 1
+        assert len(children() - self.others) == 1
         signal.raise_signal(signal.SIGINT)
         raise AssertionError("the interrupt was swallowed")
 
 
 def test_ctrl_c_is_a_keyboard_interrupt_and_leaves_no_process_behind(model: LanguageModel) -> None:
+    others = children()
     with pytest.raises(KeyboardInterrupt):
-        run(model, search=Interrupted())
-    assert children() == []
-
-
-def by_process(_: tr.Thought) -> float:
-    """A scorer that another process can import; it tells where it ran."""
-    return os.getpid()
+        run(model, search=Interrupted(others))
+    assert children() == others
 
 
 class Judge:
@@ -230,10 +233,11 @@ class Judge:
 
 
 def test_a_scorer_that_can_be_imported_runs_in_a_process_of_its_own(model: LanguageModel) -> None:
-    scores = {problem.score for problem in run(model, scorer=by_process).problems}
+    found = run(model, scorer=by_process)
+    scores = {problem.score for problem in found.problems}
     assert len(scores) == 1
     assert os.getpid() not in scores
-    assert run(model, scorer=by_process).summary["scorer"] == "by_process"
+    assert found.summary["scorer"] == "by_process"
 
 
 def test_scorers_that_no_other_process_can_import_run_here(model: LanguageModel) -> None:
@@ -261,29 +265,10 @@ def test_a_scorer_that_raises_fails_its_thoughts_wherever_it_runs(model: Languag
     assert repr(found.problems[0]) == "<ProblemResult 0: failed: scorer: LookupError: no such list>"
 
 
-def raises(_: tr.Thought) -> float:
-    raise LookupError("no such list")
-
-
 def test_a_scorer_can_be_a_name_or_a_file(model: LanguageModel, tmp_path: Path) -> None:
     (tmp_path / "halves.py").write_text("def half(thought):\n    return 0.5\n")
     assert run(model, scorer=f"{tmp_path}/halves.py:half").mean_score == 0.5
     assert answers(run(model, scorer="sorting_errors")) == answers(run(model))
-
-
-@dataclass(frozen=True)
-class Shout(tr.tasks.BaseTask):
-    """A task of one's own; its scorer is a function beside it."""
-
-    scorer = "loud"
-    templates: ClassVar = {"embedded": {"solve": tr.tasks.Template("sort {digits}=")}}
-
-    def generate(self, rng: Any) -> tuple[dict[str, str], str]:
-        return {"digits": str(rng.randrange(10**6))}, ""
-
-
-def loud(thought: tr.Thought) -> float:
-    return len(thought.text)
 
 
 def test_closures_may_be_batch_or_async_scorers(model: LanguageModel) -> None:

@@ -35,7 +35,7 @@ def test_what_is_written_for_hydra_is_read_by_it_unchanged(text: str) -> None:
     assert list(values.texts(values.parse(f"x={values.quoted(text)},{values.quoted('b,c')}"))) == [text, "b,c"]
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(name=NAMES)
 @example(name="mine (1)")
 @example(name="été")

@@ -243,7 +243,7 @@ os._exit(0)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has it")
-@pytest.mark.parametrize("display", ["plain", "json"])
+@pytest.mark.parametrize("display", ["plain", pytest.param("json", marks=pytest.mark.slow)])
 def test_a_run_whose_output_has_no_room_goes_on_records_all_and_says_so(display: str, tmp_path: Path) -> None:
     overrides = [f"hydra.run.dir={tmp_path}", "task.limit=4", "task.length=6", "engine.threads=1", f"display={display}"]
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -257,7 +257,7 @@ def test_a_run_whose_output_has_no_room_goes_on_records_all_and_says_so(display:
     assert len(lines(tmp_path)) == 4
 
 
-@pytest.mark.parametrize("display", ["plain", "json"])
+@pytest.mark.parametrize("display", ["plain", pytest.param("json", marks=pytest.mark.slow)])
 def test_a_run_whose_reader_goes_away_goes_on_and_records_all(display: str, tmp_path: Path) -> None:
     overrides = f"hydra.run.dir={tmp_path} task.limit=4 task.length=6 engine.threads=1 display={display}"
     command = f"{sys.executable} -m treereason {overrides} 2>&1 | head -n 1; exit ${{PIPESTATUS[0]}}"

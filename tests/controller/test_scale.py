@@ -124,7 +124,8 @@ def test_1_000_problems_cost_each_what_50_do_in_memory_tokens_and_time(shipped_m
 
 def check_readable(folder: Path) -> None:
     """A run folder that any end of the run may leave: what is there parses."""
-    for line in (folder / "results.jsonl").read_text().splitlines():
+    results = folder / "results.jsonl"
+    for line in results.read_text().splitlines() if results.exists() else ():
         assert json.loads(line)["status"] in ("done", "failed")
     list(read(folder / "journal.sqlite"))
     summary = folder / "summary.json"

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from tests.fakes import ROOT
+from treereason.cli.main import main
 from treereason.config.scorers import load_scorer, scorer_reference
 from treereason.config.validate import build_task
 from treereason.core import Problem, Thought, UserError
 from treereason.tasks.base import BaseTask, Template
 
-CHECKOUT = ROOT
-EXAMPLES = CHECKOUT / "examples"
+EXAMPLES = ROOT / "examples"
 TASK = EXAMPLES / "merge_lists.py"
 
 
@@ -43,22 +43,17 @@ def test_the_task_asks_and_scores() -> None:
     assert task.prompt(perfect, "embedded") is None
 
 
-def run(*arguments: str) -> str:
-    """What Python prints in the checkout."""
+def test_the_engine_alone_decodes_three_ends_of_five_starts() -> None:
     done = subprocess.run(
-        [sys.executable, *arguments],
-        cwd=CHECKOUT,
-        env=os.environ | {"PYTHONPATH": str(CHECKOUT), "OMP_NUM_THREADS": "1"},
+        [sys.executable, "examples/engine_alone.py"],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         timeout=300,
     )
     assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def test_the_engine_alone_decodes_three_ends_of_five_starts() -> None:
-    lines = run("examples/engine_alone.py").splitlines()
+    lines = done.stdout.splitlines()
     starts = [line for line in lines if not line.startswith(" ")]
     ends = [line for line in lines if line.startswith(" ")]
     assert (len(starts), len(ends)) == (5, 15)
@@ -78,9 +73,12 @@ def test_the_engine_alone_decodes_three_ends_of_five_starts() -> None:
         ],
     ],
 )
-def test_the_commands_in_the_examples_run(tmp_path: Path, arguments: list[str]) -> None:
+def test_the_commands_in_the_examples_run(
+    tmp_path: Path, arguments: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
     fast = ["baseline=none", "display=none", "engine.threads=1", f"hydra.run.dir={tmp_path}"]
-    run("-m", "treereason", *arguments, *fast)
+    assert main([*arguments, *fast]) == 0
     assert len((tmp_path / "results.jsonl").read_text().splitlines()) == 2
 
 

@@ -56,7 +56,8 @@ def test_a_closed_journal_is_one_file_that_opens_where_nothing_can_be_written(tm
         tmp_path.chmod(0o700)
 
 
-def test_a_journal_that_another_program_has_locked_is_waited_for(tmp_path: Path) -> None:
+@pytest.mark.parametrize("locked_s", [1, pytest.param(6, marks=pytest.mark.slow)])  # sqlite3 itself waits for 5
+def test_a_journal_that_another_program_has_locked_is_waited_for(locked_s: int, tmp_path: Path) -> None:
     path = tmp_path / "journal.sqlite"
     from treereason.events import ProblemStarted
 
@@ -64,9 +65,10 @@ def test_a_journal_that_another_program_has_locked_is_waited_for(tmp_path: Path)
         journal(ProblemStarted("a", 1))
         code = (
             "import sqlite3, sys, time; db = sqlite3.connect(sys.argv[1], isolation_level=None); "
-            "db.execute('BEGIN IMMEDIATE'); print(1, flush=True); time.sleep(6); db.execute('COMMIT')"
+            "db.execute('BEGIN IMMEDIATE'); print(1, flush=True); time.sleep(float(sys.argv[2])); db.execute('COMMIT')"
         )
-        with subprocess.Popen([sys.executable, "-c", code, path], stdout=subprocess.PIPE, env={**os.environ}) as other:
+        command = [sys.executable, "-c", code, path, str(locked_s)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, env={**os.environ}) as other:
             assert other.stdout is not None
             other.stdout.readline()
             journal(ProblemStarted("b", 2))

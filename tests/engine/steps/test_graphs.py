@@ -202,7 +202,9 @@ def check_equal(got: Run, want: Run) -> None:
             torch.testing.assert_close(got.logits[tokens], logits, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize(("kind", "kv_tokens"), [("llama", 512), ("gemma2", 512), ("llama", 96)])
+@pytest.mark.parametrize(
+    ("kind", "kv_tokens"), [pytest.param("llama", 512, marks=pytest.mark.slow), ("gemma2", 512), ("llama", 96)]
+)
 def test_answers_and_logits_are_those_of_the_torch_backend(kind: str, kv_tokens: int) -> None:
     on_cpu, on_gpu = models(kind)
     want, got = (Run(make_engine(model, kv_tokens=kv_tokens)) for model in (on_cpu, on_gpu))
