@@ -67,7 +67,7 @@ def test_a_journal_that_another_program_has_locked_is_waited_for(locked_s: int, 
             "import sqlite3, sys, time; db = sqlite3.connect(sys.argv[1], isolation_level=None); "
             "db.execute('BEGIN IMMEDIATE'); print(1, flush=True); time.sleep(float(sys.argv[2])); db.execute('COMMIT')"
         )
-        command = [sys.executable, "-c", code, path, str(locked_s)]
+        command = [sys.executable, "-c", code, str(path), str(locked_s)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, env={**os.environ}) as other:
             assert other.stdout is not None
             other.stdout.readline()
