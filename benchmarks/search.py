@@ -18,7 +18,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # before torch loads OpenMP (d
 import argparse
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -102,7 +102,7 @@ class GenerateEngine:
         num_children, sampling = len(served[0].children), served[0].sampling
         how: dict[str, Any] = {"do_sample": False}
         if sampling.temperature:
-            how = {"do_sample": True, "temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": 0}
+            how = {"do_sample": True, **asdict(sampling)}
             how["num_return_sequences"] = num_children
         else:  # refuses several sequences of a greedy search
             ids, mask = (x.repeat_interleave(num_children, dim=0) for x in (ids, mask))

@@ -2,13 +2,15 @@
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from treereason.core import Finish, Problem, Prompt, Thought, UserError
+from treereason.core.prompt import is_day
 from treereason.text import from_home
 
 NUM_GENERATED = 100
@@ -28,6 +30,12 @@ Templates = Mapping[str, Mapping[str, Template]]
 """Style of the model ("embedded", "chat", "plain") -> name of the prompt ("solve", "improve") -> template."""
 
 
+def _day(given: str) -> str:
+    if not is_day(given):
+        raise ValueError("give a day as 2026-11-26")
+    return given
+
+
 @dataclass(frozen=True)
 class BaseTask:
     """A task that generates its problems or reads them from `path`, and asks once for each.
@@ -41,6 +49,12 @@ class BaseTask:
         Annotated[int, Field(ge=1, le=MOST_PROBLEMS)] | None,
         Field(description=f"at most this many problems; null: all of the file, or {NUM_GENERATED} generated ones"),
     ] = None
+
+    today: Annotated[
+        str,
+        AfterValidator(_day),
+        Field(description="the date that a dated chat template shows; by default the day of the run"),
+    ] = field(default_factory=lambda: date.today().isoformat(), kw_only=True)
 
     templates: ClassVar[Templates] = {}
 
@@ -83,7 +97,8 @@ class BaseTask:
     def fill(self, style: str, name: str, values: Mapping[str, Any], max_tokens: int = 256) -> Prompt:
         """One of the task's templates with its placeholders replaced. Raises UserError for a style without prompts."""
         template = self.template(style, name)
-        return Prompt(template.text.format(**values), False, template.shared, template.stop, max_tokens)
+        text = template.text.format(**values)
+        return Prompt(text, False, template.shared, template.stop, max_tokens, today=self.today)
 
     def template(self, style: str, name: str) -> Template:
         """The template of that name for a style. Raises UserError for a style without prompts."""

@@ -126,8 +126,8 @@ class FewShot(BaseTask):
         shared = solve.shared + "".join(example.text.format(**vars(worked)) for worked in self.worked)
         text = solve.text.format(question=question)
         if self.stepwise:
-            return Prompt(text, shared=shared, stop=_STEPWISE_STOP, max_tokens=line)
-        return Prompt(text, shared=shared, stop=solve.stop, max_tokens=whole)
+            return Prompt(text, shared=shared, stop=_STEPWISE_STOP, max_tokens=line, today=self.today)
+        return Prompt(text, shared=shared, stop=solve.stop, max_tokens=whole, today=self.today)
 
     def parse(self, thought: Thought) -> int | str | None:
         """What the first line `A22` states for the shipped model, for others the last "the answer is ...".

@@ -138,6 +138,8 @@ def run(
     seed: int = 0,
     temperature: float = 0.7,
     top_p: float = 1.0,
+    top_k: int = 0,
+    min_p: float = 0.0,
     scorer: str | Scorer | None = None,
     scorer_timeout_s: float = 10.0,
     scorer_load_timeout_s: float = 120.0,
@@ -160,8 +162,7 @@ def run(
     task, search: objects, as `tasks.Sorting(length=64, limit=20)` and `search.TreeOfThoughts(k=5)`, or your own.
     model: what `load` returned. It can be used for any number of runs, one at a time.
     seed: of generated problems and sampling; same seed, same results.
-    temperature, top_p: of sampling. Temperature 0 takes the most likely token; top_p, above 0 up to 1, samples from
-        the most likely tokens that together have this much probability.
+    temperature, top_p, top_k, min_p: of sampling, as in `Sampling`. Temperature 0 takes the most likely token.
     scorer: instead of the task's own: a name that the task knows, "file.py:name", "module:name", or a function: of a
         thought, which returns a number or a `Score`; of `thoughts`, which returns a list of them; or a coroutine
         function of a thought and its tree. A class is made once, without arguments, and its object called.
@@ -194,6 +195,8 @@ def run(
             "scorer": scorer if given is None else name_of(given),
             "temperature": temperature,
             "top_p": top_p,
+            "top_k": top_k,
+            "min_p": min_p,
             "seed": seed,
             "display": display,
             "baseline": baseline,

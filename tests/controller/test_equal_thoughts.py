@@ -80,7 +80,7 @@ def test_sampling_that_cannot_differ_decodes_once_and_says_so_once(caplog: pytes
     assert len(outcome.of(events.ThoughtCreated)) == 4
     assert [done.tokens_decoded for done in outcome.of(events.ProblemDone)] == [2, 2]
     assert [record.message for record in caplog.records].count(
-        "temperature 0: several children of one thought would be equal, so one is decoded and stands for all"
+        "temperature 0 or top_k 1: children of one thought would be equal, so one is decoded and stands for all"
     ) == 1
 
 

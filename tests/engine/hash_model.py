@@ -20,6 +20,7 @@ from treereason.engine.engine import PAGE_SIZE
 from treereason.engine.kv.cache import KVCache
 from treereason.engine.steps.cuda_capture import Body
 from treereason.engine.steps.sampler import sample
+from treereason.engine.steps.sampling_rows import SamplingRows
 from treereason.kernels.gpu.make_work import make_work
 from treereason.kernels.gpu.work import NoPageLeft
 from treereason.kernels.plan import Plan
@@ -223,8 +224,7 @@ def decode_alone(prompt_tokens: list[int], prompt: Prompt, sampling: Sampling, k
             logits,
             torch.tensor([key]),
             torch.tensor([sequence.num_tokens]),
-            torch.tensor([sampling.temperature]),
-            torch.tensor([sampling.top_p]),
+            SamplingRows.of([sampling]),
         )
         own.append(int(drawn[0]))
         sequence.read(own[-1:])

@@ -151,15 +151,15 @@ class EngineMachine(RuleBasedStateMachine):
         ending=st.sampled_from(["", "a", "bb", "h" * 20, "g" * 40]),
         options=st.tuples(
             st.integers(1, 40), st.sampled_from([(), ("a",), ("bc", "dd")]), st.booleans(),
-            st.sampled_from([0.0, 0.5, 1.0, 3.0]), st.sampled_from([1.0, 0.6]),
+            st.sampled_from([0.0, 0.5, 1.0, 3.0]), st.sampled_from([(), (0.6,), (1.0, 3), (0.8, 5, 0.1)]),
         ),
     )  # fmt: skip
     def submit_fresh(
         self, problem: str, shared: str, base: str, length: int, k: int, ending: str, options: tuple[Any, ...]
     ) -> None:
-        max_tokens, stop, ignore_end, temperature, top_p = options
+        max_tokens, stop, ignore_end, temperature, cuts = options
         prompt = Prompt(base[:length] + ending, shared=shared, max_tokens=max_tokens, stop=stop, ignore_end=ignore_end)
-        self._submit(problem, (), prompt, k, Sampling(temperature, top_p))
+        self._submit(problem, (), prompt, k, Sampling(temperature, *cuts))
 
     @precondition(lambda self: self._in_flight())
     @rule(which=st.integers(0, 10_000), ending=st.sampled_from(["a", "hc"]), k=st.integers(1, 3))
@@ -454,7 +454,7 @@ def test_steps_from_graphs_hold_under_random_use(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(graph_steps, "GraphStep", HashGraphStep)
     tally = run_machine(examples=50, steps=50, from_graphs=True)
     assert set(tally.kinds) >= {*KINDS, "graph", "prefill"}
-    assert tally.kinds["graph"] > 1_000
+    assert tally.kinds["graph"] > 500
     assert tally.plans < tally.kinds["graph"] / 2, "plans are made where the last one could go on"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,25 @@ def test_any_optional_field_is_left_out_alone(
     assert {"n", "seed", "logprobs", "ignore_eos", "stop", "top_p"} <= first.keys()
     assert [first.keys() - request.keys() for request in others] == [{name}, {name}]
     assert warnings(caplog) == [f"the server refuses {name}: left out from now on, which costs: {costs}"]
+
+
+def test_top_k_and_min_p_are_sent_where_they_are_asked_for_and_never_left_out(
+    fake: FakeServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    with engine(fake) as remote:
+        ask(remote, replace(expansion(1), sampling=Sampling(0.7, 0.9, 20, 0.05)))
+        ask(remote, expansion(1, problem="q"))
+    asked, plain = real(fake)
+    assert (asked["top_p"], asked["top_k"], asked["min_p"]) == (0.9, 20, 0.05)
+    assert not {"top_k", "min_p"} & plain.keys()
+    fake.refuses = lambda request: "top_k" in request
+    with engine(fake) as remote:
+        [child] = ask(remote, replace(expansion(1), sampling=Sampling(0.7, top_k=20)))
+        [other] = ask(remote, expansion(1, problem="q"))
+    assert child.error is not None
+    assert "400" in child.error
+    assert other.error is None
+    assert warnings(caplog) == []
 
 
 def test_a_refused_seed_is_left_out(fake: FakeServer, caplog: pytest.LogCaptureFixture) -> None:

@@ -21,6 +21,7 @@ REQUESTS_LIMIT = 1024  # each holds a socket, and systems give a process that ma
 RETRIES_LIMIT = 100  # waiting doubles from one to the next
 LONGEST_S = 30 * 24 * 3600.0  # timers of the system overflow somewhere beyond
 TOKENS_LIMIT = 2**40  # years of decoding
+MOST_TOP_K = 2**20  # vocabularies have fewer tokens
 HOTTEST = 100.0  # all tokens are equally likely long before
 
 Style = Literal["embedded", "chat", "plain"]
@@ -236,6 +237,17 @@ class Config(_Strict):
             description="sample only from the most likely tokens that together have this probability; above 0, up to 1",
         ),
     ] = 1.0
+    top_k: Annotated[
+        int, Field(ge=0, le=MOST_TOP_K, description="sample only from so many of the most likely tokens; 0: from all")
+    ] = 0
+    min_p: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=1,
+            description="sample only from tokens whose probability is at least this share of the most likely one's",
+        ),
+    ] = 0.0
     seed: Annotated[
         int, Field(ge=0, lt=2**63, description="same seed, same results; generated problems depend on it, too")
     ] = 0

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from treereason import events
 from treereason.config.user_files import load as load_reference
 from treereason.controller.budget import Budget
-from treereason.controller.model import open_engine
+from treereason.controller.model import open_engine, sampling_of
 from treereason.controller.own_scorers import name_of
 from treereason.controller.problem_result import ProblemResult
 from treereason.controller.run_spec import RunSpec
 from treereason.controller.runner import Runner
-from treereason.core import Sampling, Scorer, Search
+from treereason.core import Scorer, Search
 from treereason.display.base import Display
 from treereason.engine.model.language_model import LanguageModel
 from treereason.profile import Profile
@@ -82,7 +83,7 @@ def run_experiment(
                 scoring=scoring,
                 task=spec.task,
                 search=search,
-                sampling=Sampling(temperature, config.top_p),
+                sampling=replace(sampling_of(config), temperature=temperature),
                 parallel_problems=config.engine.parallel_problems,
                 emit=emit,
                 seed=config.seed,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from treereason.config.schema import KV_TOKENS_LIMIT, AnyModelConfig, Config, EngineConfig, RemoteModelConfig
-from treereason.core import UserError
+from treereason.core import Sampling, UserError
 from treereason.engine.engine import PAGE_SIZE, Engine
+from treereason.engine.model.generation_rules import other_sampling
 from treereason.engine.model.language_model import LanguageModel
 from treereason.engine.model.load import load_model
 from treereason.profile import Profile
@@ -19,6 +21,8 @@ from treereason.profile import Profile
 if TYPE_CHECKING:  # its packages are an extra
     from treereason.remote.engine import RemoteEngine
     from treereason.remote.server import Server
+
+_log = logging.getLogger(__name__)
 
 
 def load(config: AnyModelConfig) -> LanguageModel | Server:
@@ -62,6 +66,12 @@ def model_options(model: LanguageModel | Server) -> dict[str, Any]:
 def open_engine(config: Config, model: LanguageModel | Server, profile: Profile) -> Iterator[Engine | RemoteEngine]:
     """The engine that decodes on the model. Its end frees the KV, or ends the requests in flight."""
     if isinstance(model, LanguageModel):
+        if asked := other_sampling(model.generation, sampling_of(config)):
+            _log.warning(
+                "model.name=%s: its generation_config.json asks for other sampling than this run has: %s",
+                model.name,
+                asked,
+            )
         with _threads(_num_threads(config.engine, model)):
             yield Engine(
                 model,
@@ -77,6 +87,11 @@ def open_engine(config: Config, model: LanguageModel | Server, profile: Profile)
 
     with RemoteEngine(model, seed=config.seed, must_count=config.budget.tokens is not None) as engine:
         yield engine
+
+
+def sampling_of(config: Config) -> Sampling:
+    """How the run's tokens are drawn."""
+    return Sampling(config.temperature, config.top_p, config.top_k, config.min_p)
 
 
 def _kv_tokens(config: EngineConfig, bytes_per_token: int) -> int | None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import reprlib
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,8 @@ class Prompt:
     max_tokens: decoding ends after this many tokens.
     token_ids: given instead of text, for prompts that are not language (recorded searches, benchmarks).
     ignore_end: the end-of-text token does not end decoding; only stop strings and max_tokens do.
+    today: the day that a chat template shows which asks for the date, as 2026-11-26; "" is the day of decoding. A
+        server fills its own template.
     """
 
     text: str
@@ -32,6 +37,7 @@ class Prompt:
     ignore_end: bool = False
     system: str = ""
     turns: tuple[tuple[str, str], ...] = ()
+    today: str = ""
 
     def __post_init__(self) -> None:
         rules = {
@@ -41,16 +47,23 @@ class Prompt:
             "max_tokens": (type(self.max_tokens) is int and self.max_tokens > 0, "a whole number above 0"),
             "token_ids": (_several(int, self.token_ids), "a tuple of whole numbers"),
             "system": (isinstance(self.system, str), "a text"),
+            "today": (self.today == "" or is_day(self.today), "a day as 2026-11-26"),
             "turns": (_are_turns(self.turns), "a tuple of pairs of texts: what the user said, what the model answered"),
         }
-        for name, (right, wanted) in rules.items():
-            if not right:
-                raise ValueError(f"Prompt.{name}={reprlib.repr(getattr(self, name))}: give {wanted}")
+        _check(self, rules)
 
     @property
     def plain(self) -> str:
         """All of the prompt's text in order, as a model without chat template reads it."""
         return "".join([self.system, *(text for turn in self.turns for text in turn), self.shared, self.text])
+
+
+def is_day(value: object) -> bool:
+    """Whether a value is the text of a day, as 2026-11-26."""
+    try:
+        return isinstance(value, str) and date.fromisoformat(value).isoformat() == value
+    except ValueError:
+        return False
 
 
 def _several(kind: type, values: object) -> bool:
@@ -63,7 +76,39 @@ def _are_turns(turns: object) -> bool:
 
 @dataclass(frozen=True)
 class Sampling:
-    """How tokens are drawn. temperature 0 takes the most likely one; top_p 1 draws from the whole vocabulary."""
+    """How tokens are drawn. temperature 0 takes the most likely one.
+
+    A token is drawn from the top_k most likely ones (0: from all); of those, from the most likely ones that together
+    have the probability top_p; and from none whose probability is below min_p times that of the most likely one.
+    Raises ValueError for what no engine could draw.
+    """
 
     temperature: float = 0.7
     top_p: float = 1.0
+    top_k: int = 0
+    min_p: float = 0.0
+
+    def __post_init__(self) -> None:
+        rules = {
+            "temperature": (_is_number(self.temperature) and 0 <= self.temperature < math.inf, "0 or a number above"),
+            "top_p": (_is_number(self.top_p) and 0 < self.top_p <= 1, "a number above 0, up to 1"),
+            "top_k": (type(self.top_k) is int and 0 <= self.top_k < 2**31, "0 or a whole number above"),
+            "min_p": (_is_number(self.min_p) and 0 <= self.min_p <= 1, "a number from 0 to 1"),
+        }
+        _check(self, rules)
+
+    @property
+    def greedy(self) -> bool:
+        """Whether only the most likely token can come, so that one prompt always gives one text."""
+        return self.temperature == 0 or self.top_k == 1
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _check(given: object, rules: Mapping[str, tuple[bool, str]]) -> None:
+    """rules: by field, whether it is right, and what it should be. Raises ValueError for the first that is not."""
+    for name, (right, wanted) in rules.items():
+        if not right:
+            raise ValueError(f"{type(given).__name__}.{name}={reprlib.repr(getattr(given, name))}: give {wanted}")

@@ -72,7 +72,7 @@ class Completions:
         """The children, decoded behind `prompt`: by one request, and one more per child that it leaves out."""
         paths, decoded = expansion.children, list[Decoded]()
         # Some servers refuse several samples of one greedy decoding.
-        if not self._ignores_n and expansion.sampling.temperature > 0:
+        if not self._ignores_n and not expansion.sampling.greedy:
             request = self._request(expansion, prompt, paths)
             if not self._dialect.leaves_out("n", request):
                 decoded = await self._sample(expansion, prompt, paths)
@@ -156,7 +156,7 @@ class Completions:
 
     def _notice_equal(self, expansion: Expansion, decoded: Sequence[Decoded]) -> None:
         """Warn of a server that draws one text again and again."""
-        if len(decoded) < 2 or not expansion.sampling.temperature or any(child.error for child in decoded):
+        if len(decoded) < 2 or expansion.sampling.greedy or any(child.error for child in decoded):
             return
         equal = len({child.text for child in decoded}) == 1
         self._num_equal_in_a_row = self._num_equal_in_a_row + 1 if equal else 0
@@ -198,8 +198,13 @@ def fields(context: Context, prompt: Prompt, sampling: Sampling, seed: int, n: i
     }
     if prompt.stop:
         request["stop"] = list(prompt.stop)
+    # The rest is not part of OpenAI's interface, but vLLM, SGLang and llama.cpp know it.
+    if sampling.top_k:
+        request["top_k"] = sampling.top_k
+    if sampling.min_p:
+        request["min_p"] = sampling.min_p
     if prompt.ignore_end:
-        request["ignore_eos"] = True  # not part of OpenAI's interface, but vLLM, SGLang and llama.cpp know it
+        request["ignore_eos"] = True
     return request
 
 

@@ -127,4 +127,5 @@ class Dialect:
 def _form(request: Fields) -> Any:
     """What makes a server take or refuse a request, its prompt and its seed aside."""
     greedy = not request.get("temperature")
-    return greedy, request.get("n"), request.get("top_p"), tuple(request.get("stop", ())), request.get("ignore_eos")
+    names = ("n", "top_p", "top_k", "min_p", "ignore_eos")
+    return greedy, tuple(request.get("stop", ())), *(request.get(name) for name in names)

@@ -11,8 +11,10 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
+from treereason.core import Sampling
 from treereason.engine.model.language_model import LanguageModel
 from treereason.engine.steps.sampler import sample
+from treereason.engine.steps.sampling_rows import Cuts, SamplingRows
 from treereason.engine.steps.step_buffers import StepBuffers
 from treereason.kernels.options import AttentionOptions
 
@@ -46,11 +48,15 @@ def test_every_tested_architecture_runs_on_tensors_without_values(kind: str, tin
     model = LanguageModel(network, type("Tokenizer", (), {"eos_token_id": 0})(), "plain")
     logits = model.forward_all(numbers[0], numbers[1], NoAttention())
     assert logits.shape == (8, config.vocab_size)
-    temperature, top_p = torch.ones(2, 8, device=META)
-    for nucleus in (False, True):
-        tokens, logprobs = sample(logits, numbers[2], numbers[1] + 1, temperature, top_p, nucleus=nucleus)
+    for cuts in (Cuts(), Cuts(True), Cuts(True, 20)):
+        tokens, logprobs = sample(logits, numbers[2], numbers[1] + 1, rows_of(8, cuts))
         assert tokens.shape == logprobs.shape == (8,)
         assert tokens.device == logprobs.device == META
+
+
+def rows_of(num_rows: int, cuts: Cuts) -> SamplingRows:
+    ones = torch.ones(num_rows, device=META)
+    return SamplingRows(ones, ones, ones, torch.ones(num_rows, dtype=torch.int32, device=META), cuts)
 
 
 class Count(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -65,36 +71,38 @@ class Count(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 @torch.inference_mode()
 def test_sampling_takes_few_operations_however_many_rows_and_ids_there_are() -> None:
-    places, ones = torch.ones(64, dtype=torch.int64, device=META), torch.ones(64, device=META)
+    places = torch.ones(64, dtype=torch.int64, device=META)
     with Count() as count:  # type: ignore[no-untyped-call]
-        sample(torch.ones(64, 150_000, device=META), places, places, ones, ones, nucleus=False)
+        sample(torch.ones(64, 150_000, device=META), places, places, rows_of(64, Cuts()))
     assert 10 < count.total < 100
 
 
 @torch.inference_mode()
 def test_the_check_can_fail() -> None:
-    logits, ones = torch.ones(8, 5, device=META), torch.ones(8, device=META)
-    places = torch.ones(8, dtype=torch.int64, device=META)
+    logits, places = torch.ones(8, 5, device=META), torch.ones(8, dtype=torch.int64, device=META)
     with pytest.raises(RuntimeError, match="item"):
-        sample(logits, places, places, ones, ones)
+        bool(sample(logits, places, places, rows_of(8, Cuts()))[0].any())
     with pytest.raises(RuntimeError, match="device"):
-        sample(logits, places, torch.ones(8, dtype=torch.int64), ones, ones, nucleus=False)
+        sample(logits, places, torch.ones(8, dtype=torch.int64), rows_of(8, Cuts()))
 
 
 def test_buffers_carry_every_number_exactly_and_pad_with_rows_that_do_no_harm() -> None:
     buffers = StepBuffers(4, torch.device("cpu"))
     keys = [-(2**63), 2**63 - 1, 12345]
-    buffers.place([7, 8, 9, 10], [0.5] * 4, [0.5] * 4)
+    buffers.place([7, 8, 9, 10], [Sampling(0.5, 0.5, 5, 0.5)] * 4)
     buffers.send([1, 1, 1, 1], [1, 1, 1, 1], 4)
-    buffers.place(keys, [0.7, 0.0, 1.5], [1.0, 0.25, 0.9])
+    buffers.place(keys, [Sampling(0.7), Sampling(0.0, 0.25, 2**31 - 1), Sampling(1.5, 0.9, 40, 0.05)])
     buffers.send([11, 12, 13], [100_000, 0, 5], 4)
     token_ids, positions, on_device = buffers.inputs(4)
-    temperature, top_p = buffers.sampling(4)
+    rows = buffers.sampling(4, Cuts(True, 40))
     assert token_ids.tolist() == [11, 12, 13, 0]
     assert positions.tolist() == [100_000, 0, 5, 0]
     assert on_device.tolist() == [*keys, 0]
-    torch.testing.assert_close(temperature, torch.tensor([0.7, 0.0, 1.5, 0.0]), atol=0, rtol=0)
-    torch.testing.assert_close(top_p, torch.tensor([1.0, 0.25, 0.9, 1.0]), atol=0, rtol=0)
+    torch.testing.assert_close(rows.temperature, torch.tensor([0.7, 0.0, 1.5, 0.0]), atol=0, rtol=0)
+    torch.testing.assert_close(rows.top_p, torch.tensor([1.0, 0.25, 0.9, 1.0]), atol=0, rtol=0)
+    torch.testing.assert_close(rows.min_p, torch.tensor([0.0, 0.0, 0.05, 0.0]), atol=0, rtol=0)
+    assert rows.top_k.tolist() == [0, 2**31 - 1, 40, 0]
+    assert rows.cuts == (True, 40)
 
     logprobs = torch.tensor([-1e-20, -0.1, float("nan"), -3.0])
     buffers.put(torch.tensor([0, 262_143, 2**31, 5]), logprobs)

@@ -27,7 +27,7 @@ from treereason.engine.engine import Engine
 from treereason.engine.model.language_model import LanguageModel
 from treereason.engine.steps.cuda_capture import Body, Capture
 from treereason.engine.steps.graph_steps import BUCKETS, GraphSteps
-from treereason.engine.steps.sampler import sample
+from treereason.engine.steps.sampling_rows import Cuts
 from treereason.events import StepDone
 from treereason.kernels.gpu import static_backend
 
@@ -310,12 +310,12 @@ def test_a_captured_step_waits_for_nothing_and_takes_nothing_from_the_host(kind:
     run = Run(engine)
     run._keep = lambda *_: None  # type: ignore[method-assign]
     run.submit("a", (), Prompt("ASK", max_tokens=3, ignore_end=True), 2)
-    run.submit("b", (), Prompt("ASK", max_tokens=3, ignore_end=True), 2, Sampling(1.0, top_p=0.5))
+    run.submit("b", (), Prompt("ASK", max_tokens=3, ignore_end=True), 2, Sampling(1.0, 0.5, top_k=9, min_p=0.1))
     run.steps()
     run.submit("c", (), Prompt("ASK", max_tokens=3, ignore_end=True), 2)
     run.steps()
     assert set(run.launches) == {"prefill", "graph"}
-    assert graphs_of(engine)._replays.keys() == {(4, True), (2, False)}
+    assert graphs_of(engine)._replays.keys() == {(4, Cuts(True, 9)), (2, Cuts())}
 
 
 @interpreted_only
@@ -328,7 +328,6 @@ def test_a_captured_step_waits_for_nothing_and_takes_nothing_from_the_host(kind:
         lambda x: x[x > 0],
         lambda x: x + torch.tensor([1.0]),
         lambda x: x.cpu(),
-        lambda x: sample(x, x[:, 0].long(), x[:, 0].long(), x[:, 0], x[:, 0]),
     ],
 )
 def test_the_watch_can_fail(body: Callable[[torch.Tensor], Any], watched: Capture) -> None:

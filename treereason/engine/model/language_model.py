@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import date
 from typing import Any
 
 import torch
@@ -13,14 +15,17 @@ from transformers import PreTrainedModel
 from treereason.core import Prompt, UserError
 from treereason.engine.attention.eager_step import AttentionKind, EagerStep
 from treereason.engine.attention.interface import NAME, AttentionStep
+from treereason.engine.model.dated_template import pinned, shows_date
 from treereason.engine.model.text_codec import TextCodec
 from treereason.text import one_line
+
+_log = logging.getLogger(__name__)
 
 
 class LanguageModel:
     """Wraps a loaded model; its attention becomes the tree's. style: "chat" puts prompts in the chat template.
 
-    name: for reports; the class of the network by default.
+    name: for reports; the class of the network by default. generation: the values of its generation_config.json.
     """
 
     def __init__(self, network: PreTrainedModel, tokenizer: Any, style: str, name: str = "") -> None:
@@ -35,14 +40,16 @@ class LanguageModel:
         self.attention: AttentionKind = "tree" if self.device.type == "cpu" else "triton"
         config = network.config.get_text_config()
         self.max_positions: int = config.max_position_embeddings
+        self.generation: dict[str, Any] = network.generation_config.to_dict()
         self.eos_ids = _eos_ids(tokenizer, network.generation_config, network.config, config)
         num_kv_heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
         head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         itemsize = next(network.parameters()).element_size()
         self.vocabulary_size: int = config.vocab_size
         self.kv_bytes_per_token: int = 2 * config.num_hidden_layers * num_kv_heads * head_dim * itemsize
-        self._prefix_tokens: dict[tuple[str, tuple[tuple[str, str], ...], str], list[int]] = {}
+        self._prefix_tokens: dict[tuple[str, tuple[tuple[str, str], ...], str, str], list[int]] = {}
         self._codec = TextCodec(tokenizer)
+        self._told_of_date = False
 
     @torch.inference_mode()
     def forward(self, step: EagerStep, rows: list[int]) -> torch.Tensor:
@@ -88,7 +95,7 @@ class LanguageModel:
         if not prompt.shared and not prompt.system:
             return tokens, 0
         turns = prompt.turns if prompt.shared else ()
-        key = prompt.system, turns, prompt.shared
+        key = prompt.system, turns, prompt.shared, prompt.today
         if key not in self._prefix_tokens:
             self._prefix_tokens[key] = self._encode_fresh(replace(prompt, text="", turns=turns))
         num_shared = 0
@@ -127,12 +134,30 @@ class LanguageModel:
             messages += [{"role": "user", "content": user}, {"role": "assistant", "content": model}]
         messages.append({"role": "user", "content": prompt.shared + prompt.text})
         try:
-            text: str = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+            text: str = self.tokenizer.apply_chat_template(
+                messages, chat_template=self._dated_template(prompt.today), tokenize=False, add_generation_prompt=True
+            )
         except Exception as error:  # of any type: templates are programs; so below
             raise ValueError(f"the model's chat template refuses the prompt: {one_line(error)}") from None
         if prompt.system.strip() not in text:
             raise ValueError("the model's chat template leaves out the system text: put it into the prompt's text")
         return self._codec.tokenize(text, special=False)
+
+    def _dated_template(self, today: str) -> str | None:
+        """The chat template with the date that it shows, None for one that shows none."""
+        template = getattr(self.tokenizer, "chat_template", None)
+        if isinstance(template, dict):
+            template = template.get("default")
+        if not isinstance(template, str) or not shows_date(template):
+            return None
+        if not today and not self._told_of_date:
+            self._told_of_date = True
+            _log.warning(
+                "model.name=%s: its chat template shows the date, and the prompt gives none: the run will not repeat "
+                "tomorrow; write Prompt(..., today=...)",
+                self.name,
+            )
+        return pinned(template, date.fromisoformat(today) if today else date.today())
 
 
 def _eos_ids(*sources: Any) -> frozenset[int]:

@@ -22,6 +22,7 @@ from treereason.engine.model.gates import (
     check_quantisation,
     check_tensors,
 )
+from treereason.engine.model.generation_rules import rules_left_out
 from treereason.engine.model.language_model import LanguageModel
 from treereason.engine.model.packed import pack_linears
 from treereason.engine.model.panics import silent_panic
@@ -30,7 +31,13 @@ from treereason.engine.model.stored_tensors import stored_tensors
 from treereason.text import one_line
 
 EMBEDDED = Path(__file__).resolve().parents[2] / "embedded"
-QUIET = ("huggingface_hub", "transformers.quantizers.auto", "transformers.modeling_rope_utils")
+QUIET = (
+    "huggingface_hub",
+    "transformers.generation.configuration_utils",
+    "transformers.modeling_rope_utils",
+    "transformers.quantizers.auto",
+)
+_log = logging.getLogger(__name__)
 PROBE = "The 1st 23, é € 😀\n\tx"  # a tokenizer that panics does so before the run
 
 
@@ -136,4 +143,6 @@ def _load(name: str, location: str, *, style: str, dtype: str, device: str) -> L
         pack_linears(network)
         model = LanguageModel(network, tokenizer, style, name)
         self_check(name, model)
+    if rules := rules_left_out(model.generation):
+        _log.warning("model.name=%s: its generation_config.json asks for what is left out here: %s", name, rules)
     return model

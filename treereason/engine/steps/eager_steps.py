@@ -15,6 +15,7 @@ from treereason.engine.schedule.branch import Branch
 from treereason.engine.schedule.given_text import GivenTokens
 from treereason.engine.schedule.step_batch import StepBatch
 from treereason.engine.steps.sampler import sample
+from treereason.engine.steps.sampling_rows import SamplingRows
 from treereason.profile import Profile
 
 
@@ -116,7 +117,6 @@ def _draw(logits: torch.Tensor, branches: Sequence[Branch]) -> tuple[list[int], 
         logits,
         torch.tensor([branch.key for branch in branches], device=device),
         torch.tensor([branch.node.end for branch in branches], device=device),
-        torch.tensor([branch.sampling.temperature for branch in branches], device=device),
-        torch.tensor([branch.sampling.top_p for branch in branches], device=device),
+        SamplingRows.of([branch.sampling for branch in branches], device),
     )
     return tokens.tolist(), logprobs.tolist()

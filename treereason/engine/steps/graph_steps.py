@@ -23,6 +23,7 @@ from treereason.engine.schedule.branch import Branch
 from treereason.engine.schedule.step_batch import StepBatch
 from treereason.engine.steps.cuda_capture import Body, Capture
 from treereason.engine.steps.sampler import sample
+from treereason.engine.steps.sampling_rows import Cuts
 from treereason.engine.steps.step_buffers import StepBuffers
 from treereason.engine.steps.step_kind import Refusal
 from treereason.profile import Profile
@@ -39,7 +40,7 @@ class _Loaded:
 
     bucket: int
     row_of: dict[Node, int]
-    nucleus: bool
+    cuts: Cuts
     kv_tokens_read: int
     step: int
 
@@ -71,7 +72,7 @@ class GraphSteps:
         self._buckets = [*(rows for rows in BUCKETS if rows < most), most]
         self._buffers = StepBuffers(self._buckets[-1], model.device)
         self._trees: dict[int, GraphStep] = {}
-        self._replays: dict[tuple[int, bool], Body] = {}
+        self._replays: dict[tuple[int, Cuts], Body] = {}
         self._loaded: _Loaded | None = None
         self._failure = ""
         self.num_plans = 0
@@ -91,7 +92,7 @@ class GraphSteps:
             leaves = loaded.row_of
             self._buffers.send([leaf.tokens[-1] for leaf in leaves], [leaf.end - 1 for leaf in leaves], loaded.bucket)
             try:
-                replay = self._replay(loaded.bucket, loaded.nucleus)
+                replay = self._replay(loaded.bucket, loaded.cuts)
             except Exception as error:  # of any type: a capture fails in torch, in Triton or in the driver
                 self._give_up(error)
                 return Refusal(self._failure)
@@ -136,39 +137,35 @@ class GraphSteps:
         if bucket not in self._trees:
             self._trees[bucket] = GraphStep(self._cache, plan, bucket)
         elif not self._trees[bucket].backend.load(plan):
-            for nucleus in (False, True):
-                self._replays.pop((bucket, nucleus), None)
+            for key in [key for key in self._replays if key[0] == bucket]:
+                del self._replays[key]
         leaves = [node for node in planned.nodes if node in batch.tokens]
         branch_of = {branch.node: branch for branch in batch.branches}
         branches = [branch_of[leaf] for leaf in leaves]
-        self._buffers.place(
-            [branch.key for branch in branches],
-            [branch.sampling.temperature for branch in branches],
-            [branch.sampling.top_p for branch in branches],
-        )
+        self._buffers.place([branch.key for branch in branches], [branch.sampling for branch in branches])
         self._loaded = _Loaded(
             bucket=bucket,
             row_of={leaf: row for row, leaf in enumerate(leaves)},
-            nucleus=any(branch.sampling.top_p < 1 for branch in branches),
+            cuts=Cuts.of(branch.sampling for branch in branches),
             kv_tokens_read=plan.kv_tokens_read_tree,
             step=batch.step,
         )
         return self._loaded
 
-    def _replay(self, bucket: int, nucleus: bool) -> Body:
+    def _replay(self, bucket: int, cuts: Cuts) -> Body:
         """What runs the step on the first `bucket` rows of the buffers, captured when it is first wanted."""
-        if (bucket, nucleus) not in self._replays:
+        if (bucket, cuts) not in self._replays:
             tree, buffers = self._trees[bucket], self._buffers
             token_ids, positions, keys = buffers.inputs(bucket)
-            temperature, top_p = buffers.sampling(bucket)
+            rows = buffers.sampling(bucket, cuts)
 
             def body() -> None:
                 logits = self._model.forward_all(token_ids, positions, tree)
-                buffers.put(*sample(logits, keys, positions + 1, temperature, top_p, nucleus=nucleus))
+                buffers.put(*sample(logits, keys, positions + 1, rows))
 
-            self._replays[bucket, nucleus] = self._capture(body)
+            self._replays[bucket, cuts] = self._capture(body)
             self.num_captures += 1
-        return self._replays[bucket, nucleus]
+        return self._replays[bucket, cuts]
 
     def _give_up(self, error: BaseException) -> None:
         while error.__context__ is not None:  # ending a failed capture fails as well; the first error tells why

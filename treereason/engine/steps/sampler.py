@@ -13,6 +13,8 @@ from hashlib import blake2b
 import numpy as np
 import torch
 
+from treereason.engine.steps.sampling_rows import SamplingRows
+
 BLOCK_IDS = 32768
 LARGE_VOCABULARY = 8192
 """From so many ids on, a CPU first looks which can be drawn at all: most cannot (docs/log.md)."""
@@ -30,71 +32,89 @@ def branch_key(seed: int, problem: str, path: Sequence[int]) -> int:
 
 
 def sample(
-    logits: torch.Tensor,
-    keys: torch.Tensor,
-    positions: torch.Tensor,
-    temperature: torch.Tensor,
-    top_p: torch.Tensor,
-    *,
-    nucleus: bool | None = None,
+    logits: torch.Tensor, keys: torch.Tensor, positions: torch.Tensor, rows: SamplingRows
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """One token per row.
 
-    logits: [B, V]. keys, positions: [B] int64. temperature, top_p: [B] float32; argmax at temperature 0 and next to it.
-    nucleus: whether any top_p is below 1; None asks the tensor, for which the host waits.
+    logits: [B, V]. keys, positions: [B] int64. rows: how each is drawn; argmax at temperature 0 and next to it.
     Returns tokens [B] int64 and their log-probabilities [B] float32 under the untempered model, NaN where a row of
     logits has a NaN or +inf, or nothing but -inf.
     """
     logits = logits.float()
-    greedy = temperature < LOWEST_TEMPERATURE
-    divisor = torch.where(greedy, 1.0, temperature)[:, None]
-    if nucleus is None:
-        nucleus = bool((top_p < 1).any())
-    log_total = _log_total(logits, divisor) if nucleus else None
+    greedy = rows.temperature < LOWEST_TEMPERATURE
+    divisor = torch.where(greedy, 1.0, rows.temperature)[:, None]
+    best = logits.topk(min(rows.cuts.most_k, logits.shape[1])).values if rows.cuts.most_k else None
+    log_total = _log_total(logits, divisor, best, rows.top_k) if rows.cuts.some else None
     likely = None
     if logits.device.type == "cpu" and logits.shape[1] >= LARGE_VOCABULARY:
-        likely = _likely(logits, keys, positions, divisor, greedy, log_total, top_p)
+        lowest = _lowest(logits, keys, positions, divisor, greedy, log_total, best, rows)
+        likely = _ids_from(lowest, logits)
     if likely is None:
         ids, near = torch.arange(logits.shape[1], device=logits.device).expand(len(logits), -1), logits
     else:
         ids, near = likely, logits.gather(1, likely.clamp_min(0)).masked_fill_(likely < 0, float("-inf"))
     scaled = near / divisor
     if log_total is not None:
-        scaled = _nucleus(scaled, log_total, top_p)
+        scaled = _cut(scaled, log_total, rows)
     drawn = torch.where(greedy[:, None], near, scaled + _gumbel(keys, positions, ids))
     tokens = ids.gather(1, drawn.argmax(dim=1, keepdim=True)).clamp_min(0)
     logprobs = logits.log_softmax(dim=1).gather(1, tokens)
     return tokens[:, 0], logprobs[:, 0]
 
 
-def _log_total(logits: torch.Tensor, divisor: torch.Tensor) -> torch.Tensor:
-    """[B, 1] log of the sum of exponentials of logits / divisor."""
+def _log_total(
+    logits: torch.Tensor, divisor: torch.Tensor, best: torch.Tensor | None, top_k: torch.Tensor
+) -> torch.Tensor:
+    """[B, 1] log of the sum of exponentials of logits / divisor, over the top_k likeliest ids where there is a top_k.
+
+    best: [B, K] the largest logits in order, at least as many as any top_k.
+    """
     num_rows = max(1, BLOCK_IDS // logits.shape[1]) if logits.device.type == "cpu" else len(logits)
     blocks = zip(torch.split(logits, num_rows), torch.split(divisor, num_rows), strict=True)
-    return torch.cat([(some / of_rows).logsumexp(dim=1, keepdim=True) for some, of_rows in blocks])
+    of_all = torch.cat([(some / of_rows).logsumexp(dim=1, keepdim=True) for some, of_rows in blocks])
+    if best is None:
+        return of_all
+    beyond = torch.arange(best.shape[1], device=best.device) >= top_k[:, None]
+    of_best = (best / divisor).masked_fill(beyond, float("-inf")).logsumexp(dim=1, keepdim=True)
+    return torch.where(top_k[:, None] > 0, of_best, of_all)
 
 
-def _likely(
+def _lowest(
     logits: torch.Tensor,
     keys: torch.Tensor,
     positions: torch.Tensor,
     divisor: torch.Tensor,
     greedy: torch.Tensor,
     log_total: torch.Tensor | None,
-    top_p: torch.Tensor,
-) -> torch.Tensor | None:
-    """The ids of each row that can be drawn, ascending, [B, K] padded with -1; None if they are not few.
+    best: torch.Tensor | None,
+    rows: SamplingRows,
+) -> torch.Tensor:
+    """[B, 1] a logit below which no id can be drawn.
 
-    An id cannot if no noise lifts it above the likeliest one with its noise, or if it is so unlikely that all such ids
-    together lie outside the nucleus.
+    An id cannot if no noise lifts it above the likeliest one with its noise; if it is so unlikely that all such ids
+    together lie outside the nucleus; if its share is below min_p; or if top_k others are likelier.
     """
     top = logits.argmax(dim=1, keepdim=True)
     highest = logits.gather(1, top) / divisor
-    reach = NOISE_LIMIT - _gumbel(keys, positions, top) + 1e-6 * highest.abs()  # and what rounding adds
+    rounding = 1e-6 * highest.abs()
+    reach = NOISE_LIMIT - _gumbel(keys, positions, top) + rounding
     bound = highest - torch.where(greedy[:, None], 0.0, reach)
-    if log_total is not None:
-        bound = torch.maximum(bound, log_total + torch.log((1 - top_p[:, None]) / (2 * logits.shape[1])))
-    can = logits >= bound * divisor
+    if log_total is None:
+        return bound * divisor
+    share = torch.log((1 - rows.top_p[:, None]) / (2 * logits.shape[1]))
+    bound = torch.maximum(bound, log_total + share)
+    bound = torch.maximum(bound, highest + rows.min_p.log()[:, None] * (1 + 1e-6) - rounding) * divisor
+    if best is None:
+        return bound
+    last = (rows.top_k - 1).clamp(0, best.shape[1] - 1)[:, None].long()
+    return torch.where(rows.top_k[:, None] > 0, torch.maximum(bound, best.gather(1, last)), bound)
+
+
+def _ids_from(lowest: torch.Tensor, logits: torch.Tensor) -> torch.Tensor | None:
+    """The ids of each row whose logit is at least the row's lowest, ascending, [B, K] padded with -1; None if they are
+    not few.
+    """
+    can = logits >= lowest
     if can.count_nonzero() > can.numel() // 8:
         return None
     row, token = np.divmod(np.flatnonzero(can.numpy()), logits.shape[1])
@@ -104,14 +124,21 @@ def _likely(
     return torch.from_numpy(ids)
 
 
-def _nucleus(scaled: torch.Tensor, log_total: torch.Tensor, top_p: torch.Tensor) -> torch.Tensor:
-    """All but the smallest set of most likely tokens that reaches top_p become -inf (Holtzman et al. 2019).
+def _cut(scaled: torch.Tensor, log_total: torch.Tensor, rows: SamplingRows) -> torch.Tensor:
+    """What a row leaves out becomes -inf.
 
-    log_total: [B, 1] log of the sum of exponentials over the whole vocabulary.
+    Left out are: all but the top_k likeliest ids (Fan et al. 2018), of equals the first; of those, all but the smallest
+    set of likeliest ids that reaches top_p (Holtzman et al. 2019); and ids whose probability is below min_p times that
+    of the likeliest one (Nguyen et al. 2024).
+    log_total: [B, 1] log of the sum of exponentials over the whole vocabulary, or its top_k likeliest ids.
     """
-    ordered, index = (scaled - log_total).exp_().sort(dim=1, descending=True, stable=True)
+    ordered, index = scaled.sort(dim=1, descending=True, stable=True)
+    top_p, min_p, top_k = (values[:, None] for values in (rows.top_p, rows.min_p, rows.top_k))
+    share = (ordered - log_total).exp_()
     # A row that keeps everything must: float32 sums reach 1 before the last id.
-    outside = (ordered.cumsum(dim=1) - ordered >= top_p[:, None]) & (top_p < 1)[:, None]
+    outside = (share.cumsum(dim=1) - share >= top_p) & (top_p < 1)
+    outside |= ordered < ordered[:, :1] + min_p.log()
+    outside |= (torch.arange(scaled.shape[1], device=scaled.device) >= top_k) & (top_k > 0)
     outside[:, 0].fill_(False)
     return scaled.masked_fill(outside.scatter(1, index, outside), float("-inf"))
 

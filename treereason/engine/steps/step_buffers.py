@@ -6,7 +6,11 @@ from collections.abc import Sequence
 
 import torch
 
-_TOKEN, _POSITION, _KEY, _SAMPLING = range(4)  # the last holds temperature and top_p in its two halves
+from treereason.core import Sampling
+from treereason.engine.steps.sampling_rows import Cuts, SamplingRows
+
+_TOKEN, _POSITION, _KEY, _SAMPLING = range(4)  # from the last on: temperature and top_p, min_p and top_k, in halves
+_NUM_COLUMNS = 5
 
 
 class StepBuffers:
@@ -17,22 +21,25 @@ class StepBuffers:
 
     def __init__(self, num_rows: int, device: torch.device) -> None:
         on_gpu = device.type == "cuda"
-        self._host_in = torch.zeros(num_rows, 4, dtype=torch.int64, pin_memory=on_gpu)
+        self._host_in = torch.zeros(num_rows, _NUM_COLUMNS, dtype=torch.int64, pin_memory=on_gpu)
         self._host_out = torch.zeros(num_rows, 2, dtype=torch.float64, pin_memory=on_gpu)
-        self._in = torch.zeros(num_rows, 4, dtype=torch.int64, device=device)
+        self._in = torch.zeros(num_rows, _NUM_COLUMNS, dtype=torch.int64, device=device)
         self._out = torch.zeros(num_rows, 2, dtype=torch.float64, device=device)
         self._written = torch.cuda.Event() if on_gpu else None  # type: ignore[no-untyped-call]
         self._numbers = self._host_in.numpy()
-        self._halves = self._host_in.view(torch.float32).numpy()[:, 2 * _SAMPLING :]
+        self._floats = self._host_in.view(torch.float32).numpy()[:, 2 * _SAMPLING :]
+        self._ints = self._host_in.view(torch.int32).numpy()[:, 2 * _SAMPLING :]
 
-    def place(self, keys: Sequence[int], temperatures: Sequence[float], top_ps: Sequence[float]) -> None:
+    def place(self, keys: Sequence[int], samplings: Sequence[Sampling]) -> None:
         """Which branch is in which row, until the next call; `send` brings it to the device."""
         count = len(keys)
         self._numbers[count:] = 0
         self._numbers[:count, _KEY] = keys
-        self._halves[count:, 1] = 1.0
-        self._halves[:count, 0] = temperatures
-        self._halves[:count, 1] = top_ps
+        self._floats[count:, 1] = 1.0
+        self._floats[:count, 0] = [sampling.temperature for sampling in samplings]
+        self._floats[:count, 1] = [sampling.top_p for sampling in samplings]
+        self._floats[:count, 2] = [sampling.min_p for sampling in samplings]
+        self._ints[:count, 3] = [sampling.top_k for sampling in samplings]
 
     def send(self, tokens: Sequence[int], positions: Sequence[int], num_rows: int) -> None:
         """Copy the inputs of the first num_rows rows. The step before must have been read."""
@@ -45,10 +52,10 @@ class StepBuffers:
         rows = self._in[:num_rows]
         return rows[:, _TOKEN], rows[:, _POSITION], rows[:, _KEY]
 
-    def sampling(self, num_rows: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Views of the device's temperatures and top_p, [num_rows] float32."""
-        halves = self._in.view(torch.float32)[:num_rows, 2 * _SAMPLING :]
-        return halves[:, 0], halves[:, 1]
+    def sampling(self, num_rows: int, cuts: Cuts) -> SamplingRows:
+        """Views of the device's sampling of each row. cuts: what the rows may leave out, at most."""
+        floats, ints = (self._in.view(dtype)[:num_rows, 2 * _SAMPLING :] for dtype in (torch.float32, torch.int32))
+        return SamplingRows(floats[:, 0], floats[:, 1], floats[:, 2], ints[:, 3], cuts)
 
     def put(self, tokens: torch.Tensor, logprobs: torch.Tensor) -> None:
         """Leave the outputs of the first B rows on the device: [B] int64 and float32, both exact in float64."""
