@@ -177,7 +177,7 @@ def run(
     display: "none"; "rich" (live, on a terminal), "plain" (lines), "auto" (one of these two) or "json" (events).
     folder: where journal.sqlite, results.jsonl and summary.json are written; None writes nothing to disk.
     max_branches, parallel_problems, prefill_tokens: branches decoded together, problems in work at once and prompt
-        tokens per step, at most; on this machine results do not depend on them.
+        tokens per step, at most; in float32 results do not depend on them (see `Run.summary["repeats"]`).
     kv_tokens, kv_gib: size of the KV pool in tokens or in GiB; by default a quarter of the free memory.
     threads: CPU threads during the run; None is one for the embedded model and torch's own number for others.
     deterministic: logits have the same bits whatever else decodes in the step; slow.

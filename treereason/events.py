@@ -30,7 +30,7 @@ class RunStarted(Event):
 
     program, overrides: what the user typed, to show how the run can be varied; program is "" for a run that was
     started from Python.
-    scorer_oracle: whether the scorer knows or recomputes the truth.
+    scorer_oracle: whether the scorer knows or recomputes the truth. repeats: when the run gives the same results again.
     """
 
     task: str
@@ -44,6 +44,7 @@ class RunStarted(Event):
     program: str = "treereason"
     overrides: tuple[str, ...] = ()
     scorer_oracle: bool = False
+    repeats: str = ""
 
 
 @dataclass(frozen=True)

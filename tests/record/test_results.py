@@ -211,6 +211,7 @@ def test_summary_adds_up_the_search_pass() -> None:
         "guided_by": ["checker", "oracle"],
         "oracle_guided": False,
         "seed": 11,
+        "repeats": "",
         "problems": 3,
         "problems_done": 3,
         "solved": 1,

@@ -31,6 +31,7 @@ def of_kind(folder: Path, kind: type[events.Event]) -> list[Any]:
 def test_tasks_and_searches_run_to_the_end(fake: FakeServer, tmp_path: Path, search: str) -> None:
     summary = run(fake, tmp_path, *SEARCHES[search])
     assert (summary["problems_done"], summary["failed"]) == (4, 0)
+    assert summary["repeats"] == "as far as the server keeps to its seed"
     assert len(lines(tmp_path)) == summary["greedy_problems_done"] == 4
     if search != "document_merging":  # which the fake model cannot do
         assert summary["solved"] == summary["greedy_solved"] == 4

@@ -148,14 +148,14 @@ AnyModelConfig = Annotated[
 
 
 class EngineConfig(_Strict):
-    """How much is done at once, and how. None of it changes results."""
+    """How much is done at once, and how. In float32 none of it changes results."""
 
     max_branches: Annotated[
         int,
         Field(
             ge=1,
             le=BRANCHES_LIMIT,
-            description="at most this many branches decode together; does not change results",
+            description="at most this many branches decode together; changes no result in float32",
         ),
     ] = 256
     parallel_problems: Annotated[

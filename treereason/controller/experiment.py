@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from treereason import events
 from treereason.config.user_files import load as load_reference
 from treereason.controller.budget import Budget
-from treereason.controller.model import open_engine, sampling_of
+from treereason.controller.model import open_engine, repeats, sampling_of
 from treereason.controller.own_scorers import name_of
 from treereason.controller.problem_result import ProblemResult
 from treereason.controller.run_spec import RunSpec
@@ -77,7 +77,7 @@ def run_experiment(
         for pass_name, search, temperature in _passes(spec):
             if stopped():
                 break
-            emit(_started(spec, pass_name))
+            emit(_started(spec, pass_name, repeats(config, model)))
             Runner(
                 engine=engine,
                 scoring=scoring,
@@ -143,7 +143,7 @@ def _passes(spec: RunSpec) -> list[tuple[str, Search, float]]:
     return passes
 
 
-def _started(spec: RunSpec, pass_name: str) -> events.RunStarted:
+def _started(spec: RunSpec, pass_name: str, repeats: str) -> events.RunStarted:
     config = spec.config
     return events.RunStarted(
         task=as_typed(config.task["name"]),
@@ -157,4 +157,5 @@ def _started(spec: RunSpec, pass_name: str) -> events.RunStarted:
         program=spec.program,
         overrides=spec.overrides,
         scorer_oracle=bool(getattr(_scorer(spec), "oracle", False)),
+        repeats=repeats,
     )

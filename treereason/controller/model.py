@@ -62,6 +62,18 @@ def model_options(model: LanguageModel | Server) -> dict[str, Any]:
     raise UserError(f"model={model!r}: give what treereason.load returns")
 
 
+def repeats(config: Config, model: LanguageModel | Server) -> str:
+    """When a run of one seed gives the same results again, in words."""
+    if config.budget.seconds is not None:
+        return "not for certain: what budget.seconds cuts off depends on the machine's pace"
+    if not isinstance(model, LanguageModel):
+        return "as far as the server keeps to its seed"
+    if config.engine.deterministic or model.dtype == torch.float32:
+        return "on this machine, whatever engine.max_branches is"
+    dtype = str(model.dtype).removeprefix("torch.")
+    return f"on this machine with the same engine options ({dtype}); with any under engine.deterministic=true"
+
+
 @contextmanager
 def open_engine(config: Config, model: LanguageModel | Server, profile: Profile) -> Iterator[Engine | RemoteEngine]:
     """The engine that decodes on the model. Its end frees the KV, or ends the requests in flight."""

@@ -210,6 +210,8 @@ def _figures(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     if ratio := summary.get("kv_read_ratio"):
         read, alone = (int(summary.get(f"kv_tokens_read_{name}") or 0) for name in ("tree", "sequence"))
         found.append(("KV reads", f"{read:,} tokens, {alone:,} if every branch read its own: {ratio:.1f}x"))
+    if repeats := summary.get("repeats"):
+        found.append(("repeats", printable(str(repeats))))
     return found
 
 

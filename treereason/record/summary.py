@@ -157,6 +157,7 @@ class Summary:
             "guided_by": search.guided_by,
             "oracle_guided": search.oracle_guided,
             "seed": started.seed,
+            "repeats": started.repeats,
             "problems": started.num_problems,
             "problems_done": len(search.done),
             "solved": search.num_solved,
