@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.controller.readable import check_readable
 from tests.fakes import ROOT
 from treereason import events
 from treereason.cli.main import main
@@ -120,17 +121,6 @@ def test_1_000_problems_cost_each_what_50_do_in_memory_tokens_and_time(shipped_m
     )
     assert late <= 1.5 * max(early, in_few)
     assert ratio <= 1.5
-
-
-def check_readable(folder: Path) -> None:
-    """A run folder that any end of the run may leave: what is there parses."""
-    results = folder / "results.jsonl"
-    for line in results.read_text().splitlines() if results.exists() else ():
-        assert json.loads(line)["status"] in ("done", "failed")
-    list(read(folder / "journal.sqlite"))
-    summary = folder / "summary.json"
-    if summary.exists():
-        assert json.loads(summary.read_text())["status"] in ("done", "interrupted")
 
 
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])

@@ -1,5 +1,5 @@
-"""Ctrl-C, SIGTERM and SIGHUP: in a run the first ends it between two steps and the second at once; elsewhere the first
-ends all.
+"""Ctrl-C, SIGTERM and SIGHUP: in a run the first ends it between two steps, the second at once, and the third even code
+that holds on to it; elsewhere the first ends all.
 
 Only the command line installs signal handlers: a script or notebook that runs an experiment keeps its own. Standard
 library only, because this is the first import of the program.
@@ -53,19 +53,26 @@ def report(interrupt: KeyboardInterrupt) -> int:
 
 
 @contextmanager
-def first_ends_run(announce: Callable[[], None]) -> Iterator[Callable[[], int]]:
+def first_ends_run(
+    announce: Callable[[], None], leave: Callable[[], None] = lambda: None
+) -> Iterator[Callable[[], int]]:
     """The exit code of the signal that has come, 0 as long as none has, as a function; a second one raises Interrupted.
 
-    announce: tells the user that the first one has come. It is called in a signal handler.
+    announce: tells the user that the first one has come. leave: leaves code that need not end by itself; it may raise.
+    Both are called in a signal handler. The third signal ends the process: something has swallowed the second.
     """
-    received = 0
+    received, num_received = 0, 0
 
-    def on_signal(number: int, _frame: object) -> None:
-        nonlocal received
+    def on_signal(number: int, frame: object) -> None:
+        nonlocal received, num_received
+        num_received += 1
+        if num_received > 2:
+            _end(number, frame)
         if received:
             raise Interrupted(number)
         received = 128 + number
         announce()
+        leave()
 
     previous = {number: signal.signal(number, on_signal) for number in _heeded()}
     try:

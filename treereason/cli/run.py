@@ -34,6 +34,7 @@ from treereason.config.schema import Config, ModelConfig, parse
 from treereason.config.user_files import is_reference, telling
 from treereason.config.validate import build_search, build_task
 from treereason.controller.run_spec import RunSpec, specify
+from treereason.controller.user_code import UserCode
 from treereason.core import UserError
 from treereason.display.shell import shell_word
 from treereason.engine.model.gates import check_checkpoint
@@ -151,8 +152,9 @@ def _run(spec: RunSpec, folder: Path, config_dir: str | None) -> dict[str, Any]:
         note(f"{folder} holds an earlier run; its results are replaced")
     spec = replace(spec, program=_program(config_dir), overrides=overrides)
     screen = display(spec.config.display)
-    with interrupt.first_ends_run(screen.stopping) as stopped:
-        summary = run_experiment(spec, model, folder, screen, lambda: bool(stopped()))
+    user_code = UserCode()
+    with interrupt.first_ends_run(screen.stopping, user_code.leave) as stopped:
+        summary = run_experiment(spec, model, folder, screen, lambda: bool(stopped()), user_code)
         if stopped() and summary["status"] == "done":  # it is whole, but in a sweep no other may follow
             raise interrupt.Interrupted(stopped() - 128)
         if stopped():  # closed cleanly, and said so

@@ -16,6 +16,7 @@ from treereason.controller.own_scorers import name_of
 from treereason.controller.problem_result import ProblemResult
 from treereason.controller.run_spec import RunSpec
 from treereason.controller.runner import Runner
+from treereason.controller.user_code import UserCode
 from treereason.core import Scorer, Search
 from treereason.display.base import Display
 from treereason.engine.model.language_model import LanguageModel
@@ -41,13 +42,15 @@ def run_experiment(
     folder: Path | None = None,
     screen: Display | None = None,
     stopped: Callable[[], bool] = lambda: False,
+    user_code: UserCode | None = None,
     collect: Callable[[ProblemResult], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Run the search and the baseline; returns what summary.json holds.
 
     folder: where the run is recorded; without one nothing is written to disk. screen: shows the run; opened and closed
     by this function. stopped: asked between two steps; True ends the run early and cleanly, with status "interrupted".
-    collect: is called with the result of each problem that the search has finished.
+    user_code: lets whoever stops the run leave a search that does not give way. collect: is called with the result of
+    each problem that the search has finished.
 
     Raises UserError when the folder cannot be written. However it ends, no process is left behind.
     """
@@ -91,6 +94,7 @@ def run_experiment(
                 inline_scorer=inline_scorer,
                 budget=lambda: Budget(config.budget.tokens, config.budget.seconds),
                 stopped=stopped,
+                user_code=user_code,
                 profile=profile,
                 collect=collect if pass_name == "search" else lambda _: None,
             ).run(spec.problems)

@@ -18,6 +18,7 @@ from treereason.controller.growth import BROKEN
 from treereason.controller.log_once import LogOnce
 from treereason.controller.problem_result import ProblemResult
 from treereason.controller.tree import SearchTree
+from treereason.controller.user_code import Left, UserCode
 from treereason.core import Problem, Sampling, Score, Scorer, Search, Status, Task, Thought
 from treereason.profile import Profile
 from treereason.scoring.process import Scoring
@@ -113,6 +114,7 @@ class Runner:
     scorer: name of the run's scorer; inline_scorer: that scorer, where it runs beside the search and not in a second
     process: a coroutine function, or what another process cannot import.
     stopped: asked between steps; once it is true, problems in flight are given up and `run` returns.
+    user_code: is told when searches, tasks and scorers are at work; whoever sets `stopped` may leave them by it.
     collect: is called with the result of each problem that is done.
     """
 
@@ -131,6 +133,7 @@ class Runner:
         inline_scorer: Scorer | None = None,
         budget: Callable[[], Budget] = Budget,
         stopped: Callable[[], bool] = lambda: False,
+        user_code: UserCode | None = None,
         profile: Profile | None = None,
         collect: Callable[[ProblemResult], None] = lambda _: None,
     ) -> None:
@@ -140,7 +143,8 @@ class Runner:
         self._search = search
         self._sampling = sampling
         self._parallel_problems = parallel_problems
-        self._emit = emit
+        self._user_code = user_code or UserCode()
+        self._emit = self._user_code.uninterrupted(emit)
         self._seed = seed
         self._scorer = scorer
         self._inline_scorer = inline_scorer
@@ -153,7 +157,12 @@ class Runner:
         self._ready: deque[_Run] = deque()
 
     def run(self, problems: Sequence[Problem]) -> None:
-        waiting = deque(problems)
+        with suppress(Left):
+            self._drive(deque(problems))
+        for run in list(self._active.values()):
+            self._end(run)
+
+    def _drive(self, waiting: deque[Problem]) -> None:
         while (waiting or self._active) and not self._stopped():
             with self._profile.measure("search"):
                 while waiting and len(self._active) < self._parallel_problems:
@@ -171,14 +180,13 @@ class Runner:
                 with self._profile.measure("search"):
                     for child in decoded:
                         run = self._active[child.problem]
-                        run.tree.take_decoded(child)
+                        with self._user_code.running():  # the task reads the answer
+                            run.tree.take_decoded(child)
                         self._one_less(run)
             with self._profile.measure("scorer"):
                 verdicts = self._scoring.poll(0.0 if self._engine.busy or self._ready else 0.05)
             with self._profile.measure("search"):
                 self._take_verdicts(verdicts)
-        for run in list(self._active.values()):
-            self._end(run)
 
     def _start(self, problem: Problem) -> None:
         self._emit(events.ProblemStarted(problem.id, problem.input))
@@ -188,7 +196,7 @@ class Runner:
             self._task,
             style=self._engine.style,
             sampling=self._sampling,
-            drop_kv=lambda path: self._engine.drop(problem.id, path),
+            drop_kv=self._user_code.uninterrupted(lambda path: self._engine.drop(problem.id, path)),
             emit=self._emit,
             seed=self._seed,
             scorer=self._scorer,
@@ -213,7 +221,8 @@ class Runner:
 
     def _advance(self, run: _Run) -> None:
         """Let the search go on until it waits for something, or is over."""
-        ask = run.resume()
+        with self._user_code.running():
+            ask = run.resume()
         if run.evaluating and self._inline_scorer is None and run.kv_tokens_peak is None:
             run.kv_tokens_peak = self._engine.end_problem(run.tree.root.problem.id)
         if ask is None:
@@ -241,10 +250,13 @@ class Runner:
         samples: list[Thought] = []
         solved = False
         try:
-            samples = [thought for thought in tree.single_samples() if tree.scores.by_run(thought) is not None]
-            solved = best is not None and self._solves(best)
+            with self._user_code.running():
+                samples = [thought for thought in tree.single_samples() if tree.scores.by_run(thought) is not None]
+                solved = best is not None and self._solves(best)
         except BROKEN as broken:
             error = error or f"task: {describe(broken)}"
+        with self._user_code.running():
+            samples_solved = tuple(self._sample_solves(thought) for thought in samples)
         evaluation = tree.scores.by_run(best) if best is not None else None
         failed = [thought for thought in tree.thoughts if thought.status is Status.FAILED]
         done = events.ProblemDone(
@@ -261,7 +273,7 @@ class Runner:
             kv_tokens_peak=kv_tokens_peak,
             single_sample_scores=tuple(score.value for t in samples if (score := tree.scores.by_run(t)) is not None),
             tokens_wasted=tree.growth.tokens_wasted(best),
-            single_sample_solved=tuple(self._sample_solves(thought) for thought in samples),
+            single_sample_solved=samples_solved,
             thoughts_failed=len(failed),
             first_thought_error=failed[0].error if failed else None,
             guided_by=tuple(sorted(tree.scores.guided_by)),
