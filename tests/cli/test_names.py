@@ -200,6 +200,8 @@ def test_a_flag_that_the_overrides_need_is_part_of_the_next_command(runs: Runs) 
     Path("my conf/experiment/mine.yaml").write_text("# @package _global_\nseed: 5")
     assert main(["--config-dir=my conf", "+experiment=mine"]) == 0
     assert runs[0]["program"].endswith(" '--config-dir=my conf'")
+    assert main(["hydra.searchpath=[file://my conf]", "+experiment=mine"]) == 0
+    assert runs[1]["program"].endswith(" 'hydra.searchpath=[file://my conf]'")
 
 
 def test_a_value_that_only_needs_quotes_gets_them_and_a_malformed_one_does_not() -> None:

@@ -14,7 +14,7 @@ from treereason.config.registry import KINDS
 from treereason.config.secrets import repeatable
 from treereason.config.user_files import is_reference
 from treereason.core import UserError
-from treereason.text import nearest
+from treereason.text import nearest, one_line
 
 MOST_RUNS = 10_000
 
@@ -112,7 +112,10 @@ class Overrides:
     def _list(self, group: str, groups: bool = False) -> list[str]:
         if groups:
             return self._loader.list_groups(group)
-        return self._loader.get_group_options(group, config_name="config", overrides=self._search_path)
+        try:
+            return self._loader.get_group_options(group, config_name="config", overrides=self._search_path)
+        except UserWarning as warning:
+            raise UserError(f"{', '.join(self._search_path)}: {one_line(warning)}") from None
 
 
 def _keys(config: Mapping[str, Any], prefix: str = "") -> Iterable[str]:
