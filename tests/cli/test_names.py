@@ -98,12 +98,13 @@ def test_a_run_folder_may_have_any_name(name: str, runs: Runs) -> None:
     assert runs[0]["in"] == Path(name).resolve()
 
 
-@pytest.mark.parametrize("name", ["null", "NULL"])
-def test_a_folder_may_be_called_null(name: str, runs: Runs) -> None:
-    assert main([f"hydra.run.dir={name}"]) == 0
-    assert runs[0]["in"] == Path(name).resolve()
-    assert main(["hydra.output_subdir=null", "hydra.run.dir=r"]) == 0
-    assert not Path("r/null").exists()
+def test_null_is_no_folder_and_may_be_the_name_of_one(runs: Runs, capfd: pytest.CaptureFixture[str]) -> None:
+    for option in ("hydra.run.dir=null", "hydra.sweep.dir=NULL"):
+        assert main([option]) == 2
+        assert "=None: the name of a folder is text: put it in quotes\n" in capfd.readouterr().err
+    assert main(["hydra.output_subdir=null", 'hydra.run.dir="null"']) == 0
+    assert [run["in"] for run in runs] == [Path("null").resolve()]
+    assert not Path("null/null").exists()
 
 
 @pytest.mark.parametrize("written", ["2024_11_05", "1e3", "007", "yes", "12:30", "0x10", "null", "~", "[a]", "{a: b}"])

@@ -87,7 +87,7 @@ def _names(parsed: Iterable[Override], config: DictConfig) -> Iterator[str]:
             group, _, name = key.rpartition(".")
             node = OmegaConf.select(config, group)
             held = node._get_node(name) if isinstance(node, DictConfig) else None
-            if key in FOLDERS or (isinstance(held, StringNode) and override.value() is not None):
+            if override.value() is not None and (key in FOLDERS or isinstance(held, StringNode)):
                 yield key
         elif takes_text(config, key, override.value(), override.get_value_string().strip()):
             yield key
