@@ -41,8 +41,9 @@ def check(config: DictConfig) -> None:
             node = _get(node, group)
         if isinstance(node, DictConfig) and _get(node, key):
             raise UserError(f"{name}: {instead}")
-    batch = OmegaConf.select(config, "hydra.sweeper.max_batch_size", throw_on_missing=False)
-    if batch is not None and batch < 1:
+    sweeper = _get(config.hydra, "sweeper")
+    batch = _get(sweeper, "max_batch_size") if isinstance(sweeper, DictConfig) else None
+    if isinstance(batch, int) and batch < 1:
         raise UserError(f"hydra.sweeper.max_batch_size={batch}: should be 1 or more; leave it out")
 
 
