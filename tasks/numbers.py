@@ -63,18 +63,19 @@ _SCALES = {
     "billion": 10**9,
     "trillion": 10**12,
 }
-_SCALE = re.compile(rf" ({'|'.join(_SCALES)})s?\b")
+_SCALE = re.compile(rf" ?({'|'.join(_SCALES)})s?\b")
 _GLUED = _words(
     "km cm mm kg mg g ml l ft lb lbs oz mph kmh kph hr hrs h min mins s sec secs kb mb gb tb kw kwh hz khz mhz ghz kcal"
 )
 _LETTERS = _words("m g l s h")
 _POWERS = _words("m cm mm km ft in inch inches yd mi meters metres feet miles units s sec h")
+_PER = re.compile(r" ?/ ?(?=[^\W\d_]{2})")
 _MILLIONS = _words("m mm l")  # behind money: $5 m, ₹5 L
 _SHORT = _words(
     """
-    am an as at by in of pm cl cm dl dm ft gb gm gw ha hr hz kb kg km kn kr kw lb mb mg mi ml mm ms mv mw nm ns oz pa
-    pc pg pt qt sq tb us cu yd yr ct cc de zł µm μm cms cwt ghz hrs hwy khz kgs kms kph kwh lbs mhz mph mwh pcs ppl
-    pts rpm sqm tbs wks yds yrs fps dry fly sky spy try dpi
+    db ev kj ly fl iu tsp bpm am an as at by in of pm cl cm dl dm ft gb gm gw ha hr hz kb kg km kn kr kw lb mb mg mi
+    ml mm ms mw nm ns oz pa pc pg pt qt sq tb us cu yd yr ct cc de zł µm μm cms cwt ghz hrs hwy khz kgs kms kph kwh
+    lbs mhz mph mwh pcs ppl pts rpm sqm tbs wks yds yrs fps dry fly sky spy try dpi
     """
 )
 """All that is read of two letters, and of three without a vowel; others are products, as in `5 xy`."""
@@ -87,27 +88,28 @@ _MOST_BRACKETS = 20
 # Words that change the number in front of them, or join it with another one.
 _CHANGING = _words(
     """
-    hundred thousand million billion trillion lakh crore dozen grand mill quadrillions quintillion quintillions
-    sextillion sextillions septillion octillion nonillion decillion googol lacs zero one two three four five six seven
-    eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen twenty thirty forty
-    fifty sixty seventy eighty ninety hundreds hundredth hundredths thousands thousandth thousandths millions billions
-    trillions quadrillion lakhs lac crores dozens score gross myriad half halves third thirds quarter quarters fourth
-    fourths fifth fifths sixth sixths seventh sevenths eighth eighths ninth ninths tenth tenths eleventh elevenths
-    twelfth twelfths thirteenth thirteenths fourteenth fourteenths fifteenth fifteenths sixteenth sixteenths
-    seventeenth seventeenths eighteenth eighteenths nineteenth nineteenths twentieth twentieths thirtieth thirtieths
-    fortieth fortieths fiftieth fiftieths sixtieth sixtieths millionth millionths billionth billionths trillionth
-    trillionths pi tau squared cubed root roots alpha beta gamma delta epsilon theta lambda mu nu rho sigma phi psi
-    omega abc exp arcsin arccos arctan cot csc sqrt factorial power exponent log ln sin cos tan to and or nor plus
-    minus over by divided multiplied point mod modulo base remainder not no negative if unless but either between
-    until through percent percentage pct bp bps basis ppm ppb promille permille mil prozent procent pour por cento pm
-    am noon morning afternoon evening night oclock past ad bc bce january february march april may june july august
-    september october november december jan feb mar apr jun jul aug sep sept oct nov dec is isn are was were would
-    could should can cannot might maybe perhaps possibly probably approximately approx roughly circa nearly almost ish
-    odd binary octal decimal hex hexadecimal than least most above below under about twice double triple infinity
-    mille mila milione milioni millón millones millionen milliard milliards milliarden miljoen miljard tausend hundert
-    cien ciento cem bilhão bilhões milhão milhões demi demie medio media halb halbe und et oder mio mrd mln mld bn
-    тысяч тысячи тысяча миллион миллиона миллионов млн млрд процент процента процентов tusen tusind duizend tysiąc
-    tysiące tysięcy tisíc bin milyon milyar juta ribu ezer millió mii milioane milion miliony milionów miljon miljoner
+    thou bil tril zillion zillions gazillion gazillions ternary komma virgule coma virgola punkt hundred thousand
+    million billion trillion lakh crore dozen grand mill quadrillions quintillion quintillions sextillion sextillions
+    septillion octillion nonillion decillion googol lacs zero one two three four five six seven eight nine ten eleven
+    twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen twenty thirty forty fifty sixty seventy
+    eighty ninety hundreds hundredth hundredths thousands thousandth thousandths millions billions trillions
+    quadrillion lakhs lac crores dozens score gross myriad half halves third thirds quarter quarters fourth fourths
+    fifth fifths sixth sixths seventh sevenths eighth eighths ninth ninths tenth tenths eleventh elevenths twelfth
+    twelfths thirteenth thirteenths fourteenth fourteenths fifteenth fifteenths sixteenth sixteenths seventeenth
+    seventeenths eighteenth eighteenths nineteenth nineteenths twentieth twentieths thirtieth thirtieths fortieth
+    fortieths fiftieth fiftieths sixtieth sixtieths millionth millionths billionth billionths trillionth trillionths
+    pi tau squared cubed root roots alpha beta gamma delta epsilon theta lambda mu nu rho sigma phi psi omega abc exp
+    arcsin arccos arctan cot csc sqrt factorial power exponent log ln sin cos tan to and or nor plus minus over by
+    divided multiplied point mod modulo base remainder not no negative if unless but either between until through
+    percent percentage pct bp bps basis ppm ppb promille permille mil prozent procent pour por cento pm am noon
+    morning afternoon evening night oclock past ad bc bce january february march april may june july august september
+    october november december jan feb mar apr jun jul aug sep sept oct nov dec is isn are was were would could should
+    can cannot might maybe perhaps possibly probably approximately approx roughly circa nearly almost ish odd binary
+    octal decimal hex hexadecimal than least most above below under about twice double triple infinity mille mila
+    milione milioni millón millones millionen milliard milliards milliarden miljoen miljard tausend hundert cien
+    ciento cem bilhão bilhões milhão milhões demi demie medio media halb halbe und et oder mio mrd mln mld bn тысяч
+    тысячи тысяча миллион миллиона миллионов млн млрд процент процента процентов tusen tusind duizend tysiąc tysiące
+    tysięcy tisíc bin milyon milyar juta ribu ezer millió mii milioane milion miliony milionów miljon miljoner
     millioner milliarder ألف آلاف مليون 백 천 만 억 조 백만 천만
     """
 )
@@ -130,6 +132,8 @@ def read_number(text: str) -> Fraction | None:
     if found is None:
         return None
     value, end = found
+    if money and "/" in text[:end] and text[end : end + 1].isalpha():  # $5/100g
+        return None
     value_or_none = _rest(value, text[end:], money)
     return -value_or_none if negative and value_or_none is not None else value_or_none
 
@@ -202,6 +206,7 @@ def _rest(value: Fraction, rest: str, money: bool) -> Fraction | None:
 
 def _names_unit(rest: str, money: bool) -> bool:
     """Whether the words behind a number only say what is counted or measured."""
+    rest = _PER.sub(" per ", rest) if _PER.match(rest) else rest  # 5/day
     words = rest.split()
     if len(words) > _MOST_WORDS or any(unicodedata.numeric(letter, None) for letter in rest if not letter.isascii()):
         return False

@@ -13,7 +13,8 @@ from treereason.tasks.numbers import read_number
 SAME: dict[int | str, str] = {
     5: (
         "5|+5|(5)|5.|5.0|05|**5**|$5|5 €|USD 5|x = 5|٥|５|5 apples|5 km/h|5 m²|$5 a day|5 per hour|10/2|"
-        "500%|0.5e1|5km|`5`|__5__|_5_|5 °C|5m²|5m/s|60/12 km/h|5GB|5cm²|5 square feet|EUR5|US $5|R$5|5¢|5.50/1.1|"
+        "500%|0.5e1|5km|`5`|__5__|_5_|5 °C|5m²|5m/s|60/12 km/h|5GB|5cm²|5 square feet|"
+        "EUR5|US $5|R$5|5¢|5.50/1.1|5/day|$5/kg|5 fl oz|"
         "Area = 5|x_1 = 5|"
         r"\theta = 5|5~\text{cm}|\boxed{\boxed{5}}|"
         r"\boxed{5}|$\boxed{5}$"
@@ -21,7 +22,7 @@ SAME: dict[int | str, str] = {
     -5: "-5|−5|–5|-$5|$-5|- 5|-(5)|(-5)|minus 5|negative 5|-£5.00|－5",
     1500: (
         "1.5e3|1,500|1 500|1'500|1’500|1_500|1\u00a0500|1\u202f500|1\u2009500|1.5×10^3|1.5 × 10³|1.5*10**3|"
-        "1.5 thousand|15E2|15 hundreds|$1,500.00|1{,}500|15 hundred|"
+        "1.5 thousand|15E2|15 hundreds|1.5thousand|$1,500.00|1{,}500|15 hundred|"
         r"1.5\times10^{3}|1\,500"
     ),
     1234567: "1,234,567|1.234.567|1 234 567|12,34,567|1,234,567.0|1.234.567,0|1'234'567.00",
@@ -91,6 +92,7 @@ UNREADABLE = (
     "3 cases per million|5 grand|5 lacs|5 quintillion|5 twelfths|5 sixteenths|5 basis points|5 ppm|5 Prozent|"
     "5 pour cent|5 tusen|5 juta|5 xy|5 bh|5 πr|5 theta|5 exp|5 approx|5 is wrong|5 May|5 of May|"
     "5 in the morning|5 BCE|5 square|5 square root|$5%|"
+    "$5/100g|5 thou|5 bil|5 gazillion|5 komma zwei|5/xy|5/h|"
     r"5\,xy|5\boxed{7}|\boxed{5 \boxed{7}}|"
     "5\u20627|5\u20637|5\u20647|1, 2, ...|{1, 2, ...}"
 )
