@@ -1,8 +1,9 @@
 r"""Stated text as a value that compares: equal values are equal, and nothing is read in part.
 
-A number is an `int`, or the text of its exact value (`0.5`, `1/3`). A set is `{1, 2}` in order and without repeats, an
-interval, a tuple or a list keeps its order and brackets. All else is text in one plain form: lower case unless it is
-LaTeX, single spaces, without quotes, `**bold**`, `$math$`, `\boxed{}` or a full stop around it.
+A number is an `int`, or the text of its exact value (`0.5`, `1/3`). A set is `{1, 2}` in order and without repeats, as
+is a union; an interval, a tuple or a list keeps its order and brackets. Numbers without brackets are a list where `;`,
+or a comma and a space, parts them. All else is text in one plain form: lower case unless it is LaTeX, single spaces,
+without quotes, `**bold**`, `$math$`, `\boxed{}` or a full stop around it. Of two statements the last one counts.
 """
 
 import re
@@ -114,6 +115,13 @@ def plain(text: str) -> str:
     while before != text:  # each round takes signs away or keeps them, so it ends
         before, text = text, _simpler(text)
     return text
+
+
+def brackets(text: str) -> str:
+    """The pair of brackets around a set, a list, a tuple or an interval, as canonical answers have it; else ""."""
+    pair = text[:1] + text[-1:]
+    inside = _members(text[1:-1]) if len(pair) == 2 and pair[0] in _OPEN and pair[1] in _CLOSE else None
+    return "" if not inside or (pair == "()" and len(inside) == 1) else pair
 
 
 def spelled(value: Fraction) -> int | str:

@@ -132,7 +132,7 @@ def read_number(text: str) -> Fraction | None:
     if found is None:
         return None
     value, end = found
-    if money and "/" in text[:end] and text[end : end + 1].isalpha():  # $5/100g
+    if "/" in text[:end] and text[end : end + 1].isalpha():  # 5/100g
         return None
     value_or_none = _rest(value, text[end:], money)
     return -value_or_none if negative and value_or_none is not None else value_or_none

@@ -92,7 +92,7 @@ UNREADABLE = (
     "3 cases per million|5 grand|5 lacs|5 quintillion|5 twelfths|5 sixteenths|5 basis points|5 ppm|5 Prozent|"
     "5 pour cent|5 tusen|5 juta|5 xy|5 bh|5 πr|5 theta|5 exp|5 approx|5 is wrong|5 May|5 of May|"
     "5 in the morning|5 BCE|5 square|5 square root|$5%|"
-    "$5/100g|5 thou|5 bil|5 gazillion|5 komma zwei|5/xy|5/h|"
+    "$5/100g|5/100g|5 thou|5 bil|5 gazillion|5 komma zwei|5/xy|5/h|"
     r"5\,xy|5\boxed{7}|\boxed{5 \boxed{7}}|"
     "5\u20627|5\u20637|5\u20647|1, 2, ...|{1, 2, ...}"
 )
