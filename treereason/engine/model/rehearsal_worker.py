@@ -29,8 +29,8 @@ def template(text: str, messages: list[dict[str, str]], values: dict[str, Any]) 
     from transformers.utils.chat_template_utils import render_jinja_template
 
     _limit()
-    (rendered,), _ = render_jinja_template([messages], chat_template=text, add_generation_prompt=True, **values)
-    if len(rendered) > CHARACTERS:
+    filled: Any = render_jinja_template([messages], chat_template=text, add_generation_prompt=True, **values)
+    if len(filled[0][0]) > CHARACTERS:
         sys.exit(LONG)
 
 
@@ -45,7 +45,8 @@ def _limit() -> None:
 
 if __name__ == "__main__":
     try:
-        {"tokenizer": tokenizer, "template": template}[sys.argv[1]](**json.load(sys.stdin))
+        arguments: dict[str, Any] = json.load(sys.stdin)
+        tokenizer(**arguments) if sys.argv[1] == "tokenizer" else template(**arguments)
     except MemoryError:
         sys.exit(MEMORY)
     except BaseException as error:
