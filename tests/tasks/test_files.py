@@ -6,6 +6,7 @@ import csv
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -169,7 +170,7 @@ def test_a_file_of_more_problems_than_memory_holds_is_refused(
     path = tmp_path / "a"
     path.write_text(content)
     monkeypatch.setattr(files, "MOST_ROWS", 6)
-    fields = {"examples": 0} if task is FewShot else {}
+    fields: dict[str, Any] = {"examples": 0} if task is FewShot else {}
     assert len(task(path=str(path), **fields).problems(0)) == 6
     monkeypatch.setattr(files, "MOST_ROWS", 5)
     with pytest.raises(UserError, match="more than 5 problems: give them in several files"):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
 
 from treereason.core import UserError
-from treereason.engine.model import rehearsal
 from treereason.engine.model.load import EMBEDDED, load_model
 
 VOCABULARY = json.loads((EMBEDDED / "tokenizer.json").read_text())["model"]["vocab"]
@@ -62,5 +62,5 @@ def test_a_chat_template_without_end_or_bound_is_refused(template: str, reason: 
 def test_a_machine_that_starts_no_process_still_loads_a_model(
     chat_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rehearsal.sys, "executable", "/no/such/python")
+    monkeypatch.setattr(sys, "executable", "/no/such/python")
     load_model(str(chat_checkpoint), style="chat")

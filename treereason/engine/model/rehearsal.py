@@ -59,5 +59,5 @@ def _fault(what: str, **arguments: Any) -> str | None:
     if done.returncode == MEMORY:
         return f"takes more than {MEMORY_BYTES:,} bytes"
     if done.returncode < 0:
-        return f"ends the process, or takes more than {CPU_S} s (signal {-done.returncode})"
+        return f"ends the process, or takes more than {CPU_S[what]} s (signal {-done.returncode})"
     return None

@@ -11,7 +11,7 @@ import resource
 import sys
 from typing import Any
 
-CPU_S = 5
+CPU_S = {"tokenizer": 30, "template": 5}  # large vocabularies take seconds to read
 MEMORY_BYTES = 4 * 1024**3
 CHARACTERS = 100_000
 MEMORY, LONG = 3, 4
@@ -20,7 +20,7 @@ MEMORY, LONG = 3, 4
 def tokenizer(path: str, text: str) -> None:
     from tokenizers import Tokenizer
 
-    _limit()
+    _limit(CPU_S["tokenizer"])
     found = Tokenizer.from_file(path)
     found.decode(found.encode(text).ids)
 
@@ -28,16 +28,16 @@ def tokenizer(path: str, text: str) -> None:
 def template(text: str, messages: list[dict[str, str]], values: dict[str, Any]) -> None:
     from transformers.utils.chat_template_utils import render_jinja_template
 
-    _limit()
+    _limit(CPU_S["template"])
     filled: Any = render_jinja_template([messages], chat_template=text, add_generation_prompt=True, **values)
     if len(filled[0][0]) > CHARACTERS:
         sys.exit(LONG)
 
 
-def _limit() -> None:
+def _limit(cpu_s: int) -> None:
     """Limits from here on; what was imported before takes its own time."""
     used = resource.getrusage(resource.RUSAGE_SELF)
-    seconds = int(used.ru_utime + used.ru_stime) + 1 + CPU_S
+    seconds = int(used.ru_utime + used.ru_stime) + 1 + cpu_s
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
