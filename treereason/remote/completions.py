@@ -99,6 +99,8 @@ class Completions:
         except RequestFailed as error:
             return failures(resumption, str(error), before)
         [more] = sampled(answer, resumption, resumption.children, seconds)
+        if more.error is not None:
+            return [replace(more, text=thought.text, logprob=thought.logprob)]
         return [replace(more, logprob=total((thought.logprob, more.logprob)))]
 
     async def write(self, writing: Writing, prompt: Context) -> list[Decoded]:
@@ -223,6 +225,10 @@ def sampled(answer: Answer, request: Request, paths: Sequence[ThoughtPath], seco
     for path, choice in zip(paths, answer.choices, strict=False):
         num_prefilled = answer.num_prompt_tokens if path == paths[0] else 0
         cost = Cost(tokens_prefilled=num_prefilled, tokens_decoded=choice.num_tokens, seconds=seconds)
+        if choice.broken_off:
+            [failed] = failures(request, f"the server broke the text off: {choice.broken_off}", paths=(path,))
+            children.append(replace(failed, cost=cost))
+            continue
         children.append(
             Decoded(request.problem, path, choice.text, choice.logprob, cost, finish=choice.finish, stop=choice.stop)
         )
