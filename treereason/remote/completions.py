@@ -61,7 +61,7 @@ class Completions:
     def __init__(self, server: Server, *, seed: int, must_count: bool) -> None:
         self._dialect = Dialect(server)
         self._echoes = Echoes(server)
-        self._continuation = Continuation(server)
+        self._continuation = Continuation(server, self._dialect)
         self._seed = seed
         self._must_count = must_count
         self._ignores_n = False

@@ -6,6 +6,7 @@ import os
 import re
 import ssl
 from collections.abc import Iterator
+from http.cookiejar import CookieJar
 from typing import Any
 
 import httpx
@@ -17,10 +18,17 @@ PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 CERTIFICATES = ("ssl_cert_file", "ssl_cert_dir", "sslkeylogfile")
 
 
+class _NoCookies(CookieJar):
+    """Keeps nothing: an answer may depend on its request only, and a server could send cookies without end."""
+
+    def extract_cookies(self, response: Any, request: Any) -> None:
+        """Take none."""
+
+
 def make_client(**options: Any) -> httpx.AsyncClient:
     """The client. Raises UserError, in one line that names the variable, for an environment that it cannot work in."""
     try:
-        return httpx.AsyncClient(**options)
+        return httpx.AsyncClient(cookies=_NoCookies(), **options)
     except Exception as error:  # httpx has a different one for each variable, ImportError among them
         name, cause = _culprit(error)
         raise UserError(f"{name} in the environment cannot be used: {_reason(cause)}; change it or unset it") from None
