@@ -11,6 +11,8 @@ import pytest
 
 from tests.remote.driving import KEY, ask, drain, engine, expansion
 from tests.remote.fake_server import HANG_S, FakeServer
+from tests.remote.hostile import Hostile, plain
+from tests.remote.test_hostile import serving
 from treereason.core import UserError
 from treereason.remote.dialect import TRIAL
 from treereason.remote.pauses import MAX_PAUSE_S
@@ -173,6 +175,18 @@ def test_an_address_beside_the_one_that_lists_models_is_refused(fake: FakeServer
 @pytest.mark.parametrize("url", ["", "/v1", "/v1/completions"])
 def test_a_server_that_lists_no_models_anywhere_is_fine(fake: FakeServer, url: str) -> None:
     Server("x", fake.url.removesuffix("/v1") + url, style="plain").probe()
+
+
+@pytest.mark.parametrize("odd", [b"", b"hello", b"HTTP/1.1 abc\r\n\r\n"])
+def test_an_odd_answer_at_an_address_that_nobody_gave_is_no_obstacle(
+    odd: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    answers = iter([plain(b"", 404), odd])
+    variant = Hostile("", lambda connection: connection.sendall(next(answers)))
+    with serving(variant, to_all=True) as server:
+        Server("x", server.url.removesuffix("/v1"), style="plain").probe()
+    assert next(answers, None) is None
 
 
 def test_a_proxy_that_refuses_is_named(fake: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:

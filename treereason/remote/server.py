@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Collection, Mapping
+from contextlib import suppress
 from typing import Any
 
 import httpx
@@ -126,14 +127,10 @@ class Server:
 
     async def _probe(self) -> None:
         async with make_client(headers=self._headers, timeout=None) as client:
-            elsewhere = None
             try:
-                async with asyncio.timeout(PROBE_TIMEOUT_S):
-                    async with client.stream("GET", f"{self.url}/models") as answer:
-                        status = answer.status_code
-                        said = self._said(answer, await read_body(answer)) if status in (401, 403, 407) else ""
-                    if status == 404:
-                        elsewhere = await self._elsewhere(client)
+                async with asyncio.timeout(PROBE_TIMEOUT_S), client.stream("GET", f"{self.url}/models") as answer:
+                    status = answer.status_code
+                    said = self._said(answer, await read_body(answer)) if status in (401, 403, 407) else ""
             except Exception as error:  # a host that is no name, a broken answer, nobody there
                 names = ", ".join(names_set(self.url))
                 hint = f" (the environment sets {names})" if names else ""
@@ -141,6 +138,7 @@ class Server:
                 raise UserError(
                     f"model.url={self.url}: the server cannot be reached: {cause}{hint}; is it running there?"
                 ) from None
+            elsewhere = await self._elsewhere(client) if status == 404 else None
         if elsewhere:
             raise UserError(f"model.url={self.url}: no models are there; did you mean {elsewhere}?")
         if status == 407:
@@ -156,8 +154,10 @@ class Server:
         """The address that was meant, where its models are listed: with /v1, or without what requests add to it."""
         shorter = self.url.removesuffix("/completions").removesuffix("/chat")
         for url in (shorter, f"{shorter}/v1"):
-            if url != self.url and not url.endswith("/v1/v1"):
-                async with client.stream("GET", f"{url}/models") as answer:
+            if url == self.url or url.endswith("/v1/v1"):
+                continue
+            with suppress(Exception):  # what is not there need not answer properly
+                async with asyncio.timeout(PROBE_TIMEOUT_S), client.stream("GET", f"{url}/models") as answer:
                     if answer.is_success:
                         return url
         return None
