@@ -96,6 +96,9 @@ class LetterTokenizer:
     def __call__(self, text: str, add_special_tokens: bool = True) -> dict[str, list[int]]:  # noqa: ARG002
         return {"input_ids": [(ord(letter) - 32) % (VOCABULARY - 1) for letter in text]}
 
+    def get_added_vocab(self) -> dict[str, int]:
+        return {}
+
     def decode(self, tokens: list[int], skip_special_tokens: bool = True) -> str:  # noqa: ARG002
         return "".join(chr(token + 32) for token in tokens)
 
