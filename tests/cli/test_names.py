@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from tests.cli.conftest import MINE, Runs
 from tests.display.scripted_run import run_done, run_started
+from tests.fakes import slow
 from treereason.cli import values
 from treereason.cli.main import main
 from treereason.core import UserError
@@ -83,7 +84,7 @@ def test_a_sweep_takes_files_of_any_name(name: str, runs: Runs) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["2024_11_05", "1e3", "0x10", "007", "yes", "no", "true", "False", "1.50", "nan", "1_0"]
+    "name", ["2024_11_05", "1e3", "yes", *slow("0x10", "007", "no", "true", "False", "1.50", "nan", "1_0")]
 )
 def test_a_folder_whose_name_looks_like_a_number_keeps_it(name: str, runs: Runs) -> None:
     assert main([f"hydra.run.dir={name}"]) == 0
@@ -107,7 +108,9 @@ def test_null_is_no_folder_and_may_be_the_name_of_one(runs: Runs, capfd: pytest.
     assert not Path("null/null").exists()
 
 
-@pytest.mark.parametrize("written", ["2024_11_05", "1e3", "007", "yes", "12:30", "0x10", "null", "~", "[a]", "{a: b}"])
+@pytest.mark.parametrize(
+    "written", ["2024_11_05", "yes", "null", *slow("1e3", "007", "12:30", "0x10", "~", "[a]", "{a: b}")]
+)
 @pytest.mark.parametrize("option", ["run.dir", "sweep.dir", "sweep.subdir"])
 def test_a_folder_that_a_file_writes_as_a_number_is_refused(
     option: str, written: str, runs: Runs, capfd: pytest.CaptureFixture[str]

@@ -16,6 +16,7 @@ from treereason.remote.completions import request_seed
 from treereason.remote.dialect import REFUSALS_LATE, TRIAL
 
 STATUSES = (200, 400, 403, 404, 405, 406, 409, 415, 422, 500, 501, 502, 503)
+OFTEN = (200, 400, 404, 500)
 REFUSALS = [(status, "Only one completion choice is allowed") for status in STATUSES] + [(400, ""), (422, "[]")]
 
 
@@ -28,7 +29,11 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.name.startswith("treereason")]
 
 
-@pytest.mark.parametrize("refusal", REFUSALS, ids=str)
+@pytest.mark.parametrize(
+    "refusal",
+    [refusal if refusal[0] in OFTEN else pytest.param(refusal, marks=pytest.mark.slow) for refusal in REFUSALS],
+    ids=str,
+)
 def test_a_server_that_refuses_several_choices_gets_a_request_per_child(
     fake: FakeServer, refusal: tuple[int, str], caplog: pytest.LogCaptureFixture
 ) -> None:
