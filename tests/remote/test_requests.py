@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from tests.remote.driving import ask, drain, engine, expansion
@@ -107,3 +109,14 @@ def test_an_appended_prompt_goes_behind_the_whole_text(fake: FakeServer) -> None
     seed = str(request_seed(0, "0", (0,)))
     assert above.text == " " + seed.partition("9")[0]
     assert second["prompt"] == f"ab{above.text}{'9' if '9' in seed else ''}c"
+
+
+@pytest.mark.parametrize("told", [{"matched_stop": "##"}, {"stop_reason": "##"}])
+def test_what_follows_goes_behind_the_stop_string_that_the_server_names(fake: FakeServer, told: dict[str, str]) -> None:
+    choice = {"index": 0, "text": "a", "finish_reason": "stop", **told}
+    fake.scripted.append((200, {}, json.dumps({"choices": [choice], "usage": {"completion_tokens": 2}})))
+    with engine(fake) as remote:
+        [child] = ask(remote, expansion(1, stop=("\n", "##")))
+        assert (child.text, child.stop) == ("a", "##")
+        ask(remote, Expansion("0", (0,), Prompt("", appended=True), ((0, 0),), Sampling(1.0)))
+    assert fake.requests[-1]["prompt"] == "xa##"

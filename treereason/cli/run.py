@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
@@ -137,7 +137,7 @@ def _job(config_dir: str | None, config: DictConfig) -> dict[str, Any]:
 def _run(spec: RunSpec, folder: Path, config_dir: str | None) -> dict[str, Any]:
     """Load the model and run; returns the summary. Raises SystemExit for a run that a signal has ended early."""
     hydra_config = HydraConfig.get()
-    overrides = tuple(_typed(hydra_config.overrides.task, spec.config))
+    overrides = tuple(_typed(_given("task"), spec.config))
     if hydra_config.mode == RunMode.MULTIRUN:
         note(f"run {hydra_config.job.num}: {','.join(sorted(overrides))}")
     with _loading(spec.config):
@@ -160,6 +160,11 @@ def _run(spec: RunSpec, folder: Path, config_dir: str | None) -> dict[str, Any]:
     return summary
 
 
+def _given(kind: Literal["task", "hydra"]) -> list[str]:
+    """The job's overrides as they were given; what reads as an interpolation in them is not resolved."""
+    return cast(list[str], OmegaConf.to_container(getattr(HydraConfig.get().overrides, kind), resolve=False))
+
+
 def _typed(overrides: Sequence[str], config: Config) -> Iterator[str]:
     """The overrides as they can be typed again: hydra knows a user's class under a name of its own."""
     names = {f"{kind}=": values["name"] for kind, values in (("task", config.task), ("search", config.search))}
@@ -178,7 +183,7 @@ def _program(config_dir: str | None) -> str:
     if config_dir is not None:
         words.append(f"--config-dir={config_dir}")
     else:
-        words += [text for text in HydraConfig.get().overrides.hydra if text.startswith("hydra.searchpath=")]
+        words += [text for text in _given("hydra") if text.startswith("hydra.searchpath=")]
     return " ".join(map(shell_word, words))
 
 

@@ -249,7 +249,13 @@ class Config(_Strict):
         ),
     ] = 0.0
     seed: Annotated[
-        int, Field(ge=0, lt=2**63, description="same seed, same results; generated problems depend on it, too")
+        int,
+        Field(
+            ge=0,
+            lt=2**63,
+            description="same seed, same results (in bfloat16 with the same engine options); generated problems "
+            "depend on it, too",
+        ),
     ] = 0
     baseline: Annotated[
         Literal["greedy", "none"],
