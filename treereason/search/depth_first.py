@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from treereason.core import Thought, Tree
-from treereason.search.limits import Rollouts, Samples
+from treereason.search.limits import WIDEST, Rollouts, Samples
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,10 @@ class DepthFirst:
     """
 
     k: Annotated[Samples, Field(description="children of each thought")] = 3
-    v_th: Annotated[float | None, Field(description="thoughts that score less are pruned; null: none is")] = None
+    v_th: Annotated[
+        Annotated[float, Field(ge=-WIDEST, le=WIDEST)] | None,
+        Field(description="thoughts that score less are pruned; null: none is"),
+    ] = None
     n_iters: Annotated[Rollouts, Field(description="expansions at most")] = 100
 
     async def run(self, tree: Tree) -> Thought | None:

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from treereason.core import Thought, Tree
-from treereason.search.limits import Rollouts, Samples, Steps
+from treereason.search.limits import Rollouts, Samples, Steps, Weight
 from treereason.search.upper_bounds import Visits, value_of
 
 
@@ -23,7 +23,7 @@ class MCTS:
 
     n_iters: Annotated[Rollouts, Field(description="rollouts")] = 16
     k: Annotated[Samples, Field(description="children of an expanded thought")] = 3
-    c: Annotated[float, Field(ge=0, description="weight of exploration")] = 1.0
+    c: Annotated[Weight, Field(description="weight of exploration")] = 1.0
     depth_limit: Annotated[Steps, Field(description="steps at most")] = 40
     policy: Annotated[Literal["uct", "puct"], Field(description="bound by which a child is selected")] = "uct"
     backup: Annotated[Literal["mean", "max"], Field(description="a thought's value, of its rollouts'")] = "mean"
@@ -31,8 +31,7 @@ class MCTS:
     patience: Annotated[Rollouts | None, Field(description="rollouts in vain that end the search")] = None
 
     async def run(self, tree: Tree) -> Thought | None:
-        visits = Visits(self.backup)
-        best, num_done, last_gain = -inf, 0, 0
+        visits, best, num_done, last_gain = Visits(self.backup), -inf, 0, 0
         while num_done < self.n_iters and num_done - last_gain < (self.patience or inf):
             together = min(self.parallel, self.n_iters - num_done)
             ends = [end for end in await tree.gather(*(self.rollout(tree, visits) for _ in range(together))) if end]
@@ -48,8 +47,7 @@ class MCTS:
         """The end of one rollout; None when another one expands the leaf that it would take."""
         path = [tree.root]
         while below := visits.children.get(path[-1]):
-            bounds = visits.uct(below, self.c) if self.policy == "uct" else visits.puct(below, self.c)
-            path.append(max(below, key=lambda thought: (bounds[thought], value_of(thought))))
+            path.append(visits.highest(below, self.policy, self.c))
         if (node := path[-1]) in visits.growing:
             return None
         visits.start(path)

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from treereason.core import Thought, Tree
-from treereason.search.limits import Samples, Steps
+from treereason.search.limits import Samples, Steps, Temperature
 from treereason.search.voting import by_vote, score_as_weight
 
 
@@ -24,7 +24,7 @@ class ParticleFiltering:
     """
 
     n: Annotated[Samples, Field(description="particles")] = 16
-    temperature: Annotated[float, Field(gt=0, description="of the softmax of the scores")] = 1.0
+    temperature: Annotated[Temperature, Field(description="of the softmax of the scores")] = 1.0
     entropic: Annotated[bool, Field(description="draw more evenly while few particles hold the weight")] = False
     answer: Annotated[Literal["best", "vote"], Field(description="best score, or vote weighted by scores")] = "best"
     steps: Annotated[Steps, Field(description="steps at most")] = 40

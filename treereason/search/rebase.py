@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from treereason.core import Thought, Tree
-from treereason.search.limits import Samples, Steps
+from treereason.search.limits import Samples, Steps, Temperature
 from treereason.search.voting import by_vote, score_as_weight
 
 
@@ -24,7 +24,7 @@ class Rebase:
     """
 
     width: Annotated[Samples, Field(description="branches of a step, and answers in the end")] = 16
-    balance: Annotated[float, Field(gt=0, description="temperature T_b of the softmax of the scores")] = 0.1
+    balance: Annotated[Temperature, Field(description="temperature T_b of the softmax of the scores")] = 0.1
     answer: Annotated[Literal["vote", "best"], Field(description="vote weighted by scores, or best score")] = "vote"
     steps: Annotated[Steps, Field(description="steps at most")] = 40
 

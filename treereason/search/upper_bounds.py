@@ -50,6 +50,11 @@ class Visits:
         num = self.num(thought)  # divided first: scores may be as large as floats are
         return fsum(value / num for value in values) + self._flying[thought] / num * self.worst
 
+    def highest(self, siblings: Sequence[Thought], policy: Literal["uct", "puct"], c: float) -> Thought:
+        """The thought with the highest upper bound; of equals, the best scored one."""
+        bounds = self.uct(siblings, c) if policy == "uct" else self.puct(siblings, c)
+        return max(siblings, key=lambda thought: (bounds[thought], value_of(thought)))
+
     def uct(self, siblings: Sequence[Thought], c: float) -> dict[Thought, float]:
         """Upper confidence bounds (Kocsis and Szepesvari 2006), infinite for a thought that was never visited."""
         return {thought: self._uct(thought, c) if self.num(thought) else inf for thought in siblings}
