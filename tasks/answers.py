@@ -1,8 +1,9 @@
 r"""Stated text as a value that compares: equal values are equal, and nothing is read in part.
 
-A number is an `int`, or the text of its exact value (`0.5`, `1/3`). A set is `{1, 2}` in order and without repeats, an
-interval, a tuple or a list keeps its order and brackets. All else is text in one plain form: lower case unless it is
-LaTeX, single spaces, without quotes, `**bold**`, `$math$`, `\boxed{}` or a full stop around it.
+A number is an `int`, or the text of its exact value (`0.5`, `1/3`). A set is `{1, 2}` in order and without repeats, as
+is a union; an interval, a tuple or a list keeps its order and brackets. Numbers without brackets are a list where `;`,
+or a comma and a space, parts them. All else is text in one plain form: lower case unless it is LaTeX, single spaces,
+without quotes, `**bold**`, `$math$`, `\boxed{}` or a full stop around it. Of two statements the last one counts.
 """
 
 import re
@@ -15,16 +16,18 @@ from treereason.tasks.numbers import read_number
 LONGEST = 12_000
 """Longer text is compared as it stands."""
 
-_STATED = re.compile(r"the (?:final |correct )?answer is:?", re.IGNORECASE)
+_STATED = re.compile(r"the (?:final |correct )?answer is(?!\w):?", re.IGNORECASE)
+_NOTHING_YET = re.compile(r"[\s*_$:`]*(?:\\[\[(])?\s*")
 _BOXED = re.compile(r"\\f?boxed ?\{")
 _BRACES = re.compile(rf"{_BOXED.pattern}|(?<!\\)[{{}}]")
 _SENTENCE_END = re.compile(
-    r"(?<=\S)[.!?][*\"')\]]*\s+(?=[^\W\d_])|(?<=[^\s,;])[,;]?\s+(?:because|since|which)\s", re.IGNORECASE
+    r"(?<=\S)([.!])[*\"')\]]*\s+(?=[^\W\d_])|(?<=[^\s,;])[,;]?\s+(?:because|since|which)\s", re.IGNORECASE
 )
 _LATEX = (
+    (re.compile(r"~(?=\\)"), " "),
     (re.compile(r"\\(?:text|textbf|mathrm|mathbf|mbox|operatorname) ?\{([^{}]*)\}"), r"\1"),
     (re.compile(r"\\[dt]?frac ?\{ ?([+-]?[0-9.,]+) ?\} ?\{ ?([0-9.,]+) ?\}"), r" \1/\2"),
-    (re.compile(r"\\[dt]?frac ?([0-9])([0-9])"), r" \1/\2"),
+    (re.compile(r"\\[dt]?frac ?(?:\{([+-]?[0-9]+)\}|([0-9])) ?(?:\{([0-9]+)\}|([0-9]))"), r" \1\2/\3\4"),
     (re.compile(r"\\(?:left|right|displaystyle|limits)(?![A-Za-z])|\\!|\\[()\[\]]"), ""),
     (re.compile(r"\{,\}"), ","),
     (re.compile(r"\\[,;: ]|\\q?quad(?![A-Za-z])"), " "),
@@ -32,47 +35,66 @@ _LATEX = (
     (re.compile(r"\\(?:times|cdot)(?![A-Za-z])"), "*"),
     (re.compile(r"\\infty(?![A-Za-z])"), "∞"),
     (re.compile(r"\\pi(?![A-Za-z])"), "π"),
+    (re.compile(r"\\(?:cup|bigcup)(?![A-Za-z])"), "∪"),
+    (re.compile(r"\\(?:emptyset|varnothing)(?![A-Za-z])"), "∅"),
     (re.compile(r"\^? ?\{? ?\\(?:circ|degree)(?![A-Za-z]) ?\}?"), "°"),
     (re.compile(r"\^ ?\{ ?([+-]?[0-9]+) ?\}"), r"^\1"),
 )
 _PAIRS = (
     (re.compile(r"(?<![\w)\]])\*\*(?=\S)([^*]+)(?<=\S)\*\*(?![\w(])"), r"\1"),
-    (re.compile(r"(?<!\w)__(?=\S)([^_]+)(?<=\S)__(?!\w)"), r"\1"),
+    (re.compile(r"(?<!\w)(__?)(?=\S)([^_]+)(?<=\S)\1(?!\w)"), r"\2"),
     (re.compile(r"`([^`]*)`"), r"\1"),
     (re.compile(r"\$([^$]+)\$(?!\d)"), r"\1"),
 )
-_NAMED = re.compile(r"(?:[a-zA-Z] ?)?= ?(?=[^=]+$)|[a-zA-Z] ?(?:∈|\\in) ?(?=[^∈=]+$)")
+_NAMED = re.compile(
+    r"(?:[a-zA-Z] ?)?= ?(?=[^=]+$)|[a-zA-Z] ?(?:∈|\\in) ?(?=[^∈=]+$)|"
+    r"\\?[^\W\d_]\w*(?:_\{\w+\})? ?= ?(?=[-+$€£ ]*\.?[0-9][^=]*$)"
+)
+_MEGA = re.compile(r"(?<=[0-9])( ?MM?)(?!\w)")
+_GOES_ON = re.compile(r"[0-9,] ?\.{3,}[ *\"']*$")
+_EXCLAIMED = re.compile(r"(?:[^\W\d_]{2}|[$€£¥₹%.,][0-9]*|^\(?[a-e]\)?) ?!+$")
 _SUPERSCRIPTS = {**dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789", strict=True)), "⁺": "+", "⁻": "-"}
 _SUPERSCRIPT = re.compile(f"[{''.join(_SUPERSCRIPTS)}]+")
 _SPELLINGS = {
     **dict.fromkeys("−–—‐‑‒﹣", "-"),
     **dict.fromkeys("×·⋅∙✕", "*"),
     **dict.fromkeys("⁄∕÷", "/"),
+    "\u2062": "*",  # these three are there, though nobody sees them: times, comma, plus
+    "\u2063": ",",
+    "\u2064": "+",
+    "…": "...",
     **dict.fromkeys("’‘ʼ′", "'"),
     **dict.fromkeys("“”„″", '"'),
     **dict.fromkeys("，،٬", ","),
     "٫": ".",
     "٪": "%",
 }
+_GROUP = re.compile(r"0[0-9]{2}(?:\.[0-9]+)?")
 _OPEN, _CLOSE = "([{", ")]}"
 _DEEPEST = 20
-_ENDLESS = {"inf": "∞", "infinity": "∞", "+∞": "∞", "+inf": "∞", "-inf": "-∞", "-infinity": "-∞"}
+_NAMES = {"{}": "∅", "inf": "∞", "infinity": "∞", "+∞": "∞", "+inf": "∞", "-inf": "-∞", "-infinity": "-∞"}
 
 
 def statement(text: str, *, cut: bool = False) -> str | None:
     r"""What the last "the answer is ..." states, else the last `\boxed{...}`; None where nothing is stated.
 
-    It goes to the end of the line, or of the sentence where that leaves a number.
-    cut: a limit ended `text`, so what stands at its very end may go on and is not stated unless a bracket closes it.
+    It goes to the end of the line, or of the sentence where that leaves a number; the line may be the next one.
+    Of boxes in one another the outer one counts.
+    cut: a limit ended `text`, so what stands at its very end may go on and is not stated unless a box closes it.
     """
     parts = _STATED.split(text)
     if len(parts) == 1:
         return _last_box(text)
-    line, line_end, _ = parts[-1].partition("\n")
-    end = _SENTENCE_END.search(line)
-    if end is not None and is_number(line[: end.start()]):
-        return line[: end.start()]
-    return line if line_end or not cut else _last_box(line)
+    line, line_end, rest = parts[-1].partition("\n")
+    while line_end and _NOTHING_YET.fullmatch(line):
+        line, line_end, rest = rest.partition("\n")
+    sentence = _number_sentence(line)
+    if sentence is not None:
+        return sentence
+    if line_end or not cut:
+        return line
+    box = _last_box(line)
+    return box if box is not None and plain(box) == plain(line) else None
 
 
 def canonical(text: str) -> int | str:
@@ -93,6 +115,13 @@ def plain(text: str) -> str:
     while before != text:  # each round takes signs away or keeps them, so it ends
         before, text = text, _simpler(text)
     return text
+
+
+def brackets(text: str) -> str:
+    """The pair of brackets around a set, a list, a tuple or an interval, as canonical answers have it; else ""."""
+    pair = text[:1] + text[-1:]
+    inside = _members(text[1:-1]) if len(pair) == 2 and pair[0] in _OPEN and pair[1] in _CLOSE else None
+    return "" if not inside or (pair == "()" and len(inside) == 1) else pair
 
 
 def spelled(value: Fraction) -> int | str:
@@ -117,10 +146,30 @@ def _places(denominator: int) -> int | None:
     return places if rest == 1 and places <= 1000 else None
 
 
+def _number_sentence(line: str) -> str | None:
+    """The first sentence of a line of several, if it is a number: `5. So it is` but not `5. million` or `5! So`."""
+    end = _SENTENCE_END.search(line)
+    if end is None:
+        return None
+    sentence, rest = line[: end.start()], line[end.end() :]
+    if end[1] == "!":  # 5! is 120
+        sentence += "!"
+    elif end[1] and rest[0].islower() and is_number(f"{sentence} {rest}"):
+        return None
+    return sentence if is_number(sentence) else None
+
+
 def _last_box(text: str) -> str | None:
-    boxes = list(_BOXED.finditer(text))
-    end = _closing(text, boxes[-1].end()) if boxes else None
-    return None if end is None else text[boxes[-1].end() : end]
+    """What is in the last box that is in no other one; None without boxes, and where that one stays open."""
+    inside, end = None, -1
+    for box in _BOXED.finditer(text):
+        if box.start() < end:
+            continue
+        closing = _closing(text, box.end())
+        if closing is None:
+            return None
+        inside, end = text[box.end() : closing], closing
+    return inside
 
 
 def _closing(text: str, start: int) -> int | None:
@@ -144,7 +193,8 @@ def _unboxed(text: str) -> str:
             gone += [box.span(), brace.span()]
     start, parts = 0, []
     for first, end in sorted(gone):
-        parts.append(text[start:first])
+        apart = text[first - 1 : first].isalnum() and text[end : end + 1].isalnum()  # 5\boxed{7} is not 57
+        parts.append(text[start:first] + " " * apart)
         start = end
     return "".join([*parts, text[start:]])
 
@@ -155,12 +205,17 @@ def _simpler(text: str) -> str:
     text = _unboxed(text)
     for pattern, by in (*_LATEX, *_PAIRS):
         text = pattern.sub(by, text)
-    text = " ".join((text if "\\" in text else text.casefold()).split())
+    text = " ".join((text if "\\" in text else _folded(text)).split())
     text = _NAMED.sub("", text, count=1) if _NAMED.match(text) else text
-    text = text.lstrip(" *:\"'").rstrip(" *.,;:\"'")
-    if text.endswith("!") and not text[:-1].isdecimal():  # 5! is 120
+    text = text.lstrip(" *:\"'").rstrip(" *\"'" if _GOES_ON.search(text) else " *.,;:\"'")
+    if text.endswith("!") and "\\" not in text and _EXCLAIMED.search(text):  # 5! is 120
         text = text.rstrip("!")
     return text
+
+
+def _folded(text: str) -> str:
+    """Lower case, but for the M of `5 M`: it may stand for millions, the m of `5 m` for metres."""
+    return "".join(part if i % 2 else part.casefold() for i, part in enumerate(_MEGA.split(text)))
 
 
 def _letter(letter: str) -> str:
@@ -187,11 +242,28 @@ def _canonical(text: str, depth: int) -> int | str:
     number = read_number(text)
     if number is not None:
         return spelled(number)
-    if text in _ENDLESS:
-        return _ENDLESS[text]
+    if text in _NAMES:
+        return _NAMES[text]
     if depth and text[:1] in _OPEN and text[-1:] in _CLOSE and (members := _members(text[1:-1])):
-        return _collection(text[0], [str(_canonical(member, depth - 1)) for member in members], text[-1])
+        return _collection(text[0], [_member(member, depth - 1) for member in members], text[-1])
+    if depth and "∪" in text and (members := _parted(text, "∪")) and all(part.strip() for part in members):
+        return " ∪ ".join(sorted({_member(member, depth - 1) for member in members}))
+    if (members := _numbers(text)) is not None:
+        return ", ".join(members)
     return text
+
+
+def _member(text: str, depth: int) -> str:
+    return "..." if text.strip() == "..." else str(_canonical(text, depth))
+
+
+def _numbers(text: str) -> list[str] | None:
+    """The numbers of a list without brackets, which semicolons part, or commas with a space; else None."""
+    for mark in ("; ", ", "):
+        values = [read_number(plain(part)) for part in text.split(mark)] if mark in text else []
+        if values and all(value is not None for value in values):
+            return [str(spelled(value)) for value in values if value is not None]
+    return None
 
 
 def _collection(opening: str, members: list[str], closing: str) -> str:
@@ -204,19 +276,29 @@ def _collection(opening: str, members: list[str], closing: str) -> str:
 
 
 def _members(inside: str) -> list[str] | None:
-    """What semicolons part, else commas with a space, else commas; None where the brackets inside do not pair."""
+    """What semicolons part, else commas with a space, else commas; None where the brackets inside do not pair.
+
+    A comma in front of 000 may part groups of one number: that is None too unless all of it is one.
+    """
     for mark in (";", ", ", ","):
-        depth, start, members = 0, 0, []
-        for i, letter in enumerate(inside):
-            depth += (letter in _OPEN) - (letter in _CLOSE)
-            if depth < 0:
-                return None
-            if not depth and inside.startswith(mark, i):
-                members.append(inside[start:i])
-                start = i + len(mark)
-        if depth:
+        members = _parted(inside, mark)
+        if members is None:
             return None
-        if members or mark == ",":
-            members.append(inside[start:])
+        if mark == "," and any(_GROUP.fullmatch(member) for member in members[1:]):
+            return [inside] if read_number(inside) is not None else None
+        if len(members) > 1 or mark == ",":
             return members if all(member.strip() for member in members) else None
     return None
+
+
+def _parted(text: str, mark: str) -> list[str] | None:
+    """The parts between marks outside of brackets; None where the brackets do not pair."""
+    depth, start, parts = 0, 0, []
+    for i, letter in enumerate(text):
+        depth += (letter in _OPEN) - (letter in _CLOSE)
+        if depth < 0:
+            return None
+        if not depth and text.startswith(mark, i):
+            parts.append(text[start:i])
+            start = i + len(mark)
+    return None if depth else [*parts, text[start:]]

@@ -73,7 +73,10 @@ class BaseTask:
         so that a subclass with other prompts gets the same problems. It never depends on `limit`.
         """
         if self.path is not None:
-            found = self.read(Path(from_home(self.path)))
+            try:
+                found = self.read(Path(from_home(self.path)))
+            except MemoryError:
+                raise UserError(f"{self.path}: its problems need more memory than there is: split it") from None
             if not found:
                 raise UserError(f"{self.path} has no problems in it")
             return found[: self.limit]

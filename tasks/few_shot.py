@@ -186,7 +186,8 @@ def _worked(path: Path, line: int, value: dict[str, Any]) -> Worked:
         raise bad_line(path, line, f"the answer is neither text nor a number: {shown(answer)}")
     if not isinstance(rationale, str):
         raise bad_line(path, line, f"the rationale is not text: {shown(rationale)}")
-    stated = answer if isinstance(answer, str) else f"{Decimal(answer):e}"  # exact, and short for 1e-400
+    # Exact, whole numbers of any length in their digits, and short for 1e-400.
+    stated = answer if isinstance(answer, str) else format(Decimal(answer), "f" if isinstance(answer, int) else "e")
     steps, mark, last = stated.rpartition("####")
     lines = "\n".join(part.strip() for part in (rationale, steps if mark else "") if part.strip())
     wanted = canonical(last)

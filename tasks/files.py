@@ -4,21 +4,22 @@ import csv
 import io
 import math
 from collections.abc import Iterator, Sequence
-from decimal import Decimal
+from decimal import Decimal, DecimalException
 from pathlib import Path
 from typing import Any
 
 from treereason.core import UserError
 from treereason.core.given_file import MIB, file_name, parse_json, read_bytes
 from treereason.tasks.numbers import MAX_DIGITS
-from treereason.text import one_line, shown
+from treereason.text import one_line, printable, shown
 
 LARGEST_FILE_BYTES = 256 * MIB  # all problems of a file are in memory at once
+MOST_ROWS = 500_000
 
 
 def bad_line(path: Path, line: int, what: str) -> UserError:
     """The error for one line of a file, in one line itself: `lists.csv:7: ...`."""
-    return UserError(f"{file_name(path)}:{line}: {one_line(what)}")
+    return UserError(f"{file_name(path)}:{line}: {printable(one_line(what))}")
 
 
 def read_text(path: Path) -> str:
@@ -38,7 +39,7 @@ def csv_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str
     """First line number and cells by column name of each row. Raises UserError when a column or a cell is missing."""
     reader = csv.reader(io.StringIO(read_text(path), newline=""))
     header: list[str] | None = None
-    start = 1
+    start, number = 1, 0
     limit = csv.field_size_limit(LARGEST_FILE_BYTES)  # the module's own; by default 131,072 characters in a cell
     try:
         for cells in reader:
@@ -56,6 +57,7 @@ def csv_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str
                 continue
             if len(cells) != len(header):
                 raise bad_line(path, line, f"{len(cells)} cells in a table of {len(header)} columns")
+            number = _counted(path, number)
             yield line, dict(zip(header, cells, strict=True))
     except csv.Error as error:
         raise bad_line(path, reader.line_num, f"not CSV: {error}") from None
@@ -71,6 +73,7 @@ def json_objects(path: Path, keys: Sequence[str]) -> Iterator[tuple[int, dict[st
     Numbers are exact: int, or Decimal where they are written with a point or an exponent. NaN and the infinities are no
     JSON, and a number that no float can hold is refused as well.
     """
+    number = 0
     for line, text in enumerate(read_text(path).split("\n"), start=1):
         if not text.strip():
             continue
@@ -83,13 +86,25 @@ def json_objects(path: Path, keys: Sequence[str]) -> Iterator[tuple[int, dict[st
         missing = [key for key in keys if key not in value]
         if missing:
             raise bad_line(path, line, f"no key {missing[0]!r}; the keys are {', '.join(value) or 'none'}")
+        number = _counted(path, number)
         yield line, value
 
 
+def _counted(path: Path, before: int) -> int:
+    """The number of a row. Raises UserError for more rows than are read."""
+    if before == MOST_ROWS:
+        raise UserError(f"{file_name(path)}: more than {MOST_ROWS:,} problems: give them in several files")
+    return before + 1
+
+
 def _decimal(number: str) -> Decimal:
-    if not math.isfinite(float(number)):
+    try:
+        value = Decimal(number)
+    except DecimalException:  # an exponent of 20 digits
+        value = Decimal("nan")
+    if not value.is_finite() or not math.isfinite(float(number)):
         raise ValueError(f"{shown(number)} is no number that can be computed with")
-    return Decimal(number)
+    return value or Decimal(0)  # 0e999 is 0
 
 
 def _integer(digits: str) -> int:

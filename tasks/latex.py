@@ -8,9 +8,11 @@ import re
 from typing import ClassVar
 
 from treereason.core import Score, Thought, oracle
-from treereason.tasks.answers import is_number
+from treereason.tasks.answers import brackets, is_number
 
-_EXPRESSION = re.compile(r"[\\^*/+=<>√π∪∩]|\d[a-z]|[([{]")
+_NAMED = re.compile(r"[A-Za-z\\][\w\\(){}, ']*=[^=]*")
+_GOES_ON = re.compile(r"\.\.\.|\\[lcd]?dots")
+_EXPRESSION = re.compile(r"[\\^*/+=<>√π∪∩!]|\d[a-z]|[([{]")
 
 
 @oracle
@@ -18,7 +20,8 @@ class MathEqual:
     r"""1 when the answer equals the target as mathematics, else 0: `2\sqrt{2}` is `\sqrt{8}`, `x+1` is `1+x`.
 
     What is equal as it stands, and all plain numbers, are compared as exact_match does. The rest is parsed by
-    math-verify, which may run for long on a hostile text: the scorer's time limit ends it.
+    math-verify, which may run for long on a hostile text: the scorer's time limit ends it. It reads some texts in part,
+    so a set, a tuple, a list, an equation and what goes on in dots are equal to their own kind only.
 
     needs: the package, and what installs it; a run without it is refused before it starts.
     """
@@ -40,8 +43,15 @@ class MathEqual:
     def _equal(self, answer: str, target: str) -> bool:
         if (is_number(answer) and is_number(target)) or not (_EXPRESSION.search(answer) or _EXPRESSION.search(target)):
             return False
+        if _kind(answer) != _kind(target):
+            return False
         return bool(self._math_verify.verify(self._parsed(target), self._parsed(answer), timeout_seconds=None))
 
     def _parsed(self, text: str) -> object:
         latex = [self._math_verify.LatexExtractionConfig()]
         return self._math_verify.parse(f"${text}$", latex, fallback_mode="no_fallback", parsing_timeout=None)
+
+
+def _kind(text: str) -> tuple[str, bool, bool]:
+    """Brackets around the whole, an equation that is more than a name for its right side, dots at which it goes on."""
+    return brackets(text), "=" in text and not _NAMED.fullmatch(text), bool(_GOES_ON.search(text))

@@ -8,7 +8,10 @@ and words that say what is counted. The text is one line in the plain form of an
 - A lone comma in front of other than three digits may part a list: `1,5` is no number.
 - Spaces, apostrophes and underscores group: `5 000`, `5'000` and `5_000` are 5000.
 - A percentage is a hundredth: `50%` is 0.5. Brackets are no sign: `(5)` is 5.
-- What is counted or measured is the question's: `5`, `$5` and `5 apples` are one number.
+- What is counted or measured is the question's: `5`, `$5` and `5 apples` are one number. A word that changes a number
+  makes it none: `5 percentage points`, `5 per thousand`, `5 twelfths`, `5 tusen`, `5 May`, `5 xy`.
+- A letter that may stand for thousands or millions makes it none: `5k`, `5 M`, `$5 m`, `5m`. `5 m` is a length.
+- Numbers in words, Roman ones and rounded ones (`0.333...`, `about 5`) are text.
 """
 
 import re
@@ -26,9 +29,9 @@ def _words(text: str) -> frozenset[str]:
 
 _SIGN = re.compile(r"(?:(\+|plus\b|positive\b)|(-|minus\b|negative\b)) ?")
 _CODES = r"usd|eur|gbp|jpy|chf|inr|cny|rmb|aud|cad"
-_SYMBOL = r"(?:us|a|au|c|ca|nz|hk|s)?[$€£¥₹₩₽₺₪฿₫₴₦]"
-_CURRENCY_BEFORE = re.compile(rf"(?:{_SYMBOL}|rs\.?|(?:{_CODES})(?= )) ?(?=[-+.\d(])")
-_CURRENCY_AFTER = re.compile(rf" ?(?:{_SYMBOL}|(?:{_CODES})\b)")
+_SYMBOL = r"(?:(?:us|a|au|c|ca|nz|hk|s|r) ?)?[$€£¥₹₩₽₺₪฿₫₴₦]"
+_CURRENCY_BEFORE = re.compile(rf"(?:{_SYMBOL}|rs\.?|{_CODES}) ?(?=[-+.\d(])")
+_CURRENCY_AFTER = re.compile(rf" ?(?:{_SYMBOL}|¢|(?:{_CODES})\b)")
 _PLAIN = r"[0-9]+(?:\.[0-9]+)?|\.[0-9]+"
 _DECIMAL = "|".join(
     (
@@ -60,10 +63,23 @@ _SCALES = {
     "billion": 10**9,
     "trillion": 10**12,
 }
-_SCALE = re.compile(rf" ({'|'.join(_SCALES)})\b")
-_GLUED = _words("km cm mm kg mg g ml l ft lb lbs oz mph kmh kph hr hrs h min mins s sec secs")
+_SCALE = re.compile(rf" ?({'|'.join(_SCALES)})s?\b")
+_GLUED = _words(
+    "km cm mm kg mg g ml l ft lb lbs oz mph kmh kph hr hrs h min mins s sec secs kb mb gb tb kw kwh hz khz mhz ghz kcal"
+)
 _LETTERS = _words("m g l s h")
-_POWERS = _words("m cm mm km ft in inch inches yd mi meters metres feet miles units s sec")
+_POWERS = _words("m cm mm km ft in inch inches yd mi meters metres feet miles units s sec h")
+_PER = re.compile(r" ?/ ?(?=[^\W\d_]{2})")
+_MILLIONS = _words("m mm l")  # behind money: $5 m, ₹5 L
+_SHORT = _words(
+    """
+    db ev kj ly fl iu tsp bpm am an as at by in of pm cl cm dl dm ft gb gm gw ha hr hz kb kg km kn kr kw lb mb mg mi
+    ml mm ms mw nm ns oz pa pc pg pt qt sq tb us cu yd yr ct cc de zł µm μm cms cwt ghz hrs hwy khz kgs kms kph kwh
+    lbs mhz mph mwh pcs ppl pts rpm sqm tbs wks yds yrs fps dry fly sky spy try dpi
+    """
+)
+"""All that is read of two letters, and of three without a vowel; others are products, as in `5 xy`."""
+_LETTERS_OF_FORMULAS = re.compile(r"[a-zα-ω]+")
 _WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
 _UNIT = re.compile(rf"({_WORD.pattern})(?:\^?(-?[23]))?(?:/({_WORD.pattern})(?:\^(-?[23]))?)?\.?")
 _DEGREES = re.compile(r" ?°(?: ?[cf])?")
@@ -72,17 +88,29 @@ _MOST_BRACKETS = 20
 # Words that change the number in front of them, or join it with another one.
 _CHANGING = _words(
     """
-    zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen
-    seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety hundreds hundredth
-    hundredths thousands thousandth thousandths millions billions trillions quadrillion lakhs lac crores dozens
-    score gross myriad half halves third thirds quarter quarters fourth fourths fifth fifths sixth sixths
-    seventh sevenths eighth eighths ninth ninths tenth tenths millionth millionths pi tau squared cubed root
-    sqrt square factorial power exponent log ln sin cos tan to and or nor plus minus over by divided multiplied
-    point mod modulo base remainder not no negative if unless but either between until through percent
-    percentage pct am pm noon ad bc binary octal decimal hex hexadecimal than least most above below under about
-    twice double triple infinity mil mille mila milione milioni millón millones millionen milliard milliards
-    milliarden miljoen miljard tausend hundert cien ciento cem bilhão bilhões milhão milhões demi demie medio
-    media halb halbe und et oder mio mrd mln mld bn тысяч тысячи тысяча миллион миллиона миллионов млн млрд
+    thou bil tril zillion zillions gazillion gazillions ternary komma virgule coma virgola punkt hundred thousand
+    million billion trillion lakh crore dozen grand mill quadrillions quintillion quintillions sextillion sextillions
+    septillion octillion nonillion decillion googol lacs zero one two three four five six seven eight nine ten eleven
+    twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen twenty thirty forty fifty sixty seventy
+    eighty ninety hundreds hundredth hundredths thousands thousandth thousandths millions billions trillions
+    quadrillion lakhs lac crores dozens score gross myriad half halves third thirds quarter quarters fourth fourths
+    fifth fifths sixth sixths seventh sevenths eighth eighths ninth ninths tenth tenths eleventh elevenths twelfth
+    twelfths thirteenth thirteenths fourteenth fourteenths fifteenth fifteenths sixteenth sixteenths seventeenth
+    seventeenths eighteenth eighteenths nineteenth nineteenths twentieth twentieths thirtieth thirtieths fortieth
+    fortieths fiftieth fiftieths sixtieth sixtieths millionth millionths billionth billionths trillionth trillionths
+    pi tau squared cubed root roots alpha beta gamma delta epsilon theta lambda mu nu rho sigma phi psi omega abc exp
+    arcsin arccos arctan cot csc sqrt factorial power exponent log ln sin cos tan to and or nor plus minus over by
+    divided multiplied point mod modulo base remainder not no negative if unless but either between until through
+    percent percentage pct bp bps basis ppm ppb promille permille mil prozent procent pour por cento pm am noon
+    morning afternoon evening night oclock past ad bc bce january february march april may june july august september
+    october november december jan feb mar apr jun jul aug sep sept oct nov dec is isn are was were would could should
+    can cannot might maybe perhaps possibly probably approximately approx roughly circa nearly almost ish odd binary
+    octal decimal hex hexadecimal than least most above below under about twice double triple infinity mille mila
+    milione milioni millón millones millionen milliard milliards milliarden miljoen miljard tausend hundert cien
+    ciento cem bilhão bilhões milhão milhões demi demie medio media halb halbe und et oder mio mrd mln mld bn тысяч
+    тысячи тысяча миллион миллиона миллионов млн млрд процент процента процентов tusen tusind duizend tysiąc tysiące
+    tysięcy tisíc bin milyon milyar juta ribu ezer millió mii milioane milion miliony milionów miljon miljoner
+    millioner milliarder ألف آلاف مليون 백 천 만 억 조 백만 천만
     """
 )
 
@@ -104,7 +132,9 @@ def read_number(text: str) -> Fraction | None:
     if found is None:
         return None
     value, end = found
-    value_or_none = _rest(value, text[end:])
+    if "/" in text[:end] and text[end : end + 1].isalpha():  # 5/100g
+        return None
+    value_or_none = _rest(value, text[end:], money)
     return -value_or_none if negative and value_or_none is not None else value_or_none
 
 
@@ -161,27 +191,36 @@ def _decimal(digits: str, exponent: str = "0") -> Fraction | None:
     return Fraction(value * 10**power) if power >= 0 else Fraction(value, 10**-power)
 
 
-def _rest(value: Fraction, rest: str) -> Fraction | None:
+def _rest(value: Fraction, rest: str, money: bool) -> Fraction | None:
     """The value with what stands behind its digits; None where that cannot be read."""
     if rest.strip() in _PERCENT:
-        return value / _PERCENT[rest.strip()]
+        return None if money else value / _PERCENT[rest.strip()]
     while scale := _SCALE.match(rest):
         value, rest = value * _SCALES[scale[1]], rest[scale.end() :]
     if currency := _CURRENCY_AFTER.match(rest):
-        rest = rest[currency.end() :]
+        money, rest = True, rest[currency.end() :]
     elif degrees := _DEGREES.fullmatch(rest):
         rest = rest[degrees.end() :]
-    return value if not rest or _names_unit(rest) else None
+    return value if not rest or _names_unit(rest, money) else None
 
 
-def _names_unit(rest: str) -> bool:
+def _names_unit(rest: str, money: bool) -> bool:
     """Whether the words behind a number only say what is counted or measured."""
+    rest = _PER.sub(" per ", rest) if _PER.match(rest) else rest  # 5/day
     words = rest.split()
     if len(words) > _MOST_WORDS or any(unicodedata.numeric(letter, None) for letter in rest if not letter.isascii()):
         return False
-    if not rest.startswith(" ") and not (len(words) == 1 and _UNIT.fullmatch(rest) and words[0].rstrip(".") in _GLUED):
+    if money and words[0].rstrip(".") in _MILLIONS:
+        return False
+    if not rest.startswith(" ") and not (len(words) == 1 and _is_glued(rest)):
         return False
     return all(_is_unit(word, last=i + 1 == len(words)) for i, word in enumerate(words))
+
+
+def _is_glued(word: str) -> bool:
+    """Whether a unit that follows the digits at once is one for sure: `5km`, `5m²`; `5m` may be 5 million."""
+    unit = _UNIT.fullmatch(word)
+    return unit is not None and (unit[1] in _GLUED or (unit[1] == "m" and bool(unit[2] or unit[3])))
 
 
 def _is_unit(word: str, *, last: bool) -> bool:
@@ -191,10 +230,19 @@ def _is_unit(word: str, *, last: bool) -> bool:
     for name, power in ((unit[1], unit[2]), (unit[3], unit[4])):
         if name is None:
             continue
-        if name == "times" and not last:
+        if name == ("square" if last else "times"):
             return False
         if any(part in _CHANGING for part in name.split("-")) or (power and name not in _POWERS):
             return False
         if len(name) == 1 and name not in _LETTERS and not (name == "a" and not last):
             return False
+        if _is_product(name):
+            return False
     return True
+
+
+def _is_product(name: str) -> bool:
+    """Whether a short word is rather letters that are multiplied, as in `5 xy` and `5 πr`."""
+    if name in _SHORT or not 2 <= len(name) <= 3 or not _LETTERS_OF_FORMULAS.fullmatch(name):
+        return False
+    return len(name) == 2 or not set(name) & set("aeiou")

@@ -23,6 +23,7 @@ from treereason.text import one_line, shown
 
 MAX_NODES = 10_000  # of a search; DeFT's have under 100
 MAX_GENERATIONS = 100  # segments above one another, which nest in a problem's input
+MAX_SEGMENTS = 100_000  # of a search: its nodes, cut where others fork
 MAX_TOKENS = 10_000_000  # of a search, in all; more than caches hold
 
 
@@ -43,7 +44,7 @@ class Recorded(BaseTask):
 
     def read(self, path: Path) -> Sequence[Problem]:
         try:
-            records = parse_json(read_text(path))
+            records = parse_json(read_text(path), finite=True)
         except UserError:
             raise
         except ValueError as error:
@@ -109,9 +110,17 @@ def _problem(name: str, record: Any) -> Problem:
     if len(forks) >= MAX_GENERATIONS:
         raise ValueError(f"{len(forks) + 1:,} generations; at most {MAX_GENERATIONS:,} can be followed")
 
+    def inside_of(node: _Node) -> slice:
+        """The forks at which a node is cut."""
+        return slice(bisect_left(forks, node.start), bisect_right(forks, node.end - 1))
+
+    spans = [inside_of(node) for number, node in nodes.items() if number != root]
+    if (total := sum(1 + max(0, span.stop - span.start) for span in spans)) > MAX_SEGMENTS:
+        raise ValueError(f"{total:,} segments between forks; at most {MAX_SEGMENTS:,} can be followed")
+
     def cut(node: _Node) -> dict[str, Any]:
         """The node's first segment, with all that follows it."""
-        inside = forks[bisect_left(forks, node.start) : bisect_right(forks, node.end - 1)]
+        inside = forks[inside_of(node)]
         starts = [node.start, *(at + 1 for at in inside)]
         found = {
             "tokens": node.end + 1 - starts[-1],

@@ -20,7 +20,7 @@ from treereason.tasks.files import bad_line, csv_rows
 from treereason.text import shown
 
 UNPARSABLE = 300
-_BRACKETS = re.compile(r"\[([^\[\]]*)\]")
+_BRACKETS = re.compile(r"\[((?:[^\[\]]|\[[^\[\]]*\])*)\]")
 _INTEGERS = re.compile(r"\s*-?[0-9]{1,9}(?:[\s,]+-?[0-9]{1,9})*[\s,]*")
 _DIGITS = re.compile(r"[0-9]+")
 
@@ -84,30 +84,33 @@ class Sorting(BaseTask):
     def parse(self, thought: Thought) -> list[int] | None:
         """The last list in square brackets, else a text of digits alone, else a last line of numbers with commas.
 
-        Of a text that the token limit cut off only a list in closed brackets is whole.
+        Brackets without digits are no list, but what has digits is read whole or not at all. Of a text that the token
+        limit cut off only a list in closed brackets is whole.
         """
-        cut = thought.finish is Finish.LENGTH
-        if cut and thought.text.rfind("[") > thought.text.rfind("]"):
+        text = thought.text.strip()
+        if text.rfind("[") > text.rfind("]"):
             return None
-        for inside in reversed(_BRACKETS.findall(thought.text)):
+        for inside in reversed(_BRACKETS.findall(text)):
             if not inside.strip():
                 return []
-            if _INTEGERS.fullmatch(inside):
+            if _DIGITS.search(inside):
                 return _integers(inside)
-        if cut:
+        if thought.finish is Finish.LENGTH:
             return None
-        text = thought.text.strip()
         if _DIGITS.fullmatch(text):
             return [int(digit) for digit in text]
-        last = text.rsplit("\n", 1)[-1]
-        return _integers(last) if "," in last and _INTEGERS.fullmatch(last) else None
+        above, _, last = text.rpartition("\n")
+        return _integers(last) if "," in last and not above.rstrip().endswith(",") else None
 
 
 def _join(digits: Sequence[int]) -> str:
     return "".join(map(str, digits))
 
 
-def _integers(text: str) -> list[int]:
+def _integers(text: str) -> list[int] | None:
+    """The integers of a whole list, which may have brackets of its own around it."""
+    if not _INTEGERS.fullmatch(text.strip().removeprefix("[").removesuffix("]")):
+        return None
     return [int(number) for number in re.findall(r"-?[0-9]+", text)]
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
 from transformers import (
     Gemma2Config,
     Gemma3TextConfig,
@@ -48,6 +49,12 @@ OWN_DATA = ROOT / "tests" / "data"
 """Small files that we made up, in the formats of graph-of-thoughts (CSV) and DeFT (JSON)."""
 DATA = ROOT.parent / "shared" / "data"
 """The files that graph-of-thoughts and DeFT published; they lie beside the checkout on some developers' machines."""
+
+
+def slow(*values: Any) -> list[Any]:
+    """Parameters of a test that only the slow lane tries: more of a kind of which one is always tried."""
+    return [pytest.param(value, marks=pytest.mark.slow) for value in values]
+
 
 HANG_S = 60.0
 """Longer than anything in a test takes: what lasts as long hangs, and the test fails."""
@@ -95,6 +102,9 @@ class LetterTokenizer:
 
     def __call__(self, text: str, add_special_tokens: bool = True) -> dict[str, list[int]]:  # noqa: ARG002
         return {"input_ids": [(ord(letter) - 32) % (VOCABULARY - 1) for letter in text]}
+
+    def get_added_vocab(self) -> dict[str, int]:
+        return {}
 
     def decode(self, tokens: list[int], skip_special_tokens: bool = True) -> str:  # noqa: ARG002
         return "".join(chr(token + 32) for token in tokens)

@@ -13,6 +13,7 @@ import pytest
 
 from tests.fakes import ROOT
 from treereason.cli.main import main
+from treereason.core import Finish, Problem, Thought
 
 TEXT = (ROOT / "CONTRIBUTING.md").read_text()
 SEARCH, TEST, TASK = re.findall(r"^```python\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
@@ -37,6 +38,17 @@ def test_the_search_and_the_task_run_together(tmp_path: Path) -> None:
     assert summary["problems_done"] == 8
     assert summary["failed"] == 0
     assert summary["solved"] > 4, "the shipped model can add"
+
+
+def test_the_task_reads_a_sum_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "adding", sys)  # so that the end of the test takes it away again
+    (tmp_path / "adding.py").write_text(TASK)
+    task = load("adding", tmp_path / "adding.py").Adding()
+    wanted = {"=46\nA46": 46, "46": 46, "-5": -5, "1,024": 1024, "5.7": "5.7", "5e": None, "46 or 64": None, "": None}
+    for text, answer in wanted.items():
+        thought = Thought(Problem("0", {"left": 12, "right": 34}), (0,), text=text, finish=Finish.STOP)
+        assert task.parse(thought) == answer
+    assert task.parse(Thought(Problem("0", {}), (0,), text="A4", finish=Finish.LENGTH)) is None
 
 
 def test_the_test_of_the_search_passes_and_can_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

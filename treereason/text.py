@@ -13,7 +13,7 @@ LONGEST_VALUE = 60
 MAX_MARKS = 2
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 _DROPPED = frozenset("\u200b\u200c\u200d\u2060\ufeff")
-_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
+_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
 def one_line(text: object, limit: int = LONGEST_LINE) -> str:

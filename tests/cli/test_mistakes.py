@@ -39,7 +39,7 @@ MISTAKES: dict[str, tuple[str | tuple[str, ...], str]] = {
     "no name": ("=3", "=3: is not an option: write OPTION=VALUE"),
     "added without name": ("+=3", "+=3: is not an option: write OPTION=VALUE"),
     "deleted without name": ("~", "~: is not an option: write OPTION=VALUE"),
-    "null folder": ("hydra.run.dir=null", "Error merging override hydra.run.dir=null"),
+    "null folder": ("hydra.run.dir=null", "hydra.run.dir=None: the name of a folder is text"),
     "broken yaml": (("--config-dir=conf", "task=bad"), 'conf/task/bad.yaml", line '),
     "yaml that is not text": (("--config-dir=conf", "task=bytes"), "cannot be composed: 'utf-8' codec can't decode"),
     "yaml without its default": (("--config-dir=conf", "task=lost"), "In 'task/lost': Could not load 'task/nowhere'"),

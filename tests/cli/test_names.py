@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from tests.cli.conftest import MINE, Runs
 from tests.display.scripted_run import run_done, run_started
+from tests.fakes import slow
 from treereason.cli import values
 from treereason.cli.main import main
 from treereason.core import UserError
@@ -83,7 +84,7 @@ def test_a_sweep_takes_files_of_any_name(name: str, runs: Runs) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["2024_11_05", "1e3", "0x10", "007", "yes", "no", "true", "False", "1.50", "nan", "1_0"]
+    "name", ["2024_11_05", "1e3", "yes", *slow("0x10", "007", "no", "true", "False", "1.50", "nan", "1_0")]
 )
 def test_a_folder_whose_name_looks_like_a_number_keeps_it(name: str, runs: Runs) -> None:
     assert main([f"hydra.run.dir={name}"]) == 0
@@ -96,6 +97,77 @@ def test_a_folder_whose_name_looks_like_a_number_keeps_it(name: str, runs: Runs)
 def test_a_run_folder_may_have_any_name(name: str, runs: Runs) -> None:
     assert main([f"hydra.run.dir={values.quoted(name)}"]) == 0
     assert runs[0]["in"] == Path(name).resolve()
+
+
+def test_null_is_no_folder_and_may_be_the_name_of_one(runs: Runs, capfd: pytest.CaptureFixture[str]) -> None:
+    for option in ("hydra.run.dir=null", "hydra.sweep.dir=NULL"):
+        assert main([option]) == 2
+        assert "=None: the name of a folder is text: put it in quotes\n" in capfd.readouterr().err
+    assert main(["hydra.output_subdir=null", 'hydra.run.dir="null"']) == 0
+    assert [run["in"] for run in runs] == [Path("null").resolve()]
+    assert not Path("null/null").exists()
+
+
+@pytest.mark.parametrize(
+    "written", ["2024_11_05", "yes", "null", *slow("1e3", "007", "12:30", "0x10", "~", "[a]", "{a: b}")]
+)
+@pytest.mark.parametrize("option", ["run.dir", "sweep.dir", "sweep.subdir"])
+def test_a_folder_that_a_file_writes_as_a_number_is_refused(
+    option: str, written: str, runs: Runs, capfd: pytest.CaptureFixture[str]
+) -> None:
+    group, name = option.split(".")
+    Path("conf/experiment").mkdir()
+    file = Path("conf/experiment/x.yaml")
+    file.write_text(f"# @package _global_\nhydra: {{{group}: {{{name}: {written}}}}}")
+    assert main(["--config-dir=conf", "+experiment=x", "-m", "seed=0,1"]) == 2
+    error = capfd.readouterr().err
+    assert f"hydra.{option}=" in error
+    assert (error.count("\n"), runs) == (1, [])
+    file.write_text(f'# @package _global_\nhydra: {{{group}: {{{name}: "{written}"}}}}')
+    if written != "~":
+        assert main(["--config-dir=conf", "+experiment=x", *["-m"] * (group == "sweep")]) == 0
+        assert written in str(runs[0]["in"])
+
+
+def test_a_folder_that_is_missing_is_asked_for(runs: Runs, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["hydra.run.dir=???"]) == 2
+    assert capfd.readouterr().err == "treereason: error: hydra.run.dir is missing: give hydra.run.dir=FOLDER\n"
+    assert (runs, Path("None").exists()) == ([], False)
+
+
+@pytest.mark.parametrize("option", ["hydra.sweep.dir=a,b", "hydra.run.dir=1e3,2e3", "hydra/launcher=basic,other"])
+def test_a_sweep_over_options_of_hydra_is_refused(option: str, runs: Runs, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["-m", option]) == 2
+    assert capfd.readouterr().err == f"treereason: error: {option}: hydra's own options have one value in a sweep\n"
+    assert runs == []
+
+
+@pytest.mark.parametrize("function", ["choice", "sort", "shuffle"])
+def test_functions_of_a_sweep_keep_quotes_and_spellings(function: str, runs: Runs) -> None:
+    names = ["été", "a'b", 'a"b', "mine (1)", "a,b", "a)b", "a\\"]
+    texts = ["1e3", "2024_11_05", "007"]
+    swept = ",".join([*map(values.quoted, names), "b c"])
+    assert main(["-m", "model=openai", "model.url=http://x/v1", f"model.name={function}({swept})"]) == 0
+    assert {run["config"].model.name for run in runs} == {*names, "b c"}
+    runs.clear()
+    several = ",".join(texts[:2] if function == "sort" else texts)  # hydra sorts values of one type
+    assert main(["-m", "model=openai", "model.url=http://x/v1", f"model.name={function}({several})"]) == 0
+    assert {run["config"].model.name for run in runs} == set(several.split(","))
+
+
+def test_files_of_any_name_are_choices(runs: Runs) -> None:
+    Path("mine (1).py").write_text(MINE)
+    shutil.copy("lists.csv", "é.csv")
+    assert main(["-m", 'task=choice("./mine (1).py",./mine.py)']) == 0
+    assert main(["-m", 'task.path=choice("é.csv",lists.csv)']) == 0
+    assert [run["task"].path for run in runs[2:]] == ["é.csv", "lists.csv"]
+
+
+def test_a_comma_in_a_name_without_quotes_is_explained(runs: Runs, capfd: pytest.CaptureFixture[str]) -> None:
+    Path("mine,2.py").write_text(MINE)
+    assert main(["task=./mine,2.py"]) == 2
+    assert "several values: put -m in front to run each of them, or quote the value" in capfd.readouterr().err
+    assert runs == []
 
 
 def test_numbers_that_are_names_stay_names_and_other_numbers_stay_numbers(runs: Runs) -> None:
@@ -118,7 +190,8 @@ def test_the_home_folder_is_meant_by_a_tilde_at_every_option(
     assert main(["task=~/mine.py", "search=~/mine.py:Wide", "scorer=~/mine.py:loud", "hydra.run.dir=~/r"]) == 0
     assert main(["task.path=~/lists.csv", "--config-dir=~/conf", "+experiment=there"]) == 0
     assert main(["-m", "hydra.sweep.dir=~/s", "seed=0,1"]) == 0
-    assert [run["in"] for run in runs] == [home / "r", home / "from file", home / "s/0", home / "s/1"]
+    assert main(["-m", "hydra.sweep.dir=elsewhere", "hydra.sweep.subdir=~/t", "seed=0"]) == 0
+    assert [run["in"] for run in runs] == [home / "r", home / "from file", home / "s/0", home / "s/1", home / "t"]
     assert runs[0]["scorer"] == f"{home}/mine.py:loud"
     assert main(["model=transformers", "model.name=~/m"]) == 2
     assert f"model.name={home}/m: no such folder" in capfd.readouterr().err
@@ -131,6 +204,8 @@ def test_a_flag_that_the_overrides_need_is_part_of_the_next_command(runs: Runs) 
     Path("my conf/experiment/mine.yaml").write_text("# @package _global_\nseed: 5")
     assert main(["--config-dir=my conf", "+experiment=mine"]) == 0
     assert runs[0]["program"].endswith(" '--config-dir=my conf'")
+    assert main(["hydra.searchpath=[file://my conf]", "+experiment=mine"]) == 0
+    assert runs[1]["program"].endswith(" 'hydra.searchpath=[file://my conf]'")
 
 
 def test_a_value_that_only_needs_quotes_gets_them_and_a_malformed_one_does_not() -> None:

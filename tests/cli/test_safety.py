@@ -115,3 +115,35 @@ def test_only_versions_of_hydra_whose_blocklist_holds_are_installed() -> None:
     [hydra] = [need for text in needs if (need := Requirement(text)).name == "hydra-core"]
     assert not list(hydra.specifier.filter(["1.3.2", "1.3.3", "1.3.4", "1.3.5", "1.3.6"]))
     assert hydra.specifier.contains("1.3.7")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("hydra: {job_logging: {root: {handlers: [nowhere]}}}", "hydra: Unable to configure root logger"),
+        ("hydra: {sweeper: {max_batch_size: 0}}", "hydra.sweeper.max_batch_size=0: should be 1 or more"),
+        ("hydra: {sweeper: {max_batch_size: -1}}", "hydra.sweeper.max_batch_size=-1: should be 1 or more"),
+    ],
+)
+def test_an_option_of_hydra_that_it_stumbles_over_is_one_line(
+    text: str, said: str, runs: Runs, capfd: pytest.CaptureFixture[str]
+) -> None:
+    override = "hydra/job_logging=default" if "logging" in text else "seed=0"
+    Path("conf/experiment").mkdir()
+    Path("conf/experiment/x.yaml").write_text(f"# @package _global_\n{text}")
+    assert main(["--config-dir=conf", "+experiment=x", override]) == 2
+    error = capfd.readouterr().err
+    assert said in error
+    assert (error.count("\n"), runs) == (1, [])
+
+
+@pytest.mark.parametrize("path", ["pkg://nowhere_at_all", "file://nowhere", "nowhere"])
+@pytest.mark.parametrize("more", [[], ["task=sorting"], ["-m", "seed=0,1"]])
+def test_a_search_path_that_is_not_there_is_refused(
+    path: str, more: list[str], runs: Runs, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main([f"hydra.searchpath=[{path}]", *more]) == 2
+    error = capfd.readouterr().err
+    assert "nowhere" in error
+    assert "is not available" in error
+    assert (error.count("\n"), runs) == (1, [])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import decimal
+import fractions
 import re
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from treereason.config.validate import build_task
 from treereason.core import UserError
 
 SOURCE = """
-import datetime, decimal, enum, pathlib, re
+import datetime, decimal, enum, fractions, pathlib, re
 from dataclasses import dataclass, field
 from treereason.core import Problem, Prompt
 
@@ -38,6 +39,8 @@ class Nested:
     day: datetime.date = datetime.date(2024, 1, 2)
 
 OWN = Own()
+CYCLE = []
+CYCLE.append(CYCLE)
 
 @dataclass(frozen=True)
 class Task:
@@ -62,6 +65,12 @@ class Task:
     infinite: float = float("inf")
     whole: float = 1
     anything: object = None
+    many: list[int] = field(default_factory=list)
+    named: dict[str, int] = field(default_factory=dict)
+    one_of: set[int] = field(default_factory=set)
+    time: datetime.time = datetime.time(12, 30)
+    share: fractions.Fraction = fractions.Fraction(1, 3)
+    holds_itself: list = field(default_factory=lambda: CYCLE)
     size: int = 0
     def problems(self, seed): return [Problem("0", self)]
     def prompt(self, thought, style): return Prompt("hi")
@@ -85,6 +94,9 @@ def test_every_default_arrives_as_the_class_says(reference: str) -> None:
     assert isinstance(composed, dict)
     built: Any = build_task({str(key): value for key, value in composed.items()})
     for name, value in vars(cls()).items():
+        if name == "holds_itself":  # which no comparison survives
+            assert built.holds_itself is value
+            continue
         assert (getattr(built, name), type(getattr(built, name))) == (value, type(value)), name
     assert built.own is cls().own
 
@@ -118,6 +130,58 @@ def test_a_type_that_no_option_can_have_is_refused_by_name_once_a_value_is_given
         build_task({"name": reference, "own": "x"})
     with pytest.raises(UserError, match=r"^task\.pair\.0=a: should be a valid integer"):
         build_task({"name": reference, "pair": ["a", "b"]})
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("many", [1, True], "task.many.1=true: should not be true or false"),
+        ("named", {"a": False}, "task.named.a=false: should not be true or false"),
+        ("one_of", [True], "task.one_of=[True]: should not hold true or false"),
+        ("pair", [True, "b"], "task.pair.0=true: should not be true or false"),
+        ("wait", True, "task.wait=true: should not be true or false"),
+        ("nested", {"txt": "x"}, "task.nested.txt: Nested has no such field; did you mean text?"),
+        ("nested", {"day": 0}, "task.nested.day=0: write a day as 2024-01-31"),
+        ("moment", "2024", "task.moment='2024': write a day as 2024-01-31"),
+        ("moment", 2024.5, "task.moment=2024.5: write a day as 2024-01-31"),
+        ("time", 5, "task.time=5: write a day as 2024-01-31, a time as 12:30"),
+        ("day", 0, "task.day=0: write a day as 2024-01-31"),
+    ],
+)
+def test_a_value_of_another_meaning_is_refused(option: str, value: object, said: str, reference: str) -> None:
+    with pytest.raises(UserError, match=f"^{re.escape(said)}"):
+        build_task({"name": reference, option: value})
+
+
+def test_decimal_numbers_are_read_as_they_were_typed(reference: str, runs: Any) -> None:
+    assert main([f"task={reference}", "task.price=0.12345678901234567890", "task.share=0.1", "task.path=~/x"]) == 0
+    task = runs[0]["task"]
+    assert str(task.price) == "0.12345678901234567890"
+    assert task.share == fractions.Fraction(1, 10)
+    assert task.path == Path("~/x").expanduser()
+
+
+@pytest.mark.parametrize("raised", ["1 / 0", "exit(3)", "throw(GeneratorExit)", "throw(Own)"])
+def test_a_default_that_cannot_be_made_is_one_line(
+    raised: str, tmp_path: Path, runs: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    source = "class Own(BaseException): ...\ndef throw(kind): raise kind\n" + SOURCE.split("@dataclass(frozen")[0]
+    source += f"@dataclass\nclass Task:\n    size: int = field(default_factory=lambda: {raised})\n"
+    (tmp_path / "bad_default.py").write_text(source + SOURCE.partition("size: int = 0\n")[2])
+    assert main([f"task={tmp_path}/bad_default.py:Task"]) == 2
+    error = capfd.readouterr().err
+    assert "the default of size cannot be made: " in error
+    assert (error.count("\n"), runs) == (1, [])
+
+
+@pytest.mark.parametrize("taken", ["name", "defaults"])
+def test_a_field_whose_name_hydra_needs_is_refused(
+    taken: str, tmp_path: Path, runs: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "taken.py").write_text(SOURCE.replace("size: int = 0", f"{taken}: int = 0"))
+    assert main([f"task={tmp_path}/taken.py:Task"]) == 2
+    assert f"Task has a field called {taken}, which is taken: rename it" in capfd.readouterr().err
+    assert runs == []
 
 
 def test_one_true_and_a_half_are_three_values(reference: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import pickle
 import subprocess
 import sys
@@ -75,6 +76,22 @@ def test_a_neighbour_goes_before_an_installed_module_in_its_own_folder_and_nowhe
     import colorsys
 
     assert not hasattr(colorsys, "OWN")
+
+
+@pytest.mark.parametrize("name", ["json", "dataclasses", "numpy"])
+def test_a_file_that_has_the_name_of_a_module_imports_that_module(name: str, tmp_path: Path) -> None:
+    (tmp_path / f"{name}.py").write_text(f"import {name}\nFOUND = {name}.__file__")
+    assert load(f"{tmp_path}/{name}.py:FOUND") == importlib.import_module(name).__file__
+
+
+def test_a_file_imports_from_the_folder_that_the_program_was_started_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "project_of_mine/deep").mkdir(parents=True)
+    (tmp_path / "project_of_mine/shared.py").write_text("X = 3")
+    (tmp_path / "project_of_mine/deep/mine.py").write_text("from project_of_mine.shared import X")
+    monkeypatch.chdir(tmp_path)
+    assert load("project_of_mine/deep/mine.py:X") == 3
 
 
 def test_what_is_loaded_already_from_the_same_file_is_not_loaded_again(tmp_path: Path) -> None:

@@ -62,6 +62,7 @@ def test_a_module_of_the_current_folder_is_found(tmp_path: Path, monkeypatch: py
         ("x = 1\ndef f(:", "mine.py does not import: line 2: SyntaxError: invalid syntax"),
         ("x = 1\nimport not_there_at_all", "mine.py does not import: line 2: ModuleNotFoundError: No module named"),
         ("import broken_neighbour", "line 1: SyntaxError: expected '(' (broken_neighbour.py, line 3)"),
+        ("class E(BaseException): ...\nraise E('x')", "mine.py does not import: line 2: E: x"),
         ("raise SystemExit", "mine.py does not import: line 1: SystemExit"),
         ("near = 1\ndef far(): ...", "mine.py has no f; did you mean far?"),
         (None, "no such file: "),

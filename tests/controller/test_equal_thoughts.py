@@ -8,6 +8,7 @@ from tests.controller.test_tree import run
 from tests.fakes import NumberTask, run_search
 from treereason import events
 from treereason.controller.budget import Budget
+from treereason.controller.growth import ALL_ALIKE
 from treereason.core import Problem, Prompt, Sampling, Status, Thought, Tree
 from treereason.search.tree_of_thoughts import TreeOfThoughts
 
@@ -79,9 +80,21 @@ def test_sampling_that_cannot_differ_decodes_once_and_says_so_once(caplog: pytes
     outcome = run(search, task=NumberTask(steps=2), problems=problems)
     assert len(outcome.of(events.ThoughtCreated)) == 4
     assert [done.tokens_decoded for done in outcome.of(events.ProblemDone)] == [2, 2]
-    assert [record.message for record in caplog.records].count(
-        "temperature 0 or top_k 1: children of one thought would be equal, so one is decoded and stands for all"
-    ) == 1
+    assert [record.message for record in caplog.records].count(ALL_ALIKE) == 1
+
+
+@pytest.mark.parametrize(
+    "sampling",
+    [Sampling(0.0), Sampling(1e-7), Sampling(1.0, top_k=1), Sampling(1.0, top_p=1e-9)],
+    ids=["temperature 0", "next to 0", "top_k 1", "next to no top_p"],
+)
+def test_all_sampling_that_cannot_differ_decodes_once(sampling: Sampling) -> None:
+    async def search(tree: Tree) -> Thought | None:
+        [child] = await tree.expand([tree.root], 5, sampling=sampling)
+        assert child.multiplicity == 5
+        return child
+
+    assert run(search).done.error is None
 
 
 def test_what_sampling_repeats_is_paid_once() -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.fakes import ROOT
+from tests.fakes import ROOT, slow
 from treereason import events
 from treereason.cli.main import main
 from treereason.config.schema import EngineConfig
@@ -147,7 +147,7 @@ def test_a_problem_with_half_a_surrogate_pair_fails_alone(tmp_path: Path) -> Non
     assert {line["id"]: line["status"] for line in lines(tmp_path / "run")} == {"\ud800": "failed", "sort 21=": "done"}
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, *slow(signal.SIGTERM)])
 def test_a_signal_ends_cleanly_and_keeps_what_is_done(number: signal.Signals, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "treereason", f"hydra.run.dir={tmp_path}", "task.limit=2000", "engine.threads=1"]
     process = subprocess.Popen(
@@ -243,7 +243,7 @@ os._exit(0)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has it")
-@pytest.mark.parametrize("display", ["plain", pytest.param("json", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("display", ["plain", *slow("json")])
 def test_a_run_whose_output_has_no_room_goes_on_records_all_and_says_so(display: str, tmp_path: Path) -> None:
     overrides = [f"hydra.run.dir={tmp_path}", "task.limit=4", "task.length=6", "engine.threads=1", f"display={display}"]
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -257,7 +257,7 @@ def test_a_run_whose_output_has_no_room_goes_on_records_all_and_says_so(display:
     assert len(lines(tmp_path)) == 4
 
 
-@pytest.mark.parametrize("display", ["plain", pytest.param("json", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("display", ["json", *slow("plain")])
 def test_a_run_whose_reader_goes_away_goes_on_and_records_all(display: str, tmp_path: Path) -> None:
     overrides = f"hydra.run.dir={tmp_path} task.limit=4 task.length=6 engine.threads=1 display={display}"
     command = f"{sys.executable} -m treereason {overrides} 2>&1 | head -n 1; exit ${{PIPESTATUS[0]}}"

@@ -123,7 +123,8 @@ def test_1_000_problems_cost_each_what_50_do_in_memory_tokens_and_time(shipped_m
     assert ratio <= 1.5
 
 
-@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
 def test_ctrl_c_at_any_moment_leaves_a_readable_run_folder(seed: int, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "treereason", f"hydra.run.dir={tmp_path}", "task.length=8", "task.limit=60"]
     process = subprocess.Popen(

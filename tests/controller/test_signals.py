@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 from tests.controller.readable import check_readable
-from tests.fakes import HANG_S, ROOT, wait_until
+from tests.fakes import HANG_S, ROOT, slow, wait_until
 
 SPINNING = """
 from dataclasses import dataclass
@@ -156,8 +156,7 @@ def drain(terminal: int, into: bytearray) -> None:
     [
         Case("spin", "rich", signal.SIGINT, 0.3, True),
         Case("ponder", "plain", signal.SIGTERM, 0.3, True),
-        Case("hold", "rich", signal.SIGINT, 0.3, True),
-        Case("run", "rich", signal.SIGQUIT, 0.1, True),
+        *slow(Case("hold", "rich", signal.SIGINT, 0.3, True), Case("run", "rich", signal.SIGQUIT, 0.1, True)),
     ],
     ids=lambda case: f"{case.kind}-{case.number.name}",
 )

@@ -78,6 +78,7 @@ def test_no_escape_of_a_model_reaches_the_terminal(mode: str) -> None:
 
 def test_lines_and_their_indentation_stay() -> None:
     text = "Traceback\n  File\r\n\tline \x1b]0;owned\x07\n    \u202eabc\n"
+    assert printable_lines("a\u2028b\u2029c") == "a�b�c"
     assert printable_lines(text) == "Traceback\n  File\n    line ␛]0;owned␇\n    �abc\n"
 
 

@@ -156,6 +156,20 @@ def test_appended_text_has_no_space_of_its_own() -> None:
                 assert model.decode(model.encode_text("2") + model.encode_text(text)) == "2" + text, family
 
 
+@pytest.mark.parametrize("family", ["byte level", "byte level, space in front", "byte fallback", "metaspace"])
+@pytest.mark.parametrize("text", ["<|end|>two", "cats<|end|>+1</s>two", "<|end|> two", "<|end|><|end|>"])
+def test_text_behind_a_special_token_gets_no_space_of_its_own(family: str, text: str) -> None:
+    model = MODELS[family]
+    assert model.decode(model.encode_text("2") + model.encode_text(text)) == "2" + text
+
+
+def test_a_character_that_follows_stray_bytes_is_whole() -> None:
+    chain, tokens = written("byte level", "ĳ", "©", "â", "Ĥ", "¬", "5")
+    for token in tokens:
+        chain.expand([token], stop=("�x",))
+    assert chain.transcript.removeprefix(chain.answers[0].prompt or "") == "��€5"
+
+
 def test_a_stop_string_that_is_a_special_token_ends_a_thought() -> None:
     for family in FAMILIES:
         chain = Chain(MODELS[family])

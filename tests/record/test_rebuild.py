@@ -43,6 +43,29 @@ def test_a_folder_without_a_run_is_told_in_one_line(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        "data = '{'",
+        "data = x'fffe'",
+        f"data = '{'[' * 100_000}'",
+        "data = json_set(data, '$.tokens_decoded', 'x')",
+        "data = json_set(data, '$.solved', json('[1]'))",
+        "data = json_set(data, '$.thoughts_failed', NULL)",
+        "data = json_set(data, '$.problem', json('{}'))",
+        "time = 'x'",
+    ],
+)
+def test_an_event_that_cannot_be_read_is_named_in_one_line(change: str, tmp_path: Path) -> None:
+    assert main([*RUN, f"hydra.run.dir={tmp_path}", "task.limit=1"]) == 0
+    with closing(sqlite3.connect(tmp_path / "journal.sqlite")) as db:
+        db.execute(f"UPDATE events SET {change} WHERE kind = 'problem_done'")
+        db.commit()
+    with pytest.raises(UserError, match=r"event \d+ \(problem_done\) cannot be read: ") as raised:
+        rebuild(tmp_path)
+    assert str(raised.value).isprintable()
+
+
 def test_a_closed_journal_is_one_file_that_opens_where_nothing_can_be_written(tmp_path: Path) -> None:
     assert main([*RUN, f"hydra.run.dir={tmp_path}", "task.limit=1"]) == 0
     path = tmp_path / "journal.sqlite"

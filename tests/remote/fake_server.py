@@ -48,9 +48,11 @@ class FakeServer(ThreadingHTTPServer):
     merges: strings that are one token. begin: a begin-of-text token.
     refuses: whether a request is refused; status and words of that are `refusal`.
     same_seed: one for all choices of a request.
+    models_status: of the list of models.
     echo: "full"; "from 1", which refuses max_tokens=0; "null", without values; "ignored", and 0 tokens taken for 16;
         or a status that refuses it.
-    requests: all that came. most_in_flight: how many were open at once. num_closed: those whose client went away.
+    requests: all that came. keys, cookies: the headers of each. most_in_flight: how many were open at
+        once. num_closed: those whose client went away.
     """
 
     daemon_threads = True
@@ -60,6 +62,7 @@ class FakeServer(ThreadingHTTPServer):
         self.url = f"http://127.0.0.1:{self.server_address[1]}/v1"
         self.requests: list[dict[str, Any]] = []
         self.keys: list[str | None] = []
+        self.cookies: list[str | None] = []
         self.scripted: deque[tuple[int, dict[str, str], str]] = deque()
         self.always: tuple[int, str] | None = None
         self.models_status = 404
@@ -90,6 +93,7 @@ class FakeServer(ThreadingHTTPServer):
         """Status and body for a request."""
         if self.refuses(request):
             return self.refusal[0], {"error": {"message": self.refusal[1]}}
+        request = {"max_tokens": request.get("max_completion_tokens"), **request}
         if len(request["prompt"]) > self.max_letters:
             return 413, {"error": {"message": "the prompt is too long"}}
         if request.get("echo") and self.echo != "ignored":
@@ -151,7 +155,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.server.keys.append(self.headers.get("Authorization"))
-        self._answer(self.server.models_status, "{}")
+        self._answer(self.server.models_status if self.path == "/v1/models" else 404, "{}")
 
     def do_POST(self) -> None:
         fake = self.server
@@ -159,6 +163,7 @@ class _Handler(BaseHTTPRequestHandler):
         with fake.changed:
             fake.requests.append(request)
             fake.keys.append(self.headers.get("Authorization"))
+            fake.cookies.append(self.headers.get("Cookie"))
             fake.in_flight += 1
             fake.most_in_flight = max(fake.most_in_flight, fake.in_flight)
             scripted = fake.scripted.popleft() if fake.scripted else None

@@ -90,6 +90,10 @@ def test_optional_fields_are_learned_there_too(fake: FakeServer) -> None:
     [
         ({"content": "a"}, "a"),
         ({"content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}, 3, {"text": 4}]}, "ab"),
+        ({"content": ["a", "b"]}, "ab"),
+        ({"content": [{"type": "reasoning", "text": "hm"}, {"type": "text", "text": "a"}]}, "a"),
+        ({"content": [{"type": "image_url"}]}, None),
+        ({"content": []}, ""),
         ({"content": None}, None),
         ({"content": 3}, None),
         ({}, None),

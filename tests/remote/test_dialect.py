@@ -11,11 +11,13 @@ import pytest
 
 from tests.remote.driving import SEARCHES, ask, drain, engine, expansion, lines, run
 from tests.remote.fake_server import FakeServer
-from treereason.core import Decoded, Expansion, Prompt, Sampling
+from treereason.core import Decoded, Expansion, Finish, Prompt, Sampling
 from treereason.remote.completions import request_seed
-from treereason.remote.dialect import TRIAL
+from treereason.remote.dialect import REFUSALS_LATE, TRIAL
 
-REFUSALS = [(400, "n must be 1"), (422, "[]"), (500, "Only one completion choice is allowed"), (501, "")]
+STATUSES = (200, 400, 403, 404, 405, 406, 409, 415, 422, 500, 501, 502, 503)
+OFTEN = (200, 400, 404, 500)
+REFUSALS = [(status, "Only one completion choice is allowed") for status in STATUSES] + [(400, ""), (422, "[]")]
 
 
 def real(fake: FakeServer) -> list[dict[str, Any]]:
@@ -27,17 +29,22 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.name.startswith("treereason")]
 
 
-@pytest.mark.parametrize("refusal", REFUSALS, ids=str)
+@pytest.mark.parametrize(
+    "refusal",
+    [refusal if refusal[0] in OFTEN else pytest.param(refusal, marks=pytest.mark.slow) for refusal in REFUSALS],
+    ids=str,
+)
 def test_a_server_that_refuses_several_choices_gets_a_request_per_child(
     fake: FakeServer, refusal: tuple[int, str], caplog: pytest.LogCaptureFixture
 ) -> None:
     fake.refuses, fake.refusal = lambda request: request.get("n", 1) > 1, refusal
-    with engine(fake) as remote:
+    with engine(fake, max_retries=1, sleep=_no_pause) as remote:
         for problem in "012":
             decoded = ask(remote, expansion(3, problem=problem))
             seeds = [request_seed(0, problem, (rank,)) for rank in range(3)]
             assert [(child.text, child.error) for child in decoded] == [(f" {seed}", None) for seed in seeds]
-    assert [request.get("n", 1) for request in real(fake)] == [3, *[1] * 9]
+    num_attempts = 2 if refusal[0] in REFUSALS_LATE else 1
+    assert [request.get("n", 1) for request in real(fake)] == [3] * num_attempts + [1] * 9
     assert warnings(caplog) == [
         "the server refuses n: left out from now on, which costs: each child takes a request of its own"
     ]
@@ -84,6 +91,39 @@ def test_top_k_and_min_p_are_sent_where_they_are_asked_for_and_never_left_out(
     assert "400" in child.error
     assert other.error is None
     assert warnings(caplog) == []
+
+
+@pytest.mark.parametrize("body", [{"choices": []}, {"choices": None}, {"detail": "n"}, {"errors": ["n"]}], ids=str)
+def test_an_answer_without_choices_is_a_refusal_where_a_field_is_the_cause(
+    fake: FakeServer, body: dict[str, Any]
+) -> None:
+    usual = fake.answer
+    fake.answer = lambda request: (200, body) if request.get("n", 1) > 1 else usual(request)  # type: ignore[method-assign]
+    with engine(fake) as remote:
+        assert [child.error for child in ask(remote, expansion(3))] == [None] * 3
+
+
+def test_a_server_that_knows_the_newer_name_of_max_tokens_only_is_told_by_that(
+    fake: FakeServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    fake.refuses = lambda request: "max_tokens" in request or request.get("n", 1) > 1
+    with engine(fake) as remote:
+        decoded = ask(remote, expansion(2, "Spell: abcdef\n", max_tokens=3))
+    assert [(child.text, child.finish) for child in decoded] == [("abc", Finish.LENGTH)] * 2
+    assert warnings(caplog) == [
+        "the server refuses n and max_tokens: left out from now on, which costs: each child takes a request of its "
+        "own; nothing, as max_completion_tokens says the same"
+    ]
+
+
+@pytest.mark.parametrize("trouble", [400, 500, 503])
+def test_a_server_in_trouble_at_first_is_still_learned_later(fake: FakeServer, trouble: int) -> None:
+    fake.always = trouble, '{"error": "loading"}'
+    with engine(fake, max_retries=1, sleep=_no_pause) as remote:
+        assert all(child.error for child in ask(remote, expansion(3)))
+        fake.always = None
+        fake.refuses = lambda request: request.get("n", 1) > 1
+        assert [child.error for child in ask(remote, expansion(3, problem="1"))] == [None] * 3
 
 
 def test_a_refused_seed_is_left_out(fake: FakeServer, caplog: pytest.LogCaptureFixture) -> None:
@@ -146,7 +186,7 @@ def test_a_prompt_at_fault_is_no_refused_field(fake: FakeServer, status: int, ca
             [child] = ask(remote, expansion(1, "x" * 30, problem))
             assert child.error == f"the server answered {status}: too long"
         assert ask(remote, expansion())[0].error is None
-    assert [request["prompt"] for request in fake.requests].count(TRIAL) == 1
+    assert [request["prompt"] for request in fake.requests].count(TRIAL) == 2, "once with optional fields, once without"
     assert warnings(caplog) == []
 
 
@@ -181,13 +221,15 @@ def equal(k: int, fake: FakeServer, temperature: float, times: int) -> list[Deco
     return decoded
 
 
-def test_equal_texts_of_one_prompt_are_said_once(fake: FakeServer, caplog: pytest.LogCaptureFixture) -> None:
-    equal(3, fake, 0.7, times=2)
+@pytest.mark.parametrize(("k", "enough"), [(5, 1), (3, 2), (2, 4)])
+def test_equal_texts_of_one_prompt_are_said_once(
+    fake: FakeServer, caplog: pytest.LogCaptureFixture, k: int, enough: int
+) -> None:
+    equal(k, fake, 0.7, times=enough - 1)
     assert warnings(caplog) == []
-    equal(3, fake, 0.7, times=7)
+    equal(k, fake, 0.7, times=7)
     assert warnings(caplog) == [
-        "all texts for one prompt were equal, 3 times in a row at temperature 0.7: "
-        "the server may ignore temperature or seeds"
+        "all texts for one prompt were equal at temperature 0.7: the server may ignore temperature or seeds"
     ]
 
 

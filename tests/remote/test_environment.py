@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import base64
+import json
+import os
 from pathlib import Path
 
 import pytest
 
 from tests.remote.driving import KEY, ask, engine, expansion
 from tests.remote.fake_server import FakeServer
+from tests.remote.hostile import Hostile
+from tests.remote.test_hostile import serving
 from treereason.cli.main import main
+from treereason.core import UserError
+from treereason.remote.engine import RemoteEngine
+from treereason.remote.environment import make_client
 from treereason.remote.redaction import Redaction
+from treereason.remote.server import Server
 
 VARIABLES = {
     "socks": ("ALL_PROXY", "socks://127.0.0.1:9"),
@@ -47,6 +55,26 @@ def test_a_variable_that_no_client_works_with_is_named(
     assert name in error
     assert "secret" not in error
     assert not (tmp_path / "journal.sqlite").exists()
+
+
+@pytest.mark.parametrize("name", ["SSL_CERT_FILE", "SSLKEYLOGFILE"])
+def test_a_variable_that_names_a_pipe_is_not_waited_for(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = str(tmp_path / "pipe")
+    os.mkfifo(path)
+    monkeypatch.setenv(name, path)
+    with pytest.raises(UserError, match=rf"^{name} in the environment cannot be used: it is a pipe"):
+        make_client()
+
+
+@pytest.mark.parametrize("address", ["http://me:sec/ret@127.0.0.1:9", "http://me:sec?ret@h", "me:sec#ret@h:9"])
+def test_a_part_of_a_proxys_password_is_not_repeated(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("http_proxy", raising=False)
+    monkeypatch.setenv("HTTP_PROXY", address)
+    with pytest.raises(UserError, match=r"^HTTP_PROXY .*no address of a proxy") as caught:
+        make_client()
+    assert "sec" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -127,6 +155,41 @@ def test_a_key_is_found_in_base64_wherever_it_begins(key: str, before: str) -> N
     cleaned = Redaction(key).of_message(spelled)
     assert "***" in cleaned
     assert len(cleaned) - len("***") < len(spelled) - len(key)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        f"HTTP/1.1 400 bad key {KEY}\r\nContent-Length: 0\r\n\r\n",
+        "x" * 330 + KEY + "\r\n\r\n",
+        *("x" * num_before + KEY * 9 + "\r\n\r\n" for num_before in range(230, 290, 7)),
+    ],
+)
+def test_a_key_in_a_status_line_is_not_repeated_in_part(answer: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    variant = Hostile("", lambda connection: connection.sendall(answer.encode()))
+    with serving(variant) as server:
+        remote = RemoteEngine(Server("x", server.url, style="plain", api_key=KEY, max_retries=0), seed=0)
+        with remote:
+            [child] = ask(remote, expansion())
+    assert child.error is not None
+    assert KEY[:6] not in child.error
+
+
+def test_a_key_with_several_blanks_is_not_repeated(fake: FakeServer) -> None:
+    key = "sk  a   key"
+    fake.always = 400, json.dumps({"error": {"message": f"bad key {key}, go away"}})
+    with engine(fake, api_key=key) as remote:
+        [child] = ask(remote, expansion())
+    assert child.error == "the server answered 400: bad key ***, go away"
+
+
+@pytest.mark.parametrize("key", ['it\'s-"quoted"-key', "back\\slash-key", "it's-back\\slash-\"key"])
+def test_a_key_inside_a_list_of_errors_is_not_repeated(fake: FakeServer, key: str) -> None:
+    fake.always = 422, json.dumps({"detail": [{"loc": ["header"], "input": key}]})
+    with engine(fake, api_key=key) as remote:
+        [child] = ask(remote, expansion())
+    assert "'input': '***'" in str(child.error).replace('"', "'")
 
 
 def test_a_short_key_is_taken_out_of_messages_only() -> None:

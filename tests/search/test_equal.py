@@ -6,7 +6,9 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -33,6 +35,14 @@ class Vague:
 
 
 @dataclass
+class Placed:
+    """It kept the hash of the place where it lies, which says nothing of what it is equal to."""
+
+    x: int
+    __hash__ = object.__hash__
+
+
+@dataclass
 class Point:
     x: float
 
@@ -49,6 +59,10 @@ class Point:
         (["5", 5, "5", None], [0, 1, 0, 2]),
         ([Point(1), Point(1.0), Point(2)], [0, 0, 1]),
         ([0.5, Fraction(1, 2), Decimal("0.5"), 0.1, Decimal("0.1")], [0, 0, 0, 1, 2]),
+        ([np.array([1, 2]), np.array([1, 2]), np.array([1, 3]), 1], [0, 0, 1, 2]),
+        ([np.array([1]), np.array([1, 1]), np.array([]), np.array([])], [0, 1, 2, 2]),
+        ([torch.tensor([1, 2]), torch.tensor([1, 2]), torch.tensor([1]), torch.tensor(5), 5, 5.0], [0, 0, 1, 2, 2, 2]),
+        ([Placed(1), Placed(1), Placed(2)], [0, 0, 1]),
         ([], []),
     ],
 )

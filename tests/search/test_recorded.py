@@ -108,6 +108,12 @@ def changed(number: str, **fields: object) -> list[dict[str, Any]]:
 
 CHAIN = {str(i): {"value": 1, "start": i, "end": i, "children": [i + 1] if i < 999 else []} for i in range(1000)}
 
+MANY_SEGMENTS: dict[str, Any] = {str(i): {"value": 1, "start": i, "end": i, "children": [i + 1]} for i in range(98)}
+for leaf in range(1000, 2100):  # beside 98 nodes that each end where the next one begins
+    MANY_SEGMENTS["0"]["children"].append(leaf)
+    MANY_SEGMENTS[str(leaf)] = {"value": 98, "start": 1, "end": 98, "children": []}
+MANY_SEGMENTS["98"] = {"value": 1, "start": 98, "end": 98, "children": []}
+
 
 @pytest.mark.parametrize(
     ("record", "place"),
@@ -136,6 +142,7 @@ CHAIN = {str(i): {"value": 1, "start": i, "end": i, "children": [i + 1] if i < 9
         ([{"data": {**RECORD, "9": RECORD["3"]}}], "search 0: node 9: it is a root as 0 is"),
         ([{"data": {"0": {**RECORD["0"], "children": []}}}], "search 0: it has only a prompt"),
         ([{"data": CHAIN}], "search 0: 1,000 generations; at most 100"),
+        ([{"data": MANY_SEGMENTS}], "search 0: 107,898 segments between forks; at most 100,000"),
     ],
 )
 def test_a_record_that_is_no_tree_in_time_is_refused_by_its_place(record: object, place: str, tmp_path: Path) -> None:
@@ -156,6 +163,8 @@ def test_a_record_that_is_no_tree_in_time_is_refused_by_its_place(record: object
         ("[" * 100_000, "nested more than 100 deep"),
         ('[{"data": {"0": {}, "0": {}}}]', "the key '0' occurs twice"),
         ("[1e999]", "search 0: not an object"),
+        ("[NaN]", "NaN is not a value of JSON"),
+        ("[" + "9" * 5000 + "]", "a number of 5,000 digits; at most 4,300 are read"),
         ("\0", "NUL byte"),
     ],
 )

@@ -13,13 +13,16 @@ from treereason.tasks.numbers import read_number
 SAME: dict[int | str, str] = {
     5: (
         "5|+5|(5)|5.|5.0|05|**5**|$5|5 €|USD 5|x = 5|٥|５|5 apples|5 km/h|5 m²|$5 a day|5 per hour|10/2|"
-        "500%|0.5e1|5km|`5`|__5__|5 °C|"
+        "500%|0.5e1|5km|`5`|__5__|_5_|5 °C|5m²|5m/s|60/12 km/h|5GB|5cm²|5 square feet|"
+        "EUR5|US $5|R$5|5¢|5.50/1.1|5/day|$5/kg|5 fl oz|"
+        "Area = 5|x_1 = 5|"
+        r"\theta = 5|5~\text{cm}|\boxed{\boxed{5}}|"
         r"\boxed{5}|$\boxed{5}$"
     ),
     -5: "-5|−5|–5|-$5|$-5|- 5|-(5)|(-5)|minus 5|negative 5|-£5.00|－5",
     1500: (
         "1.5e3|1,500|1 500|1'500|1’500|1_500|1\u00a0500|1\u202f500|1\u2009500|1.5×10^3|1.5 × 10³|1.5*10**3|"
-        "1.5 thousand|15E2|$1,500.00|1{,}500|15 hundred|"
+        "1.5 thousand|15E2|15 hundreds|1.5thousand|$1,500.00|1{,}500|15 hundred|"
         r"1.5\times10^{3}|1\,500"
     ),
     1234567: "1,234,567|1.234.567|1 234 567|12,34,567|1,234,567.0|1.234.567,0|1'234'567.00",
@@ -30,7 +33,7 @@ SAME: dict[int | str, str] = {
     ),
     "0.625": (
         "5/8|5 / 8|5⁄8|5 ÷ 8|⅝|.625|62.5%|62.5 percent|10/16|"
-        r"62.5\%|\frac{5}{8}"
+        r"62.5\%|\frac{5}{8}|\frac5{8}|\frac{5}8"
     ),
     "1/3": (
         "1/3|2/6|⅓|1 / 3 cup|"
@@ -53,6 +56,13 @@ SAME: dict[int | str, str] = {
         "(-∞, 5]|(−inf,5.0]|"
         r"(-\infty, 5]"
     ),
+    "1, 2.5": "1, 2.5|1; 2.5|1.0, 5/2|x = 1, 2.5",
+    "[0, 1] ∪ [2, 3)": (
+        "[0,1] ∪ [2,3)|[0,1]∪[2,3)|[2,3) ∪ [0,1]|"
+        r"[0,1]\cup[2,3)"
+    ),
+    "∅": r"∅|{}|\emptyset|\varnothing",
+    "{1000}": "{1,000}|{1000}",
     "(1, -2)": "(1, -2)|(1,−2)|(1.0; -2)",
     "paris": (
         'Paris| "Paris".|**Paris**|Paris!|‘Paris’|'
@@ -78,7 +88,13 @@ UNREADABLE = (
     "5 dollars and 20 cents|5 + 3|5i|5 i|5√2|5 x|5x^2|5²|5^2|5**3|5!|5k|5M|5 万|5 millones|5 тысяч|5 p.m.|"
     "5th|0x5|5e|5e+|5e2.5|5/0|5 3/2|5.6.7|5,000,00|0,234|--5|5-|±5|~5|≈5|<5|5?|about 5|5 times 3|"
     "5 squared|5 pi|5 π|[5]|{5}|5 = 6|5 % of 80|5 in binary|5/8/9|5 1/2/3|1-1/2|5 half|5 000 00|①|5₂|"
-    "10^2^3|5 and 5|1e99999"
+    "10^2^3|5 and 5|1e99999|5 M|$5 M|$5 m|$5 mm|5MM|₹5 L|-5!|(5)!|5 !|5!!|0.333...|0.3…|5 per hundred|"
+    "3 cases per million|5 grand|5 lacs|5 quintillion|5 twelfths|5 sixteenths|5 basis points|5 ppm|5 Prozent|"
+    "5 pour cent|5 tusen|5 juta|5 xy|5 bh|5 πr|5 theta|5 exp|5 approx|5 is wrong|5 May|5 of May|"
+    "5 in the morning|5 BCE|5 square|5 square root|$5%|"
+    "$5/100g|5/100g|5 thou|5 bil|5 gazillion|5 komma zwei|5/xy|5/h|"
+    r"5\,xy|5\boxed{7}|\boxed{5 \boxed{7}}|"
+    "5\u20627|5\u20637|5\u20647|1, 2, ...|{1, 2, ...}"
 )
 
 
@@ -141,6 +157,22 @@ def test_a_fraction_is_read_back_from_every_spelling(number: Fraction) -> None:
     assert len({canonical(text) for text in texts}) == 1
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("5M", "5m"),
+        ("5 M", "5 m"),
+        ("n!", "n"),
+        ("(n+1)!", "n+1"),
+        ("1, 2, ...", "1, 2"),
+        ("{1, 2, ...}", "{1, 2}"),
+        ("(1,000,2)", "(1,0,2)"),
+    ],
+)
+def test_different_values_compare_unequal(one: str, other: str) -> None:
+    assert canonical(one) != canonical(other)
+
+
 @given(st.text("0123456789.,'’ +-−*^:eEx½²√()[]{}\u00a0", min_size=1, max_size=8))
 def test_what_follows_a_number_is_never_left_unread(tail: str) -> None:
     assume(any(sign in tail for sign in "23456789½²√^[]{}"))
@@ -188,7 +220,33 @@ def test_no_text_takes_long(text: str) -> None:
         (r"so \boxed{1} and \boxed{\frac{1}{2}}", r"\frac{1}{2}"),
         (r"so \boxed{1", None),
         ("5", None),
+        ("The answer is:\n\n**5**\n", "**5**"),
+        ("The answer is:\n\\[\n\\boxed{5}\n\\]", r"\boxed{5}"),
+        ("The answer is 5. The answer isn't 7.", " 5"),
+        ("The answer is 5? No, 7", " 5? No, 7"),
+        ("The answer is 5! So", " 5! So"),
+        ("The answer is 5.5! So", " 5.5!"),
+        ("The answer is 5. million", " 5. million"),
+        ("The answer is 5. x 10^3", " 5. x 10^3"),
+        ("The answer is 5. so we are done", " 5"),
+        (r"so \boxed{\boxed{5} \text{ or } 7}", r"\boxed{5} \text{ or } 7"),
+        (r"so \boxed{\boxed{5}", None),
     ],
 )
 def test_a_statement_is_the_last_one(text: str, stated: str | None) -> None:
     assert statement(text) == stated
+
+
+@pytest.mark.parametrize(
+    ("text", "stated"),
+    [
+        (r"The answer is \boxed{5}", "5"),
+        (r"The answer is **$\boxed{5}$**.", "5"),
+        (r"The answer is \boxed{5} mil", None),
+        (r"The answer is \boxed{5} or", None),
+        ("The answer is:\n\n5", None),
+        ("The answer is 5. Mo", " 5"),
+    ],
+)
+def test_what_a_limit_cut_off_is_stated_only_in_a_box_of_its_own(text: str, stated: str | None) -> None:
+    assert statement(text, cut=True) == stated

@@ -207,3 +207,16 @@ def test_fields_are_constrained(values: dict[str, object]) -> None:
 def test_of_a_text_that_the_limit_cut_off_only_a_closed_list_is_an_answer(text: str, answer: list[int] | None) -> None:
     problem = Sorting(limit=1).problems(0)[0]
     assert Sorting().parse(Thought(problem, (0,), text=text, finish=Finish.LENGTH)) == answer
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["Given [1, 5]: [1, 5.0]", "Given [1, 5]\nOrdered: [1, 5", "[[5, 1], [1, 5]]", "[1, 5] [1, 5, ...]", "0,\n1, 5"],
+)
+def test_a_list_is_read_whole_or_not_at_all(text: str) -> None:
+    assert decoded([5, 1], text).answer is None
+
+
+@pytest.mark.parametrize("text", ["[[1, 5]]", "[1, 5] [sic]", "Try:\n1, 5"])
+def test_what_is_no_list_hides_none(text: str) -> None:
+    assert decoded([5, 1], text).answer == [1, 5]

@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
+from omegaconf import AnyNode, StringNode
 
 from treereason.config.options import defaults
 from treereason.config.registry import KINDS, Kind, builtin, find
@@ -14,6 +15,7 @@ from treereason.config.schema import Config, ModelConfig
 from treereason.config.user_files import absolute, blaming
 from treereason.core import UserError
 
+FOLDERS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir")
 _INTERPOLATION = re.compile(r"(\\*)\$\{")
 _UNSAFE = re.compile(r"[^A-Za-z0-9_]+")
 
@@ -25,6 +27,20 @@ def store_builtin() -> None:
     for kind in KINDS:
         for name, cls in builtin(kind).items():
             _store(name, {"name": name, **defaults(cls)}, kind)
+    _keep_spelling()
+
+
+def _keep_spelling() -> None:
+    """Let hydra's schema keep a number that a file gives for a folder, which it would write as a text of its own.
+
+    `dir: 2024_11_05` would become 20241105; as a number it is noticed, and refused (compose.py).
+    """
+    schema = ConfigStore.instance().repo["hydra"]["config.yaml"].node
+    for option in FOLDERS:
+        group, name = option.split(".")[1:]
+        node = schema[group]._get_node(name)
+        if isinstance(node, StringNode):
+            schema[group].__dict__["_content"][name] = AnyNode(node._value(), key=name, parent=schema[group])
 
 
 def store_reference(kind: Kind, reference: str) -> str:
@@ -35,8 +51,9 @@ def store_reference(kind: Kind, reference: str) -> str:
     cls = find(kind, reference)
     with blaming(kind, reference):
         fields = defaults(cls)
-    if "name" in fields:
-        raise UserError(f"{kind}={reference}: {cls.__name__} has a field called name, which is taken: rename it")
+    for taken in ("name", "defaults"):  # the latter by hydra, for a list of files
+        if taken in fields:
+            raise UserError(f"{kind}={reference}: {cls.__name__} has a field called {taken}, which is taken: rename it")
     where = absolute(reference)
     stored = ConfigStore.instance().repo.get(kind, {})
     stem = _UNSAFE.sub("_", where.rpartition("/")[2].partition(".py")[0].partition(":")[0])  # hydra's grammar reads it

@@ -14,14 +14,15 @@ from omegaconf import DictConfig, OmegaConf, StringNode, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from treereason.cli import safety
+from treereason.cli.choices import FOLDERS
 from treereason.cli.overrides import Overrides
 from treereason.cli.values import as_name, is_misread, quoted
+from treereason.config.options import REQUIRED
 from treereason.config.validate import takes_text
 from treereason.core import UserError
-from treereason.text import LONGEST_LINE, from_home, one_line, shorten
+from treereason.text import LONGEST_LINE, from_home, one_line, shorten, shown
 
 LONGEST_MESSAGE = 2000
-FOLDERS = ("hydra.run.dir", "hydra.sweep.dir")
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def compose(overrides: Overrides, job: list[str], multirun: bool) -> Composed:
     if homes := tuple(_homes(config)):
         config = _composed(overrides, [*job, *homes])
     safety.check(config)
-    run, sweep = (_folder(key, config) for key in FOLDERS)
+    run, sweep, _ = (_folder(key, config) for key in FOLDERS)
     with open_dict(config):
         del config["hydra"]
     return Composed(plain(config), sweep if multirun else run, names, homes)
@@ -85,7 +86,8 @@ def _names(parsed: Iterable[Override], config: DictConfig) -> Iterator[str]:
         if key.startswith("hydra."):
             group, _, name = key.rpartition(".")
             node = OmegaConf.select(config, group)
-            if isinstance(node, DictConfig) and isinstance(node._get_node(name), StringNode):
+            held = node._get_node(name) if isinstance(node, DictConfig) else None
+            if override.value() is not None and (key in FOLDERS or isinstance(held, StringNode)):
                 yield key
         elif takes_text(config, key, override.value(), override.get_value_string().strip()):
             yield key
@@ -95,7 +97,11 @@ def _homes(config: DictConfig) -> Iterator[str]:
     for key in FOLDERS:
         group, _, name = key.rpartition(".")
         folder = plain(OmegaConf.select(config, group), resolve=False)[name]
-        if isinstance(folder, str) and folder.startswith("~"):
+        if not isinstance(folder, str):
+            raise UserError(f"{key}={shown(folder)}: the name of a folder is text: put it in quotes")
+        if folder == REQUIRED:
+            raise UserError(f"{key} is missing: give {key}=FOLDER")
+        if folder.startswith("~"):
             yield f"{key}={quoted(from_home(folder))}"
 
 

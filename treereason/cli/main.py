@@ -31,6 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # hydra raises what it would print, and `run` makes a line of it
     # Hydra 1.4 announces that these names will go in 1.5, which pyproject.toml leaves out; 1.3 has no others.
     warnings.filterwarnings("ignore", message=r"(register_new_resolver|The version_base)")
+    warnings.filterwarnings("ignore", message=r"\s*Running Hydra app with --multirun")
+    warnings.filterwarnings("error", message=r"provider=.* is not available")  # a folder of hydra.searchpath
     if logging.lastResort is not None:  # what prints warnings where no display takes them
         logging.lastResort.setFormatter(PrintableFormatter())
     try:

@@ -14,7 +14,7 @@ from treereason.config.registry import KINDS
 from treereason.config.secrets import repeatable
 from treereason.config.user_files import is_reference
 from treereason.core import UserError
-from treereason.text import nearest
+from treereason.text import nearest, one_line
 
 MOST_RUNS = 10_000
 
@@ -28,14 +28,20 @@ class Overrides:
     def __init__(self, arguments: Sequence[str], loader: ConfigLoader, multirun: bool) -> None:
         self._loader = loader
         self._search_path = [text for text in arguments if text.startswith("hydra.searchpath=")]
-        self._parsed = [self._with_choices(self._parse(text)) for text in arguments]
-        self._groups = [group for group in self._list("", groups=True) if group != "hydra"]
-        for override in self._parsed:
+        parsed = [self._parse(text) for text in arguments]
+        for override in parsed:
             if override.is_sweep_override() and not multirun:
                 raise UserError(
                     f"{repeatable(str(override.input_line))}: several values: put -m in front to run each of them, "
                     f"or quote the value: '{override.key_or_group}=\"...\"'"
                 )
+            if override.is_sweep_override() and override.key_or_group.startswith(("hydra.", "hydra/")):
+                raise UserError(
+                    f"{repeatable(str(override.input_line))}: hydra's own options have one value in a sweep"
+                )
+        self._parsed = [self._with_choices(override) for override in parsed]
+        self._groups = [group for group in self._list("", groups=True) if group != "hydra"]
+        for override in self._parsed:
             self._check_choice(override)
 
     def texts(self, names: Collection[str] = ()) -> list[str]:
@@ -106,7 +112,10 @@ class Overrides:
     def _list(self, group: str, groups: bool = False) -> list[str]:
         if groups:
             return self._loader.list_groups(group)
-        return self._loader.get_group_options(group, config_name="config", overrides=self._search_path)
+        try:
+            return self._loader.get_group_options(group, config_name="config", overrides=self._search_path)
+        except UserWarning as warning:
+            raise UserError(f"{', '.join(self._search_path)}: {one_line(warning)}") from None
 
 
 def _keys(config: Mapping[str, Any], prefix: str = "") -> Iterable[str]:

@@ -16,10 +16,8 @@ from typing import Any
 import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 from rich.text import Text
 
@@ -109,7 +107,7 @@ def hand_over(flags: argparse.Namespace, overrides: list[str]) -> int:
         hydra.main(config_path=f"pkg://{CONFIG}", config_name="config", version_base=VERSION_BASE)(job)()
     except OSError as error:  # of hydra's own files
         raise unwritable(error.filename or "the configuration in .hydra", error.strerror) from error
-    except (HydraException, OmegaConfBaseException) as error:  # `_job` lets none of them through
+    except Exception as error:  # of hydra, or of what it makes of its own options: `_job` lets none through
         raise UserError(f"hydra: {one_line(error, LONGEST_MESSAGE)}") from error
     finally:
         sys.argv = argv
@@ -171,13 +169,17 @@ def _typed(overrides: Sequence[str], config: Config) -> Iterator[str]:
 
 
 def _program(config_dir: str | None) -> str:
-    """How this program is called from here, with the flag that its overrides need, for a shell."""
+    """How this program is called from here, with what says where its overrides' files lie, for a shell."""
     path = Path(sys.argv[0])
     words = ["python", "-m", "treereason"]
     if path.name == "treereason":
         found = shutil.which("treereason")
         words = ["treereason" if found is not None and Path(found).samefile(path) else as_typed(str(path.absolute()))]
-    return " ".join(map(shell_word, [*words, *([f"--config-dir={config_dir}"] if config_dir is not None else [])]))
+    if config_dir is not None:
+        words.append(f"--config-dir={config_dir}")
+    else:
+        words += [text for text in HydraConfig.get().overrides.hydra if text.startswith("hydra.searchpath=")]
+    return " ".join(map(shell_word, words))
 
 
 def _loading(config: Config) -> AbstractContextManager[object]:

@@ -41,6 +41,10 @@ def check(config: DictConfig) -> None:
             node = _get(node, group)
         if isinstance(node, DictConfig) and _get(node, key):
             raise UserError(f"{name}: {instead}")
+    sweeper = _get(config.hydra, "sweeper")
+    batch = _get(sweeper, "max_batch_size") if isinstance(sweeper, DictConfig) else None
+    if isinstance(batch, int) and batch < 1:
+        raise UserError(f"hydra.sweeper.max_batch_size={batch}: should be 1 or more; leave it out")
 
 
 def _walk(node: DictConfig | ListConfig, where: str, depth: int = 0) -> None:

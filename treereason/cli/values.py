@@ -20,6 +20,7 @@ LONGEST_OVERRIDE = 10_000  # of which the parser of hydra needs seconds when the
 MOST_VALUES = 10_000  # of one option in a sweep
 _STRUCTURE = re.compile(r"[\[\]{}(),'\"\\\n\r\t]|\$\{")
 _QUOTED = re.compile(r"\s*(?P<quote>['\"])")
+_CHOICE = re.compile(r"\s*(choice|sort|shuffle)\((?P<values>.*)\)\s*", re.DOTALL)
 _PIECE = re.compile(r"""(?:[^,'"\\\[\]{}()]|\\.|'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")+""")
 
 
@@ -41,9 +42,12 @@ def parse(text: str, loader: ConfigLoader | None = None) -> Override:
     attempts = [text] if not equals or _STRUCTURE.search(value) else [text, f"{key}={quoted(value)}"]
     for attempt in attempts:
         try:
-            return OverridesParser.create(config_loader=loader).parse_overrides([attempt])[0]
+            read = OverridesParser.create(config_loader=loader).parse_overrides([attempt])[0]
         except (HydraException, RecursionError, ValueError, ArithmeticError):
-            pass
+            continue
+        if read.is_choice_sweep() and (pieces := _choices(read)):
+            return parse(f"{key}={','.join(pieces)}", loader)
+        return read
     shown = shorten(repeatable(text), LONGEST_LINE)
     raise UserError(f"{shown}: cannot be read; quote a value with special characters: '{shorten(key, 60)}=\"...\"'")
 
@@ -111,6 +115,28 @@ def combined(values: Iterable[list[str]], most: int) -> list[tuple[str, ...]]:
     if len(found) > most:
         raise UserError(f"-m: more than {most:,} runs; split the sweep")
     return found
+
+
+def _choices(override: Override) -> list[str]:
+    """The values of choice(...), sort(...) or shuffle(...) as they were typed, for hydra loses quotes and spellings.
+
+    Empty for other functions.
+    """
+    called = _CHOICE.fullmatch(override.get_value_string())
+    if called is None:
+        return []
+    typed = {_plain(piece): piece for piece in _split(called["values"])}
+    values = [(type(value), str(value)) for value in override.sweep_iterator()]
+    return [typed[value] for value in values] if all(value in typed for value in values) else []
+
+
+def _plain(spelling: str) -> tuple[type, str]:
+    """What hydra takes a spelling for."""
+    try:
+        value = parse(f"x={spelling}")._value
+    except UserError:
+        return str, spelling
+    return (str, value.text) if isinstance(value, QuotedString) else (type(value), str(value))
 
 
 def _split(value: str) -> list[str]:

@@ -71,7 +71,7 @@ class _Neighbourly(SourceFileLoader):
             level: int = 0,
         ) -> ModuleType:
             top = name.partition(".")[0]
-            if level == 0 and _is_neighbour(folder, top):
+            if level == 0 and _is_neighbour(folder, top, module.__file__):
                 found = builtins.__import__(f"{folder}.{name}", globals, locals, fromlist or ("",), 0)
                 return found if fromlist else sys.modules[f"{folder}.{top}"]
             return builtins.__import__(name, globals, locals, fromlist or (), level)
@@ -84,9 +84,11 @@ class _Neighbourly(SourceFileLoader):
         return self.source_to_code(self.get_data(self.path), self.path)
 
 
-def _is_neighbour(folder: str, name: str) -> bool:
-    """Whether an import of `name` in a file of the folder means what lies beside it."""
+def _is_neighbour(folder: str, name: str, importer: str | None) -> bool:
+    """Whether an import of `name` in `importer`, a file of the folder, means what lies beside it."""
     path = Path(_decoded(folder))
+    if importer == str(path / f"{name}.py") and _is_file_or_package(name):
+        return False  # no file imports itself: a json.py with `import json` means Python's
     file = next((file for file in (path / f"{name}.py", path / name / "__init__.py") if file.is_file()), None)
     loaded = sys.modules.get(name)
     if file is None:

@@ -73,7 +73,9 @@ def _default(field: dataclasses.Field[Any]) -> Any:
     if field.default_factory is not dataclasses.MISSING:
         try:
             default = field.default_factory()
-        except (Exception, SystemExit) as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             raise UserError(f"the default of {field.name} cannot be made: {describe(error)}") from error
     if default is dataclasses.MISSING:
         return REQUIRED

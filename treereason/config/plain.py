@@ -13,16 +13,18 @@ from uuid import UUID
 
 from pydantic import TypeAdapter
 
-from treereason.jsonable import MAX_DEPTH, jsonable
+from treereason.jsonable import jsonable
+from treereason.text import shown
 
+DEEPEST = 30
 _ANY: TypeAdapter[Any] = TypeAdapter(Any)
 _TEXTS = (bytes, date, time, timedelta, Decimal, Fraction, re.Pattern, UUID)
 
 
 def plain(value: Any, depth: int = 0) -> Any:
     """`jsonable` of a value, where what pydantic reads back from text is that text; never raises."""
-    if depth > MAX_DEPTH:
-        return jsonable(value)
+    if depth > DEEPEST:  # a list that holds itself
+        return shown(value)
     if isinstance(value, _TEXTS):
         try:
             return _ANY.dump_python(value, mode="json", fallback=str)

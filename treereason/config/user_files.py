@@ -77,8 +77,8 @@ def blaming(option: str, name: str, *passing: type[Exception]) -> Iterator[None]
     """
     try:
         yield
-    except (Exception, SystemExit) as error:
-        if isinstance(error, (UserError, *passing)) or not is_reference(name):
+    except BaseException as error:
+        if isinstance(error, (UserError, KeyboardInterrupt, *passing)) or not is_reference(name):
             raise
         raise UserError(f"{option}={name}: {_reason(error, _split(name)[0])}") from error
 
@@ -91,8 +91,8 @@ def telling(*passing: type[BaseException]) -> Iterator[None]:
     """
     try:
         yield
-    except (Exception, SystemExit) as error:
-        if isinstance(error, (UserError, *passing)) or (where := _last_users_line(error)) is None:
+    except BaseException as error:
+        if isinstance(error, (UserError, KeyboardInterrupt, *passing)) or (where := _last_users_line(error)) is None:
             raise
         raise UserError(f"{where}: {describe(error)}") from error
 
@@ -136,9 +136,9 @@ def _module(where: str) -> ModuleType:
         if top != "treereason":
             _loaded.add(top)
         return importlib.import_module(where)
-    except UserError:
+    except (UserError, KeyboardInterrupt):
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         if where.startswith("treereason.") and not isinstance(error, ModuleNotFoundError):
             raise
         raise UserError(f"{where} does not import: {_reason(error, where)}") from error
@@ -149,8 +149,9 @@ def _file_module(path: Path) -> ModuleType:
         raise UserError(f"no such file: {path}")
     if path.suffix != ".py":
         raise UserError(f"{path}: the name of a file of Python code ends with .py")
-    # For what imports by a computed name; `import` itself looks beside the file first.
+    # For what imports by a computed name, or from the project's folder; `import` itself looks beside the file first.
     _search_in(path.parent)
+    _search_in(Path.cwd())
     name = folders.module_name(path)
     _loaded.add(name.partition(".")[0])
     return importlib.import_module(name)

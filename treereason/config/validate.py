@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
 from typing import Any, cast
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
 from treereason.config.options import defaults, type_hints
+from treereason.config.reading import check_reading
 from treereason.config.registry import KINDS, Kind, find
 from treereason.config.schema import Config, explain, model_class
 from treereason.config.user_files import blaming
 from treereason.core import Problem, Prompt, Search, Task, Thought, UserError
-from treereason.text import first_line, nearest
+from treereason.text import first_line, from_home, nearest
 
 
 def build_task(values: Mapping[str, Any]) -> Task:
@@ -62,7 +66,10 @@ def takes_text(values: Mapping[str, Any], option: str, value: object, text: str)
     values: the configuration, of which the names of task and search are read.
     """
     hint = _hint(values, option)
-    return hint is not None and not _fits(hint, value) and _fits(hint, text)
+    if hint is None or not _fits(hint, text):
+        return False
+    # A decimal number is exact as text, and was rounded when hydra read it.
+    return not _fits(hint, value) or isinstance(_checked(option, hint, text), Decimal | Fraction)
 
 
 def _hint(values: Mapping[str, Any], option: str) -> Any:
@@ -105,9 +112,6 @@ def _build(kind: Kind, params: Mapping[str, Any]) -> Any:
     for key, value in given.items():
         with blaming(kind, name, UserError):
             given[key] = _checked(f"{kind}.{key}", hints[key], value)
-        # pydantic takes true for 1 when a number is asked for.
-        if isinstance(value, bool) and not isinstance(given[key], bool):
-            raise UserError(f"{kind}.{key}={str(value).lower()}: should not be true or false")
     try:
         with blaming(kind, name, ValidationError):
             return cls(**given)
@@ -117,11 +121,14 @@ def _build(kind: Kind, params: Mapping[str, Any]) -> Any:
 
 def _checked(option: str, hint: Any, value: object) -> Any:
     try:
-        return TypeAdapter(hint).validate_python(value)
+        read = TypeAdapter(hint).validate_python(value)
     except ValidationError as error:
         raise UserError(explain(error, option)) from None
     except PydanticUserError as error:
-        raise UserError(f"{option}: its type cannot be given as an option: {first_line(error)}") from None
+        why = first_line(error).partition(". Set `")[0]  # what follows is advice on pydantic
+        raise UserError(f"{option}: its type cannot be given as an option: {why}") from None
+    check_reading(option, value, read)
+    return Path(from_home(str(read))) if isinstance(read, Path) else read
 
 
 def _same(value: object, standing: object) -> bool:

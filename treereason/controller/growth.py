@@ -29,7 +29,10 @@ from treereason.core import (
 )
 from treereason.text import describe
 
-ALL_ALIKE = "temperature 0 or top_k 1: children of one thought would be equal, so one is decoded and stands for all"
+ALL_ALIKE = (
+    "temperature 0, top_k 1 or next to them: children of one thought would be equal, so one is decoded and stands for "
+    "all"
+)
 
 BROKEN = (Exception, SystemExit, CancelledError, GeneratorExit)
 """What ends one problem alone when a task or search raises it; Ctrl-C is not in it, because it ends the run."""
@@ -93,7 +96,7 @@ class Growth:
         """k children, or as many as the budget pays for; their request is added to `ask`.
 
         tokens: the search's own limit per child, where that is below the prompt's.
-        At temperature 0 or top_k 1 children could not differ: one stands for all of them.
+        At temperature 0 or top_k 1, or next to them, children could not differ: one stands for all of them.
         """
         whole = prompt
         if tokens is not None:

@@ -74,6 +74,12 @@ def _are_turns(turns: object) -> bool:
     return _several(tuple, turns) and all(len(turn) == 2 and _several(str, turn) for turn in turns)  # type: ignore[attr-defined]
 
 
+LOWEST_TEMPERATURE = 1e-6
+"""Below, logits over temperature may leave float32's range, and all that is drawn is the likeliest anyway."""
+LEAST_SHARE = 2**-24
+"""The likeliest token has a larger probability, because no vocabulary is as large."""
+
+
 @dataclass(frozen=True)
 class Sampling:
     """How tokens are drawn. temperature 0 takes the most likely one.
@@ -100,7 +106,7 @@ class Sampling:
     @property
     def greedy(self) -> bool:
         """Whether only the most likely token can come, so that one prompt always gives one text."""
-        return self.temperature == 0 or self.top_k == 1
+        return self.temperature < LOWEST_TEMPERATURE or self.top_k == 1 or self.top_p < LEAST_SHARE
 
 
 def _is_number(value: object) -> bool:

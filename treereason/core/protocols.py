@@ -112,8 +112,8 @@ class Tree(Protocol):
         k: one number for all, or one per thought. prompt: instead of the task's. sampling: instead of the run's.
         tokens: at most so many per child. A child that this cuts below what the task allows is a beginning: it holds no
         answer until it is resumed to its end. part: the children are parts of an answer, see Thought.
-        At temperature 0 or top_k 1 the children of one thought are equal: one is decoded, and its `multiplicity`
-        counts all.
+        Where only the likeliest token can come (Sampling.greedy) the children of one thought are equal: one is decoded,
+        and its `multiplicity` counts all.
         Raises ValueError when k has another length than `thoughts`, or is below 0.
         """
         ...

@@ -140,7 +140,8 @@ class Thought:
         """What the model saw and wrote up to here: from the last prompt of its own on, stop strings included.
 
         On this machine, the one decoding of all these tokens. A character that is split over two thoughts is in the
-        later one's text; one that is not complete yet is in none.
+        later one's text; one that is not complete yet is in none. A text that was given (Tree.write) stands as given,
+        also where the tokenizer cannot spell it.
         """
         texts: list[str] = []
         thought: Thought | None = self

@@ -18,6 +18,7 @@ from treereason.core import UserError
 from treereason.events import Event
 from treereason.jsonable import jsonable
 from treereason.record.folder import ELSEWHERE, unwritable
+from treereason.text import one_line, shown
 
 NAME = "journal.sqlite"
 VERSION = 1
@@ -149,11 +150,13 @@ def _rows(db: sqlite3.Connection, path: Path) -> Iterator[tuple[float, Event]]:
             unknown += 1
             continue
         cls, hints = kinds[name]
-        fields = json.loads(data)
         try:
-            yield moment, cls(**{key: _rebuild(hints[key], fields[key]) for key in hints if key in fields})
-        except (TypeError, ValueError) as error:
-            raise UserError(f"{path}: event {row} ({name}) cannot be read: {error}") from error
+            fields = json.loads(data)
+            event = cls(**{key: _rebuild(hints[key], fields[key]) for key in hints if key in fields})
+            seconds = float(moment)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise UserError(f"{path}: event {row} ({name}) cannot be read: {one_line(error)}") from error
+        yield seconds, event
     if unknown:
         _log.warning("%s: left out %d events of kinds that only a newer treereason knows", path, unknown)
 
@@ -178,4 +181,6 @@ def _rebuild(hint: Any, value: Any) -> Any:
         return _rebuild(next(option for option in options if option is not NoneType), value)
     if get_origin(hint) is tuple:
         return tuple(_rebuild(options[0], item) for item in value)
+    if hint in (int, bool, str) and not isinstance(value, (int, str) if hint is str else int):
+        raise TypeError(f"{shown(value)} instead of {hint.__name__}")
     return float(value) if hint is float else value

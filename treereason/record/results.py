@@ -6,6 +6,7 @@ import json
 import logging
 import math
 import os
+from contextlib import suppress
 from io import FileIO
 from pathlib import Path
 from types import TracebackType
@@ -98,8 +99,9 @@ class Results:
         try:
             self._put(self._lines[problem])
         except OSError as error:
-            file.seek(whole)
-            file.truncate()
+            with suppress(OSError):  # a device
+                file.seek(whole)
+                file.truncate()
             raise unwritable(self._path, error.strerror) from error
         self._written.append(problem)
 

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from treereason.core import Finish
-from treereason.remote.ending import ending
+from treereason.remote.ending import broken_off, ending
 from treereason.remote.errors import RequestFailed
-from treereason.remote.logprobs import TokenLogprob, number, token_logprobs, total, total_of_start
+from treereason.remote.logprobs import (
+    TokenLogprob,
+    number,
+    spells_only_a_start,
+    token_logprobs,
+    total,
+    total_of_start,
+)
 
 MAX_COUNT = 2**31
 
@@ -22,6 +30,7 @@ class Choice:
     finish: None where the server gives no reason, or one that is not known here.
     stop: the stop string behind `text`. assumed: the server does not tell which one, or whether it was one at all.
     logprob, num_tokens: of what this request decoded. logprob: None where that of any token is not known.
+    broken_off: the reason for which the server ended it too early, "" where it did not.
     """
 
     text: str
@@ -30,6 +39,7 @@ class Choice:
     assumed: bool
     logprob: float | None
     num_tokens: int
+    broken_off: str = ""
 
 
 @dataclass(frozen=True)
@@ -81,13 +91,14 @@ def read_echo(value: Any, max_tokens: int) -> list[TokenLogprob]:
 
 
 def _items(value: Any) -> list[dict[str, Any]]:
-    """The answer's choices by their index. Raises RequestFailed when it has none, or one without text."""
+    """The answer's choices with a text, by their index. Raises RequestFailed when it has none."""
     items = value.get("choices") if isinstance(value, dict) else None
     if not isinstance(items, list) or not items:
         raise RequestFailed("the server's answer has no choices")
-    if not all(isinstance(item, dict) and isinstance(item.get("text"), str) for item in items):
+    told = [item for item in items if isinstance(item, dict) and isinstance(item.get("text"), str)]
+    if not told:
         raise RequestFailed("the server's answer has a choice without text")
-    return sorted(items, key=lambda item: _count(item.get("index")))
+    return sorted(told, key=lambda item: _count(item.get("index")))
 
 
 def _usage(value: dict[str, Any]) -> dict[str, Any]:
@@ -104,10 +115,16 @@ def _choice(
     logprob = None
     if tokens is not None:
         kept = (end.text + end.stop)[len(before) :]
-        cut_off = len(kept) < len(text)
-        logprob = total_of_start(tokens, kept) if cut_off else total(token.logprob for token in tokens)
-    return Choice(*end, logprob=logprob, num_tokens=num_tokens)
+        if len(kept) < len(text):
+            logprob = total_of_start(tokens, kept)
+        elif not spells_only_a_start(tokens, text):
+            logprob = total(token.logprob for token in tokens)
+    return Choice(*end, logprob=logprob, num_tokens=num_tokens, broken_off="" if end.stop else broken_off(item))
 
 
 def _count(value: Any) -> int:
+    """A count in JSON, where some servers write 3.0 or "3"; 0 for what is none."""
+    whole = isinstance(value, float) and value.is_integer()
+    if whole or (isinstance(value, str) and re.fullmatch("[0-9]{1,10}", value)):
+        value = int(value)
     return value if type(value) is int and 0 <= value < MAX_COUNT else 0

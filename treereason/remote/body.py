@@ -19,7 +19,7 @@ _GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
 async def read_body(response: httpx.Response) -> bytes:
     """The whole body, unpacked. Raises RequestFailed for one of more than MAX_BODY_BYTES, Transient for a broken one.
 
-    Of the body of an error no more than MAX_ERROR_BYTES are read and returned.
+    Of the body of an error no more than MAX_ERROR_BYTES are read and returned, and none of one that cannot be unpacked.
     """
     limit = MAX_BODY_BYTES if response.is_success else MAX_ERROR_BYTES
     body = bytearray()
@@ -27,7 +27,12 @@ async def read_body(response: httpx.Response) -> bytes:
         body += chunk
         if len(body) > limit:
             break
-    unpacked = _unpacked(bytes(body), response.headers.get("Content-Encoding", "").strip().lower(), limit)
+    try:
+        unpacked = _unpacked(bytes(body), response.headers.get("Content-Encoding", "").strip().lower(), limit)
+    except RequestFailed:
+        if response.is_success:
+            raise
+        return b""  # its status says enough
     if len(unpacked) <= limit:
         return unpacked
     if response.is_success:

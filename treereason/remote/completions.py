@@ -32,7 +32,8 @@ from treereason.remote.errors import RequestFailed
 from treereason.remote.logprobs import TokenLogprob, total
 from treereason.remote.server import Server
 
-MAX_EQUAL_IN_A_ROW = 3
+MAX_REPEATED = 4
+"""Texts in a row that may repeat the first one for their prompt, before the server is suspected."""
 
 _log = logging.getLogger(__name__)
 
@@ -61,11 +62,11 @@ class Completions:
     def __init__(self, server: Server, *, seed: int, must_count: bool) -> None:
         self._dialect = Dialect(server)
         self._echoes = Echoes(server)
-        self._continuation = Continuation(server)
+        self._continuation = Continuation(server, self._dialect)
         self._seed = seed
         self._must_count = must_count
         self._ignores_n = False
-        self._num_equal_in_a_row = 0
+        self._num_repeated = 0
         self._warnings: set[str] = set()
 
     async def expand(self, expansion: Expansion, prompt: Context) -> list[Decoded]:
@@ -99,6 +100,8 @@ class Completions:
         except RequestFailed as error:
             return failures(resumption, str(error), before)
         [more] = sampled(answer, resumption, resumption.children, seconds)
+        if more.error is not None:
+            return [replace(more, text=thought.text, logprob=thought.logprob)]
         return [replace(more, logprob=total((thought.logprob, more.logprob)))]
 
     async def write(self, writing: Writing, prompt: Context) -> list[Decoded]:
@@ -159,11 +162,11 @@ class Completions:
         if len(decoded) < 2 or expansion.sampling.greedy or any(child.error for child in decoded):
             return
         equal = len({child.text for child in decoded}) == 1
-        self._num_equal_in_a_row = self._num_equal_in_a_row + 1 if equal else 0
-        if self._num_equal_in_a_row == MAX_EQUAL_IN_A_ROW:
+        self._num_repeated = self._num_repeated + len(decoded) - 1 if equal else 0
+        if self._num_repeated >= MAX_REPEATED:
             self._warn_once(
-                f"all texts for one prompt were equal, {MAX_EQUAL_IN_A_ROW} times in a row at temperature "
-                f"{expansion.sampling.temperature:g}: the server may ignore temperature or seeds"
+                f"all texts for one prompt were equal at temperature {expansion.sampling.temperature:g}: "
+                "the server may ignore temperature or seeds"
             )
 
     def _check(self, answer: Answer, before: str) -> None:
@@ -223,6 +226,10 @@ def sampled(answer: Answer, request: Request, paths: Sequence[ThoughtPath], seco
     for path, choice in zip(paths, answer.choices, strict=False):
         num_prefilled = answer.num_prompt_tokens if path == paths[0] else 0
         cost = Cost(tokens_prefilled=num_prefilled, tokens_decoded=choice.num_tokens, seconds=seconds)
+        if choice.broken_off:
+            [failed] = failures(request, f"the server broke the text off: {choice.broken_off}", paths=(path,))
+            children.append(replace(failed, cost=cost))
+            continue
         children.append(
             Decoded(request.problem, path, choice.text, choice.logprob, cost, finish=choice.finish, stop=choice.stop)
         )

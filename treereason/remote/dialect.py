@@ -10,8 +10,11 @@ from typing import Any
 from treereason.remote.errors import RequestFailed, Transient
 from treereason.remote.server import Server
 
-REFUSALS = (400, 422, 500, 501)
-"""Statuses by which servers refuse a field; llama.cpp has used 500 for it."""
+REFUSALS_LATE = frozenset({502, 503})
+"""Statuses that are taken for a refusal only when they do not pass."""
+REFUSALS_AT_ONCE = frozenset({200, *range(400, 502)}) - {401, 407, 408, 413, 425, 429}
+"""Statuses by which servers refuse a field: llama.cpp has used 500 for it, others 200 with an error in the body."""
+REFUSALS = REFUSALS_AT_ONCE | REFUSALS_LATE
 MAX_STOPS = 4
 """The most stop strings that OpenAI takes."""
 TRIAL = "1 2 3 4"
@@ -32,16 +35,22 @@ COSTS = {
     "stop": "texts are cut at their stop strings only after they were decoded further",
     "top_p": "nothing, as it is 1",
     "seed": "texts do not repeat from run to run",
+    "max_tokens": "nothing, as max_completion_tokens says the same",
 }
 """What a server may refuse, the likeliest first, and what it costs to do without."""
 
 
 def without(request: Fields, left_out: frozenset[str]) -> dict[str, Any]:
-    """The request without what is named in COSTS; top_p is left out only where it changes nothing."""
+    """The request without what is named in COSTS.
+
+    top_p is left out only where it changes nothing, and max_tokens gets its newer name.
+    """
     gone = left_out - ({"top_p"} if request.get("top_p") != 1 else frozenset())
     fields = {name: value for name, value in request.items() if name not in gone}
     if MORE_STOPS in gone and "stop" in fields:
         fields["stop"] = fields["stop"][:MAX_STOPS]
+    if "max_tokens" in gone and "max_tokens" in request:
+        fields["max_completion_tokens"] = request["max_tokens"]
     return fields
 
 
@@ -66,34 +75,41 @@ class Dialect:
     async def complete(self, request: Fields) -> Any:
         """The decoded JSON that answers the request, or what is left of it. Raises RequestFailed."""
         form = _form(request)
-        num_attempts = None
         if form not in self._left_out:
             try:
-                return await self._server.complete(request, final=REFUSALS)
+                return await self._server.complete(request, final=REFUSALS_AT_ONCE)
             except RequestFailed as error:
                 if error.status not in REFUSALS:
                     raise
                 async with self._learning:
-                    if form not in self._left_out:
-                        self._left_out[form] = await self._refused(request)
-                if not self._left_out[form]:
+                    if form not in self._left_out and (refused := await self._refused(request, error)) is not None:
+                        self._left_out[form] = refused
+                if not self._left_out.get(form):
                     num_attempts = self._server.max_retries if isinstance(error, Transient) else 0
-                    if not num_attempts:
+                    if not num_attempts or error.status in REFUSALS_LATE:
                         raise
-        return await self._server.complete(without(request, self._left_out[form]), num_attempts=num_attempts)
+                    return await self._server.complete(request, num_attempts=num_attempts)
+        return await self._server.complete(without(request, self._left_out[form]))
 
-    async def _refused(self, request: Fields) -> frozenset[str]:
-        """The fewest optional fields without which the server takes the form; none when the form is not at fault."""
-        names = [name for name in COSTS if without(request, frozenset({name})) != request]
-        left_out = frozenset[str]()
-        while not await self._passes(without(request, left_out)):
-            if len(left_out) == len(names):
-                return frozenset()
-            left_out |= {names[len(left_out)]}
-        if not left_out:
-            return left_out
-        for name in names[: len(left_out) - 1]:  # left out before the one at fault was found
-            if await self._passes(without(request, left_out - {name})):
+    async def _refused(self, request: Fields, error: RequestFailed) -> frozenset[str] | None:
+        """The fewest optional fields without which the server takes the form; none when the form is not at fault.
+
+        None when the server takes it in no form: it may be in trouble, and that tells nothing about its fields.
+        """
+        names = [name for name in COSTS if name != "max_tokens" and without(request, frozenset({name})) != request]
+        renamed = frozenset[str]()
+        if not await self._passes(request, frozenset(names)):
+            renamed = frozenset({"max_tokens"})
+            if isinstance(error, Transient) or not await self._passes(request, renamed.union(names)):
+                return None
+        if await self._passes(request):
+            return frozenset()
+        left_out, num_tried = renamed, 0
+        while num_tried < len(names) and not (left_out and await self._passes(request, left_out)):
+            left_out |= {names[num_tried]}
+            num_tried += 1
+        for name in names[: max(num_tried - 1, 0)]:  # left out before the one at fault was found
+            if await self._passes(request, left_out - {name}):
                 left_out -= {name}
         for _ in range(CONFIRMATIONS):  # a server in trouble answers by 500 now and then
             if await self._passes(request):
@@ -101,12 +117,12 @@ class Dialect:
         self._tell(left_out)
         return left_out
 
-    async def _passes(self, request: Fields) -> bool:
-        """Whether the server takes a request of this form. Raises RequestFailed when it does not say."""
+    async def _passes(self, request: Fields, left_out: frozenset[str] = frozenset()) -> bool:
+        """Whether the server takes a request of this form without these fields. Raises RequestFailed when unknown."""
         trial = {name: value for name, value in request.items() if name not in CONTEXT}
         trial |= {"messages": [{"role": "user", "content": TRIAL}]} if "messages" in request else {"prompt": TRIAL}
         try:
-            await self._server.complete({**trial, "max_tokens": 1}, final=REFUSALS)
+            await self._server.complete(without({**trial, "max_tokens": 1}, left_out), final=REFUSALS)
         except RequestFailed as error:
             if error.status not in REFUSALS:
                 raise

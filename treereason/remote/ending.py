@@ -15,7 +15,28 @@ REASONS = ("finish_reason", "stop_type", "type", "stop_reason")
 EITHER = "a stop string or the model's end"
 """What OpenAI's reason "stop" means."""
 
-_ENDED = ("eos", "eos_token", "eos_token_id", "end", "end_turn", "end_of_text", "end_of_sequence", "eot", "eod")
+_ENDED = (
+    "eos",
+    "eos_token",
+    "eos_token_id",
+    "eos_found",
+    "stop_token",
+    "end",
+    "end_turn",
+    "end_of_text",
+    "endoftext",
+    "end_of_sequence",
+    "eot",
+    "eod",
+    "complete",
+    "completed",
+    "tool_calls",
+    "tool_call",
+    "tool_use",
+    "function_call",
+)
+_BROKEN_OFF = frozenset({"content_filter", "content_filtered", "safety", "recitation", "refusal", "abort", "aborted"})
+_BROKEN_OFF |= {"cancelled", "canceled", "error", "timeout", "insufficient_system_resource"}
 _STOPPED = ("stop_sequence", "stop_string", "stop_str", "stop_word", "stopping_word", "word", "stopped")
 _FULL = (
     "length",
@@ -25,6 +46,8 @@ _FULL = (
     "max_output_tokens",
     "max_length",
     "model_length",
+    "context_length",
+    "model_context_window_exceeded",
     "limit",
 )
 KNOWN: dict[str, Finish | str] = {
@@ -51,6 +74,9 @@ def ending(item: dict[str, Any], text: str, stops: Sequence[str]) -> Ending:
         end, stop = min(found)
         return Ending(text[:end], Finish.STOP, stop, False)
     told = [value for fields in _parts(item) for name in TOLD if (value := fields.get(name, _ABSENT)) is not _ABSENT]
+    told = [
+        value for value in told if value in stops or not (isinstance(value, str) and KNOWN.get(_word(value)) == EITHER)
+    ]
     reason = _reason(item)
     if reason is Finish.LENGTH:
         return Ending(text, Finish.LENGTH, "", False)
@@ -76,13 +102,22 @@ def _parts(item: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield nested
 
 
+def broken_off(item: dict[str, Any]) -> str:
+    """The reason for which the server gave up the choice's text; "" where it did not."""
+    return next((word for word in _words(item) if word in _BROKEN_OFF), "error" if item.get("error") else "")
+
+
+def _words(item: dict[str, Any]) -> list[str]:
+    """The reasons that the choice gives, in one spelling."""
+    found = [fields.get(name) for fields in _parts(item) for name in REASONS]
+    return [_word(value) for value in found if isinstance(value, str)]
+
+
+def _word(value: str) -> str:
+    return value.strip().lower().replace("-", "_").replace(" ", "_")
+
+
 def _reason(item: dict[str, Any]) -> Finish | str | None:
     """Why the text ended, a clear reason before EITHER; None for no reason, or one that is not known."""
-    reasons = [
-        KNOWN.get(value.strip().lower().replace("-", "_").replace(" ", "_"))
-        for fields in _parts(item)
-        for name in REASONS
-        if isinstance(value := fields.get(name), str)
-    ]
-    known = [reason for reason in reasons if reason is not None]
+    known = [reason for word in _words(item) if (reason := KNOWN.get(word)) is not None]
     return next((reason for reason in known if reason != EITHER), EITHER if known else None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 HIGHEST = 1e-3
@@ -21,36 +22,45 @@ def token_logprobs(item: dict[str, Any]) -> list[TokenLogprob] | None:
     """The decoded tokens of a choice, None when the server does not tell them.
 
     Read are OpenAI's forms for completions (`tokens` beside `token_logprobs`; vLLM, SGLang) and chat (a list `content`
-    of tokens; llama.cpp also for completions), and a bare list of tokens or numbers.
+    of tokens; llama.cpp also for completions), and a bare list of tokens, numbers or (log-probability, id, text) as
+    SGLang writes them.
     """
     found = item.get("logprobs")
     if not isinstance(found, dict):
         found = {"content": found if isinstance(found, list) else item.get("completion_probabilities")}
-    if isinstance(values := found.get("token_logprobs"), list):
+    values, tokens = found.get("token_logprobs"), found.get("content")
+    if isinstance(values, list) and (values or not tokens):
         names = found.get("tokens")
-        names = names if isinstance(names, list) and len(names) == len(values) else [""] * len(values)
-        return [TokenLogprob(_text(name), number(value)) for name, value in zip(names, values, strict=True)]
-    if isinstance(tokens := found.get("content"), list):
-        return [_token(token) for token in tokens]
-    return None
+        names = names if isinstance(names, list) else [""] * len(values)
+        return [TokenLogprob(_text(name), number(value)) for name, value in zip_longest(names, values)]
+    return [_token(token) for token in tokens] if isinstance(tokens, list) else None
+
+
+def spells_only_a_start(tokens: Sequence[TokenLogprob], text: str) -> bool:
+    """Whether the tokens end before the text does, as where a server tells of its first tokens only."""
+    spelled = "".join(token.text for token in tokens)
+    return all(token.text for token in tokens) and len(spelled) < len(text) and text.startswith(spelled)
 
 
 def total(logprobs: Iterable[float | None]) -> float | None:
-    """The sum, None when one of them is not known."""
+    """The sum, None when one of them is not known or no float holds it."""
     values = list(logprobs)
-    return sum(value for value in values if value is not None) if None not in values else None
+    added = sum(value for value in values if value is not None)
+    return added if None not in values and math.isfinite(added) else None
 
 
 def total_of_start(tokens: Sequence[TokenLogprob], text: str) -> float | None:
     """The sum over those first tokens that spell `text`; a token that spans its end counts. None when none do."""
-    spelled = ""
+    num_spelled = 0
     for num_tokens, token in enumerate(tokens):
-        if len(spelled) >= len(text):
+        if num_spelled >= len(text):
             return total(token.logprob for token in tokens[:num_tokens])
-        spelled += token.text
-        if not token.text or not (text.startswith(spelled) or spelled.startswith(text)):
+        if not token.text or not (
+            text.startswith(token.text, num_spelled) or token.text.startswith(text[num_spelled:])
+        ):
             return None
-    return total(token.logprob for token in tokens) if len(spelled) >= len(text) else None
+        num_spelled += len(token.text)
+    return total(token.logprob for token in tokens) if num_spelled >= len(text) else None
 
 
 def number(value: Any) -> float | None:
@@ -66,7 +76,10 @@ def number(value: Any) -> float | None:
 
 def _token(value: Any) -> TokenLogprob:
     if isinstance(value, dict):
-        return TokenLogprob(_text(value.get("token", value.get("content"))), number(value.get("logprob")))
+        text = next((value[name] for name in ("token", "content", "text") if name in value), "")
+        return TokenLogprob(_text(text), number(value.get("logprob")))
+    if isinstance(value, list) and len(value) == 3:
+        return TokenLogprob(_text(value[2]), number(value[0]))
     return TokenLogprob("", number(value))
 
 

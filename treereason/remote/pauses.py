@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
@@ -26,10 +27,13 @@ def pause_s(state: RetryCallState) -> float:
 
 
 def retry_after_s(header: str) -> float | None:
-    """Seconds in a Retry-After header, which holds a number of them or a date; None for what is neither, or absurd."""
+    """Seconds in a Retry-After header, which holds a number of them, also a fraction, or a date.
+
+    None for what is neither, or absurd.
+    """
     header = header.strip()
     try:
-        if header.isdecimal():
+        if re.fullmatch(r"[0-9]+\.?[0-9]*", header):
             seconds = float(header)
         else:
             until = parsedate_to_datetime(header)

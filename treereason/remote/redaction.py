@@ -13,7 +13,7 @@ SHORTEST_IN_TEXT = 8
 
 
 class Redaction:
-    """Replaces a key: as it is, percent-encoded, escaped for JSON or HTML, in base64 and in hexadecimal digits."""
+    """Replaces a key: as it is, percent-encoded, escaped for JSON, Python or HTML, in base64 or hexadecimal."""
 
     def __init__(self, key: str) -> None:
         self._key = key
@@ -35,6 +35,7 @@ def _spellings(key: str) -> Iterator[str]:
     yield "".join(f"%{byte:02x}" for byte in raw)
     yield key.replace("\\", "\\\\").replace('"', '\\"')
     yield key.replace("/", "\\/")
+    yield key.replace("\\", "\\\\").replace("'", "\\'")
     yield key.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")
     if len(key) >= SHORTEST_IN_TEXT:
         yield raw.hex()

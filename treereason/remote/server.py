@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Collection, Mapping
+from contextlib import suppress
 from typing import Any
 
 import httpx
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt
 
 from treereason.core import UserError
-from treereason.remote.body import ACCEPTED, read_body
+from treereason.remote.body import ACCEPTED, MAX_ERROR_BYTES, read_body
 from treereason.remote.environment import make_client, names_set
 from treereason.remote.errors import RequestFailed, Transient
 from treereason.remote.loop_thread import LoopThread
@@ -20,13 +21,18 @@ from treereason.remote.redaction import Redaction
 from treereason.text import describe, one_line
 
 PROBE_TIMEOUT_S = 5.0
+PASSING = (408, 425, 429)
+"""Statuses below 500 that may pass."""
+WORDS = ("error", "errors", "message", "detail")
+"""Where servers say what is wrong, the outer ones first."""
 
 
 class Server:
     """Sends completions to `url`, at most `concurrency` at a time.
 
-    What may pass (429, 5xx, a broken connection, no answer within `timeout_s` seconds) is tried `max_retries` times
-    more, after the pause that the server asks for or a growing one. The key appears in no message and in no text.
+    What may pass (408, 425, 429, 5xx, a broken connection, no answer within `timeout_s` seconds) is tried
+    `max_retries` times more, after the pause that the server asks for or a growing one. The key appears in no message
+    and in no text.
 
     endpoint: "completions", or "chat" for requests of `messages`, whose answers come back as those of completions do.
     style: of the model's prompts, "plain", "chat" or "embedded". sleep: how a pause in seconds is spent.
@@ -123,9 +129,8 @@ class Server:
         async with make_client(headers=self._headers, timeout=None) as client:
             try:
                 async with asyncio.timeout(PROBE_TIMEOUT_S), client.stream("GET", f"{self.url}/models") as answer:
-                    if answer.status_code not in (401, 403):
-                        return
-                    said = self._said(answer, await read_body(answer))
+                    status = answer.status_code
+                    said = self._said(answer, await read_body(answer)) if status in (401, 403, 407) else ""
             except Exception as error:  # a host that is no name, a broken answer, nobody there
                 names = ", ".join(names_set(self.url))
                 hint = f" (the environment sets {names})" if names else ""
@@ -133,10 +138,29 @@ class Server:
                 raise UserError(
                     f"model.url={self.url}: the server cannot be reached: {cause}{hint}; is it running there?"
                 ) from None
-        raise UserError(
-            f"model.url={self.url}: the server refuses the key: {said}; "
-            "model.api_key_env names the environment variable that holds it"
-        )
+            elsewhere = await self._elsewhere(client) if status == 404 else None
+        if elsewhere:
+            raise UserError(f"model.url={self.url}: no models are there; did you mean {elsewhere}?")
+        if status == 407:
+            names = ", ".join(names_set(self.url)) or "no proxy"
+            raise UserError(f"model.url={self.url}: a proxy refuses: {said}; the environment sets {names}")
+        if status in (401, 403):
+            raise UserError(
+                f"model.url={self.url}: the server refuses the key: {said}; "
+                "model.api_key_env names the environment variable that holds it"
+            )
+
+    async def _elsewhere(self, client: httpx.AsyncClient) -> str | None:
+        """The address that was meant, where its models are listed: with /v1, or without what requests add to it."""
+        shorter = self.url.removesuffix("/completions").removesuffix("/chat")
+        for url in (shorter, f"{shorter}/v1"):
+            if url == self.url or url.endswith("/v1/v1"):
+                continue
+            with suppress(Exception):  # what is not there need not answer properly
+                async with asyncio.timeout(PROBE_TIMEOUT_S), client.stream("GET", f"{url}/models") as answer:
+                    if answer.is_success:
+                        return url
+        return None
 
     async def _post(self, client: httpx.AsyncClient, content: bytes) -> Any:
         try:
@@ -151,39 +175,43 @@ class Server:
             raise
         except Exception as error:  # of httpx, and what hostile headers draw out of the libraries below it
             raise Transient(f"the connection to the server broke: {self._what_broke(error)}") from None
-        if answer.status_code == 429 or answer.status_code >= 500:
+        status = answer.status_code
+        if answer.is_success:
+            try:
+                value = json.loads(body)
+            except (ValueError, RecursionError):
+                raise RequestFailed("the server's answer is not JSON") from None
+            if isinstance(value, dict) and isinstance(value.get("choices"), list) and value["choices"]:
+                self._clean(value)
+                return value
+            if not (isinstance(value, dict) and any(value.get(name) for name in WORDS)):
+                raise RequestFailed("the server's answer has no choices", status)
+            status = _status_in(value) or status
+        if status in PASSING or status >= 500:
             pause = retry_after_s(answer.headers.get("Retry-After", ""))
-            raise Transient(self._said(answer, body), answer.status_code, pause)
-        if not answer.is_success:
-            raise RequestFailed(self._said(answer, body), answer.status_code)
-        try:
-            value = json.loads(body)
-        except (ValueError, RecursionError):
-            raise RequestFailed("the server's answer is not JSON") from None
-        if isinstance(value, dict) and value.get("error") and "choices" not in value:
-            raise RequestFailed(self._said(answer, body))
-        self._clean(value)
-        return value
+            raise Transient(self._said(answer, body), status, pause)
+        raise RequestFailed(self._said(answer, body), status)
 
     def _what_broke(self, error: Exception) -> str:
         """The innermost of what the libraries raised, in one line."""
         while isinstance(error, ExceptionGroup):
             error = error.exceptions[0]
         known = isinstance(error, httpx.HTTPError | httpx.InvalidURL | OSError)
-        return self._redaction.of_message(one_line(error) if known else describe(error))
+        limit = MAX_ERROR_BYTES  # cut behind the redaction only: a part of a key is not found
+        return one_line(self._redaction.of_message(one_line(error, limit) if known else describe(error, limit)))
 
     def _said(self, answer: httpx.Response, body: bytes) -> str:
         """Status and the server's own words, in one line. Some servers repeat the key that they refuse."""
         try:
             words = json.loads(body)
-            for key in ("error", "message", "detail"):
-                if isinstance(words, dict) and key in words:
+            for key in WORDS:
+                if isinstance(words, dict) and words.get(key):
                     words = words[key]
             text = str(words)
         except (ValueError, RecursionError):
             text = body.decode("utf-8", "replace")
-        line = self._redaction.of_message(" ".join(text.split()))
-        return one_line(f"the server answered {answer.status_code}: {line or answer.reason_phrase}")
+        words = " ".join(self._redaction.of_message(text).split()) or answer.reason_phrase
+        return one_line(f"the server answered {answer.status_code}: {self._redaction.of_message(words)}")
 
     def _clean(self, value: Any) -> None:
         """Put a chat's message where completions have their text, and take the key out of it."""
@@ -195,10 +223,24 @@ class Server:
                     item["text"] = self._redaction.of_text(text)
 
 
+TEXTS = ("text", "output_text")
+"""Types of the parts of a message that are its text; others are thoughts, calls or pictures."""
+
+
+def _status_in(value: dict[str, Any]) -> int | None:
+    """The status that an error in the body of an answer by 200 has; None where it has none."""
+    error = value.get("error")
+    code = (error if isinstance(error, dict) else value).get("code")
+    code = int(code) if isinstance(code, str) and code.isascii() and code.isdigit() and len(code) == 3 else code
+    return code if type(code) is int and 400 <= code < 600 else None
+
+
 def message_text(message: Any) -> str | None:
     """The text of a chat's message, which may come in parts; None where it has none."""
     content = message.get("content") if isinstance(message, dict) else None
     if isinstance(content, list):
-        texts = [part.get("text") for part in content if isinstance(part, dict)]
-        return "".join(text for text in texts if isinstance(text, str))
+        parts = [{"text": part} if isinstance(part, str) else part for part in content]
+        said = [part for part in parts if isinstance(part, dict) and part.get("type", "text") in TEXTS]
+        texts = [text for part in said if isinstance(text := part.get("text"), str)]
+        return "".join(texts) if texts or not content else None
     return content if isinstance(content, str) else None

@@ -12,7 +12,7 @@ from transformers.utils.chat_template_utils import render_jinja_template
 from treereason.cli.main import main
 from treereason.core import Prompt
 from treereason.engine.model import language_model
-from treereason.engine.model.dated_template import DIRECTIVES, pinned
+from treereason.engine.model.dated_template import pinned
 from treereason.engine.model.load import load_model
 from treereason.events import RunStarted
 from treereason.record import read
@@ -42,9 +42,21 @@ def test_templates_in_use_show_the_day_that_is_given(template: str, text: str) -
     assert render(pinned(template, DAY)) == text
 
 
-@pytest.mark.parametrize("form", [*(f"%{name}" for name in DIRECTIVES), "100%% of %d/%m", "%%d", "%Y%%%m", "no day"])
+LETTERS = "aAbBcCdDeFgGhHIjklmMnpPrRsStTuUVwWxXyYzZ"
+FORMS = [
+    *(f"%{letter}" for letter in LETTERS), *(f"%-{letter}" for letter in "dmyHIjklM"), "%_d", "%0e", "%^b", "%#B",
+    "%Ey", "%Od", "100%% of %d/%m", "%%d", "%Y%%%m", "%", "%d %", "no day",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("form", FORMS)
 def test_every_format_of_python_is_filled_as_python_does(form: str) -> None:
     assert render(pinned(f"{{{{ strftime_now('{form}') }}}}", DAY)) == clock.datetime(2026, 2, 3).strftime(form)
+
+
+@pytest.mark.parametrize("front", ["", " ", "\n", " \n\t", "\n\n", "  {% if true %}if{% endif %}", "  {{- 1 }}"])
+def test_white_space_at_the_front_of_a_template_stays(front: str) -> None:
+    assert render(pinned(f"{front}[INST] {{# strftime_now #}}", DAY)) == render(f"{front}[INST] ")
 
 
 class Tomorrow(clock.date):

@@ -112,6 +112,7 @@ HEADER = {"a.weight": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}
         ({"a.weight": {**HEADER["a.weight"], "data_offsets": [0, 4]}}, "has 4 bytes, its shape 8"),
         ({"a.weight": {**HEADER["a.weight"], "shape": [-1, -2]}}, "has no shape"),
         ({"a.weight": {**HEADER["a.weight"], "shape": [2**40, 2**40]}}, "has 8 bytes, its shape 4,835"),
+        ({"a.weight": {**HEADER["a.weight"], "shape": [2**62] * 100_000}}, "has no shape"),
         ({"a.weight": {**HEADER["a.weight"], "dtype": "F9"}}, "has no dtype that is known"),
         ({**HEADER, "b.weight": HEADER["a.weight"]}, "'b.weight' begins at byte 0, not at 8"),
         ({"x" * 100_000: 5}, "is not an object"),
@@ -156,7 +157,11 @@ def test_weights_that_are_not_floats_are_refused(
         ("config.json", "[" * 100_000, "config.json: is not JSON: its brackets are nested more than 100 deep"),
         ("config.json", '{"a": 1, "a": 2}', "the key 'a' occurs twice"),
         ("config.json", '{"vocab_size": ' + "9" * 5000 + "}", "config.json: is not JSON"),
+        ("config.json", json.dumps({f"field{i}": i for i in range(5000)}), "it has 5,000 fields, and at most 2,000"),
+        ("config.json", '{"model_type": "\\u001b]0;t\\u0007"}', "has model type `␛]0;t␇`"),
         ("generation_config.json", "", "generation_config.json: is not JSON"),
+        ("generation_config.json", '{"eos_token_id": -5}', "eos_token_id=-5: it should be a token's number"),
+        ("generation_config.json", '{"eos_token_id": [1, 1e99]}', "it should be a token's number"),
         ("generation_config.json", "null", "generation_config.json: is not a JSON object"),
         ("generation_config.json", '{"eos_token_id": [[1]]}', "eos_token_id=[[1]]: it should be a token's number"),
         ("generation_config.json", '{"temperature": "x"}', "temperature='x': it should be a number"),
@@ -193,6 +198,19 @@ def test_only_regular_files_of_a_bounded_size_are_read(
         with path.open("wb") as sparse:
             sparse.truncate(2**30)
         assert f"{file}: it has 1,073,741,824 bytes, and at most 1" in complaint(capsys, checkpoint)
+
+
+@pytest.mark.parametrize("file", ["generation_config.json", "tokenizer_config.json", "model.safetensors.index.json"])
+def test_a_link_to_nothing_is_not_taken_for_a_file_that_is_left_out(
+    file: str, checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = checkpoint / file
+    path.unlink(missing_ok=True)
+    path.symlink_to("nothing")
+    assert f"no such file: {path}" in complaint(capsys, checkpoint)
+    path.unlink()
+    path.symlink_to(path)
+    assert f"{file}: Too many levels of symbolic links" in complaint(capsys, checkpoint)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="gives its rights up, and takes them back")
@@ -343,6 +361,10 @@ def test_other_tensors_that_are_left_out_are_told_in_one_line(
         ({"hidden_size": "x"}, "Field 'hidden_size' expected int, got str"),
         ({"num_attention_heads": 7}, "hidden size (160) is not a multiple of the number of attention heads (7)"),
         ({"hidden_act": "nope"}, "its config.json builds no model: 'nope'"),
+        ({"num_labels": 10**30}, "num_labels=1000000000000000000000000000000, and at most 1,048,576"),
+        ({"vision_config": {"num_labels": 10**10}}, "num_labels=10000000000, and at most 1,048,576"),
+        ({"model_type": "gpt_neo", "num_layers": 10**12}, "num_layers=1000000000000, and at most 10,000"),
+        ({"model_type": "gpt_neo", "attention_types": [[["global"], 10**12]]}, "that is more than 10,000 layers"),
         (
             {"vocab_size": 70},
             "of other sizes than config.json says, first of 1: model.embed_tokens.weight is (67, 160)",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date, datetime, time
 
 CLOCK = "strftime_now"
 """What templates call for the date: transformers gives them a function of this name."""
-DIRECTIVES = (*"aAwdbBmyYHIpMSfjUWcxXGuV", "-d", "-m", "-y", "-H", "-I", "-M", "-S", "-j", "e")
+_DIRECTIVE = re.compile(r"%[-_0^#]*[EO]?[A-Za-z]")
 _PERCENT = "\x00"
 
 
@@ -21,6 +22,8 @@ def pinned(template: str, today: date) -> str:
     A macro of the clock's name goes before it: what is not plain data, transformers gives to no template.
     """
     now = datetime.combine(today, time())
-    filters = "".join(f"|replace('%{name}', '{now.strftime(f'%{name}')}')" for name in DIRECTIVES)
+    directives = sorted(set(_DIRECTIVE.findall(template)))
+    filters = "".join(f"|replace('{directive}', {now.strftime(directive)!r})" for directive in directives)
     text = f"format|replace('%%', '{_PERCENT}'){filters}|replace('{_PERCENT}', '%')"
-    return f"{{%- macro {CLOCK}(format) -%}}{{{{ {text} }}}}{{%- endmacro -%}}{template}"
+    # The line end is the block's own, which transformers' environment drops: white space of the template stays.
+    return f"{{%- macro {CLOCK}(format) -%}}{{{{ {text} }}}}{{%- endmacro %}}\n{template}"

@@ -16,9 +16,9 @@ from treereason.core import UserError
 from treereason.core.given_file import MIB, check_regular, file_name, read_json_object, readable
 from treereason.engine.model.generation_values import generation_refusal
 from treereason.engine.model.rope import rope_refusal
-from treereason.engine.model.sizes import layers, size_refusal
+from treereason.engine.model.sizes import count_refusal, layers, size_refusal
 from treereason.engine.model.stored_tensors import StoredTensor, stored_tensors
-from treereason.text import from_home, one_line, shorten, shown
+from treereason.text import from_home, one_line, printable, shown
 
 LAYER_TYPES = {"full_attention", "sliding_attention"}
 ALIBI = ("bloom", "mpt")
@@ -26,7 +26,8 @@ TEXT_FILES = {".json", ".txt", ".jinja", ".model", ".tiktoken"}
 LARGEST_TEXT_BYTES = 16 * MIB  # of a configuration
 LARGEST_TABLE_BYTES = 128 * MIB  # of a tokenizer's tables; those of 262,144 tokens have 33 MB
 TABLES = ("tokenizer.json", "vocab.json", "vocab.txt", "merges.txt")
-OBJECTS = ("generation_config.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+OBJECTS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+MOST_FIELDS = 2000  # of a configuration, which has under 200; transformers takes 0.2 ms for each
 LARGEST_BUFFERS_BYTES = 1024 * MIB  # of tables that are computed, such as of positions, beyond the checkpoint's size
 WEIGHTS = {"F64", "F32", "F16", "BF16"}
 _log = logging.getLogger(__name__)
@@ -48,9 +49,10 @@ def check_checkpoint(name: str) -> None:
                 f"model.name={name}: the folder has no config.json: give the folder of a transformers checkpoint"
             )
     _check_text_files(folder)
-    config = read_json_object(folder / "config.json", LARGEST_TEXT_BYTES)
+    config = _fields(folder / "config.json")
     if reason := refusal(config):
-        raise UserError(f"model.name={name}: {one_line(config.get('model_type'), 60)} cannot be served: {reason}")
+        kind = printable(one_line(config.get("model_type"), 60))
+        raise UserError(f"model.name={name}: {kind} cannot be served: {reason}")
     check_quantisation(name, config.get("quantization_config"))
     stored = stored_tensors(folder)
     check_dtypes(name, stored, quantised=bool(config.get("quantization_config")))
@@ -64,14 +66,23 @@ def check_checkpoint(name: str) -> None:
 def _check_text_files(folder: Path) -> None:
     """Every file of a folder that transformers might read is a regular one of a bounded size. Raises UserError."""
     with readable(folder):
-        paths = sorted(path for path in folder.iterdir() if path.suffix in TEXT_FILES and path.exists())
+        paths = sorted(path for path in folder.iterdir() if path.suffix in TEXT_FILES)  # a link to nothing, too
     for path in paths:
         is_table = path.name in TABLES or path.name.endswith((".model", ".tiktoken", ".index.json"))
         check_regular(path, LARGEST_TABLE_BYTES if is_table else LARGEST_TEXT_BYTES)
         if path.name in OBJECTS:
-            values = read_json_object(path, LARGEST_TEXT_BYTES)
-            if path.name == "generation_config.json" and (reason := generation_refusal(values)):
-                raise UserError(f"{file_name(path)}: {reason}")
+            read_json_object(path, LARGEST_TEXT_BYTES)
+        if path.name == "generation_config.json" and (reason := generation_refusal(_fields(path))):
+            raise UserError(f"{file_name(path)}: {reason}")
+
+
+def _fields(path: Path) -> dict[str, Any]:
+    """The values of a configuration file. Raises UserError, also for more of them than any configuration has."""
+    values = read_json_object(path, LARGEST_TEXT_BYTES)
+    text = text_config(values)
+    if (number := max(len(values), len(text))) > MOST_FIELDS:
+        raise UserError(f"{file_name(path)}: it has {number:,} fields, and at most {MOST_FIELDS:,} are read")
+    return values
 
 
 def check_quantisation(name: str, quantisation: Any) -> None:
@@ -95,8 +106,8 @@ def refusal(config: dict[str, Any]) -> str | None:
     if not isinstance(layer_types, list | tuple):
         return f"its layer_types should be a list, not {shown(layer_types)}"
     if other := sorted({str(layer_type) for layer_type in layer_types} - LAYER_TYPES):
-        return f"it has layers of type {shorten(', '.join(other), 100)}; served are {', '.join(sorted(LAYER_TYPES))}"
-    return rope_refusal(text) or size_refusal(text)
+        return f"it has layers of type {printable(', '.join(other), 100)}; served are {', '.join(sorted(LAYER_TYPES))}"
+    return rope_refusal(text) or size_refusal(text) or count_refusal(config)
 
 
 def text_config(config: dict[str, Any]) -> dict[str, Any]:
@@ -166,7 +177,7 @@ def _lacking(name: str, missing: Sequence[str]) -> UserError:
 
 def _no_weights(name: str, tensor: str, found: StoredTensor) -> UserError:
     return UserError(
-        f"model.name={name}: {tensor[:100]} is stored as {found.dtype}, without a quantisation that is known"
+        f"model.name={name}: {printable(tensor, 100)} is stored as {found.dtype}, without a quantisation that is known"
     )
 
 
@@ -191,16 +202,16 @@ def check_loaded(name: str, known: Iterable[str], info: Mapping[str, Any], *, qu
     if left_over and quantised:  # such as scales, and then weights are wrong
         raise UserError(
             f"model.name={name}: transformers does not know this quantisation: it leaves out {len(left_over)} of the "
-            f"checkpoint's tensors, first {left_over[0]}"
+            f"checkpoint's tensors, first {printable(left_over[0])}"
         )
     own = {_in_any_layer(tensor) for tensor in known}
     if of_layers := [tensor for tensor in left_over if _in_any_layer(tensor) in own]:
         raise UserError(
             f"model.name={name}: the checkpoint has more layers than config.json says: left out would be "
-            f"{of_layers[0]}, first of {len(of_layers)} tensors"
+            f"{printable(of_layers[0])}, first of {len(of_layers)} tensors"
         )
     if left_over:
-        left_out = f"{left_over[0]}, first of {len(left_over)} tensors that the model does not have"
+        left_out = f"{printable(left_over[0])}, first of {len(left_over)} tensors that the model does not have"
         _log.warning("model.name=%s: left out of the checkpoint: %s", name, left_out)
 
 

@@ -9,7 +9,8 @@ from typing import Any
 from treereason.core import Sampling
 
 NEUTRAL: dict[str, Any] = {
-    "repetition_penalty": 1, "no_repeat_ngram_size": 0, "bad_words_ids": [], "sequence_bias": [],
+    "repetition_penalty": 1, "encoder_repetition_penalty": 1, "encoder_no_repeat_ngram_size": 0,
+    "no_repeat_ngram_size": 0, "bad_words_ids": [], "sequence_bias": [],
     "suppress_tokens": [], "begin_suppress_tokens": [], "forced_bos_token_id": None, "forced_eos_token_id": None,
     "min_length": 0, "min_new_tokens": 0, "exponential_decay_length_penalty": None, "stop_strings": [],
     "typical_p": 1, "top_h": None, "epsilon_cutoff": 0, "eta_cutoff": 0, "guidance_scale": 1, "token_healing": False,

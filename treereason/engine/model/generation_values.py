@@ -19,7 +19,7 @@ def generation_refusal(values: Mapping[str, Any]) -> str | None:
     for field in TOKENS:
         tokens = values.get(field)
         for token in tokens if isinstance(tokens, list) else [tokens]:
-            if token is not None and type(token) is not int:
+            if token is not None and (type(token) is not int or not -1 <= token < 2**31):  # -1: there is none
                 return f"{field}={shown(tokens)}: it should be a token's number, or a list of them"
     for field in NUMBERS:
         number = values.get(field)

@@ -26,9 +26,10 @@ from treereason.engine.model.generation_rules import rules_left_out
 from treereason.engine.model.language_model import LanguageModel
 from treereason.engine.model.packed import pack_linears
 from treereason.engine.model.panics import silent_panic
+from treereason.engine.model.rehearsal import rehearse_template, rehearse_tokenizer
 from treereason.engine.model.self_check import TOLERANCE, self_check
 from treereason.engine.model.stored_tensors import stored_tensors
-from treereason.text import one_line
+from treereason.text import one_line, printable
 
 EMBEDDED = Path(__file__).resolve().parents[2] / "embedded"
 QUIET = (
@@ -89,12 +90,14 @@ def _blaming(name: str, what: str) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:
-        raise UserError(f"model.name={name}: {what}: {one_line(error)}") from None
+        raise UserError(f"model.name={name}: {what}: {printable(one_line(error))}") from None
 
 
 def _load(name: str, location: str, *, style: str, dtype: str, device: str) -> LanguageModel:
     if name != "embedded":
         check_checkpoint(name)
+    if name != "embedded" and (tables := Path(location) / "tokenizer.json").is_file():
+        rehearse_tokenizer(name, tables, PROBE)
     with _blaming(name, "its config or tokenizer cannot be loaded"), silent_panic():
         config = AutoConfig.from_pretrained(location, trust_remote_code=False)
         tokenizer = AutoTokenizer.from_pretrained(location, trust_remote_code=False)
@@ -102,8 +105,11 @@ def _load(name: str, location: str, *, style: str, dtype: str, device: str) -> L
     if style == "chat" and not getattr(tokenizer, "chat_template", None):
         raise UserError(f"model.name={name}: its tokenizer has no chat template; use model.style=plain")
     if style == "chat":
+        messages = [{"role": "user", "content": PROBE}]
         with _blaming(name, "its chat template cannot be used; use model.style=plain"):
-            tokenizer.apply_chat_template([{"role": "user", "content": PROBE}], tokenize=False)
+            template = tokenizer.get_chat_template()
+            rehearse_template(name, template, messages, tokenizer.special_tokens_map)
+            tokenizer.apply_chat_template(messages, tokenize=False)
     if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
         raise UserError(f"model.name={name}: {config.model_type} is not a causal language model of transformers")
     network_class: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]

@@ -54,6 +54,11 @@ class PathText:
                     sure = sure if len(sure) > len(head) else head
                     self._settle(num_held, ahead=sure[len(head if rest else before) :])
                     return sure[start:]
+            for num_held in range(MOST_HELD, 0, -1):  # behind bytes that are no character one may have begun
+                head = decode(context + self.new[:-num_held])
+                if len(self.new) > MOST_HELD and whole == head + INCOMPLETE:
+                    self._settle(num_held)
+                    return head[start:]
         self._settle(0)
         return whole[start:]
 

@@ -36,6 +36,12 @@ LARGEST_SIZE = {
     "moe_intermediate_size": _WIDTH,
 }
 """Largest value that is served, by field: several times what any published model has."""
+_LABELS = 2**20
+COUNTS = {
+    "num_labels": _LABELS,
+    **dict.fromkeys(("num_layers", "n_layers", "encoder_layers", "decoder_layers", "num_decoder_layers"), _LAYERS),
+}
+"""Largest value of the fields of which transformers makes lists as it reads a configuration, whatever is in it."""
 MAY_BE_ZERO = {"num_experts", "num_local_experts", "n_routed_experts", "moe_intermediate_size"}
 
 
@@ -50,6 +56,19 @@ def size_refusal(config: Mapping[str, Any]) -> str | None:
     window = config.get("sliding_window")
     if config.get("use_sliding_window", True) and isinstance(window, int | float) and not window >= 1:
         return f"its config.json says sliding_window={window}: put in the tokens that a layer sees, or null for all"
+    return None
+
+
+def count_refusal(config: Mapping[str, Any]) -> str | None:
+    """Why a config, or one inside it, cannot be read in bounded memory; None when nothing speaks against it."""
+    for part in (config, *(inner for inner in config.values() if isinstance(inner, dict))):
+        for field, largest in COUNTS.items():
+            if any(value > largest for value in _numbers(part.get(field))):
+                return f"its config.json says {field}={shown(part[field])}, and at most {largest:,} is served"
+        kinds = part.get("attention_types")  # of GPT-Neo: [[["global", "local"], 12]]
+        for kind in kinds if isinstance(kinds, list) else ():
+            if any(value > _LAYERS for value in _numbers(kind)):
+                return f"its config.json says attention_types={shown(kinds)}: that is more than {_LAYERS:,} layers"
     return None
 
 

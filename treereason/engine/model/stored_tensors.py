@@ -8,9 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from treereason.core import UserError
-from treereason.core.given_file import MIB, check_regular, file_name, parse_json, read_json_object, readable
+from treereason.core.given_file import (
+    MIB,
+    check_regular,
+    file_name,
+    open_regular,
+    parse_json,
+    read_json_object,
+    readable,
+)
 
 LARGEST_HEADER_BYTES = 32 * MIB  # of about 200,000 tensors; of an index, too
+MOST_DIMENSIONS = 64  # of a tensor in torch
 BITS = {
     "F64": 64, "F32": 32, "F16": 16, "BF16": 16,
     "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8,
@@ -43,7 +52,7 @@ def stored_tensors(folder: Path) -> dict[str, StoredTensor]:
     for path in _files(folder):
         for name, tensor in _read(path).items():
             if name in found:
-                raise UserError(f"{file_name(path)}: the tensor {name[:100]} is in {found[name].file.name} too")
+                raise UserError(f"{file_name(path)}: the tensor {name[:100]!r} is in {found[name].file.name} too")
             found[name] = tensor
     return found
 
@@ -68,11 +77,11 @@ def _read(path: Path) -> dict[str, StoredTensor]:
         if not path.exists():
             raise UserError(f"{file_name(path)}: no such file; weights are read from safetensors only")
     total = check_regular(path)
-    with readable(path), path.open("rb") as file:
-        size = int.from_bytes(file.read(8), "little")
+    with readable(path), open_regular(path) as file:
+        size = int.from_bytes(file.read(8) or b"", "little")
         if size > LARGEST_HEADER_BYTES and size <= total - 8:
             raise UserError(f"{file_name(path)}: a header of {size:,} bytes; at most {LARGEST_HEADER_BYTES:,} are read")
-        content = file.read(size) if 0 < size <= total - 8 else b""
+        content = (file.read(size) or b"") if 0 < size <= total - 8 else b""
     try:
         header = parse_json(content)
         if not isinstance(header, dict):
@@ -99,7 +108,7 @@ def _tensor(name: str, entry: Any, path: Path) -> StoredTensor:
     offsets: Any = entry.get("data_offsets")
     if not isinstance(dtype, str) or dtype not in BITS:
         raise ValueError(f"{where} has no dtype that is known")
-    if not _naturals(shape):
+    if not _naturals(shape) or len(shape) > MOST_DIMENSIONS:
         raise ValueError(f"{where} has no shape")
     if not _naturals(offsets) or len(offsets) != 2:
         raise ValueError(f"{where} has no data_offsets")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cached_property
 from typing import Any
 
@@ -33,6 +34,7 @@ class TextCodec:
         """Token ids of a text behind other tokens, without a space of the tokenizer's own. Raises ValueError, one line.
 
         Of several ways to encode it, the first that decodes to `text` itself; if none does, to the shortest text.
+        Some tokenizers put a space behind special tokens too, so the last way is piece by piece.
         """
         found: list[tuple[int, list[int]]] = []
         for anchor, ids in [("", list[int]()), *self._anchors] if text else ():
@@ -43,6 +45,11 @@ class TextCodec:
                 if seen == text:
                     return tokens
                 found.append((len(seen), tokens))
+        pieces = [piece for piece in self._special.split(text) if piece] if self._special else []
+        if len(pieces) > 1:
+            tokens = [token for piece in pieces for token in self.encode_middle(piece)]
+            if self._text_in_middle(tokens) == text:
+                return tokens
         return min(found, key=lambda one: one[0])[1] if found else []
 
     def decode(self, tokens: list[int]) -> str:
@@ -78,6 +85,12 @@ class TextCodec:
             if whole[start : start + len(plain)] == plain:
                 return whole[:start], whole[start + len(plain) :]
         return [], []
+
+    @cached_property
+    def _special(self) -> re.Pattern[str] | None:
+        """The tokens that stand in a text as they are; a group, so that a split keeps them."""
+        texts = sorted(self._tokenizer.get_added_vocab(), key=len, reverse=True)
+        return re.compile(f"({'|'.join(map(re.escape, texts))})") if texts else None
 
     @cached_property
     def _anchors(self) -> list[tuple[str, list[int]]]:

@@ -13,13 +13,12 @@ from hashlib import blake2b
 import numpy as np
 import torch
 
+from treereason.core.prompt import LOWEST_TEMPERATURE
 from treereason.engine.steps.sampling_rows import SamplingRows
 
 BLOCK_IDS = 32768
 LARGE_VOCABULARY = 8192
 """From so many ids on, a CPU first looks which can be drawn at all: most cannot (docs/log.md)."""
-LOWEST_TEMPERATURE = 1e-6
-"""Below, logits over temperature may leave float32's range, and all that is drawn is the likeliest anyway."""
 NOISE_LIMIT = 16.7
 """Above the largest noise that `_gumbel` gives, 16.64."""
 _LOW_31, _LOW_23 = (1 << 31) - 1, (1 << 23) - 1
