@@ -10,7 +10,7 @@ from pydantic import Field
 
 from treereason.core import Thought, Tree
 from treereason.search.limits import Rollouts, Samples, Steps, Weight
-from treereason.search.upper_bounds import Visits, value_of
+from treereason.search.upper_bounds import Visits
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,10 @@ class MCTS:
             ends = [end for end in await tree.gather(*(self.rollout(tree, visits) for _ in range(together))) if end]
             scores = [end.score for end in ends if end.score is not None]
             num_done += len(ends)
-            if (highest := max((score.value for score in scores), default=-inf)) > best:
-                best, last_gain = highest, num_done
             if any(score.final for score in scores):
                 break
+            if (highest := max((score.value for score in scores), default=-inf)) > best:
+                best, last_gain = highest, num_done
         return tree.best()
 
     async def rollout(self, tree: Tree, visits: Visits) -> Thought | None:
@@ -55,8 +55,6 @@ class MCTS:
             visits.growing.add(node)
             made = [thought for thought in await tree.expand([node], self.k) if thought is not node]
             await tree.score(made)
-            visits.growing.remove(node)
-            visits.children[node] = [thought for thought in made if thought.score is not None]
-            node = max(visits.children[node], key=value_of, default=node)
+            node = visits.grown(node, made)
         visits.finish(path, node)
         return node

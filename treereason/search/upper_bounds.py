@@ -38,6 +38,12 @@ class Visits:
         for thought in end.ancestors():
             self._values[thought].append(value)
 
+    def grown(self, thought: Thought, made: Sequence[Thought]) -> Thought:
+        """The thought has been expanded into these; returns the best scored one, or itself where none has a score."""
+        self.growing.remove(thought)
+        self.children[thought] = [child for child in made if child.score is not None]
+        return max(self.children[thought], key=value_of, default=thought)
+
     def num(self, thought: Thought) -> int:
         """How many rollouts have come through a thought, those in flight included."""
         return len(self._values[thought]) + self._flying[thought]
