@@ -16,6 +16,7 @@ from pydantic import BaseModel
 
 from tests.fakes import DATA, OWN_DATA, ROOT
 from treereason.cli.main import main
+from treereason.config.registry import builtin
 from treereason.config.schema import BudgetConfig, EngineConfig, parse
 from treereason.engine.model.load import EMBEDDED
 
@@ -94,6 +95,11 @@ def test_the_lines_of_python_run() -> None:
     solved, transcript, summary = eval(last, names)
     assert solved == summary["solved"] == len([problem for problem in names["run"].problems if problem.solved]) > 10
     assert "sort" in transcript
+
+
+def test_readme_lists_all_searches() -> None:
+    [listed] = re.findall(r"`search=` is one of (.*?);", README, flags=re.DOTALL)
+    assert {*re.findall(r"`(\w+)`", listed), "recorded"} == builtin("search").keys()
 
 
 def test_the_options_that_readme_names_exist() -> None:

@@ -56,8 +56,7 @@ def help_text(arguments: Sequence[str] = ()) -> str:
     for kind in KINDS:
         own = [name for name in _values(kind, arguments) if is_reference(name)]
         names = [*own, *choices(kind)]
-        lines.append(f"{kind}={'|'.join(names)}")
-        lines.append(f"  or a class of your own: {kind}=./FILE.py:CLASS, {kind}=package.module:CLASS")
+        lines.append(f"{kind}=NAME, or a class of your own: {kind}=./FILE.py:CLASS, {kind}=package.module:CLASS")
         for name in names:
             lines.extend(_choice(f"{kind}={name}", _summary(find(kind, name)), _class_options(kind, name)))
         lines.append("")

@@ -8,10 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from treereason.core import Thought, Tree, UserError
-from treereason.search.sampling import MOST_SAMPLES
-
-MOST_STEPS = 10_000  # each is at least one decoded token behind the last, and no context is as long
-MOST_CHILDREN = 2**16  # as many as decode together at most
+from treereason.search.limits import MOST_CHILDREN, Samples, Steps
 
 
 @dataclass(frozen=True)
@@ -21,11 +18,9 @@ class TreeOfThoughts:
     k, b and T of the paper's algorithm 1 are `k`, `b` and `steps`.
     """
 
-    k: Annotated[int, Field(ge=1, le=MOST_SAMPLES, description="children of each kept thought")] = 5
-    b: Annotated[int, Field(ge=1, le=MOST_SAMPLES, description="thoughts kept at each step")] = 1
-    steps: Annotated[
-        int, Field(ge=1, le=MOST_STEPS, description="at most this many steps; a final score ends the search earlier")
-    ] = 4
+    k: Annotated[Samples, Field(description="children of each kept thought")] = 5
+    b: Annotated[Samples, Field(description="thoughts kept at each step")] = 1
+    steps: Annotated[Steps, Field(description="at most this many steps; a final score ends the search earlier")] = 4
 
     def __post_init__(self) -> None:
         if self.k * self.b > MOST_CHILDREN:

@@ -1,0 +1,144 @@
+"""The algorithms of the papers, stated anew over paths and numbers: what the searches are compared with.
+
+The scripted tree: every thought has `k` children or as many as are asked for, and an answer after `steps` thoughts. A
+thought's value is a function of its path.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from math import exp, inf, log, sqrt
+from random import Random
+
+from treereason.core import ThoughtPath
+
+Value = Callable[[ThoughtPath], float]
+
+
+def values(seed: int) -> Value:
+    """Numbers that depend on seed and path alone; hardly two are equal, and none is 9, which is final."""
+    return lambda path: float(Random(f"{seed}/{path}").randrange(1_000, 10_000))
+
+
+def best(paths: list[ThoughtPath], value: Value) -> ThoughtPath:
+    return min(paths, key=lambda path: (-value(path), path))
+
+
+class Tree:
+    """Hands out children in the order in which they are asked for, and remembers who was expanded."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+        self.num_children = Counter[ThoughtPath]()
+        self.expanded: list[tuple[ThoughtPath, int]] = []
+
+    def grow(self, path: ThoughtPath, k: int) -> list[ThoughtPath]:
+        first = self.num_children[path]
+        self.num_children[path] += k
+        self.expanded.append((path, k))
+        return [(*path, first + i) for i in range(k)]
+
+    def whole(self, path: ThoughtPath) -> bool:
+        return len(path) == self.steps
+
+
+def beam(value: Value, steps: int, n: int, beam_width: int) -> tuple[Tree, ThoughtPath]:
+    tree, answers, front = Tree(steps), list[ThoughtPath](), list[ThoughtPath]([()])
+    for step in range(steps):
+        below = [child for path in front for child in tree.grow(path, n if step == 0 else beam_width)]
+        front = sorted(below, key=lambda path: (-value(path), path))[: n // beam_width]
+        answers += [path for path in below if tree.whole(path)]
+    return tree, best(answers, value)
+
+
+def rebase(value: Value, steps: int, width: int, balance: float) -> tuple[Tree, list[ThoughtPath]]:
+    tree, whole = Tree(steps), list[ThoughtPath]()
+    shares: dict[ThoughtPath, int] = {(): width}
+    while shares:
+        below = [child for path, share in shares.items() if share for child in tree.grow(path, share)]
+        whole += [path for path in below if tree.whole(path)]
+        going = [path for path in below if not tree.whole(path)]
+        total = sum(exp(value(path) / balance) for path in going)
+        left = width - len(whole)
+        shares = {path: round(left * exp(value(path) / balance) / total) for path in going}
+        if not any(shares.values()):
+            break
+    return tree, whole
+
+
+def mcts(
+    value: Value, steps: int, n_iters: int, k: int, c: float, policy: str = "uct", backup: str = "mean"
+) -> tuple[Tree, ThoughtPath]:
+    """By recursion. All thoughts are equally likely, so a prior is 1 / k."""
+    tree, known = Tree(steps), dict[ThoughtPath, list[ThoughtPath]]()
+    seen = defaultdict[ThoughtPath, list[float]](list)
+
+    def quality(path: ThoughtPath) -> float:
+        return max(seen[path]) if backup == "max" else sum(seen[path]) / len(seen[path])
+
+    def bound(path: ThoughtPath) -> float:
+        above, n = len(seen[path[:-1]]), len(seen[path])
+        if policy == "puct":
+            return quality(path if n else path[:-1]) + c / k * sqrt(above) / (1 + n)
+        return quality(path) + c * sqrt(log(above) / n) if n else inf
+
+    def descend(path: ThoughtPath) -> float:
+        if path not in known:
+            known[path] = [] if tree.whole(path) else tree.grow(path, k)
+            reward = descend(best(known[path], value)) if known[path] else value(path)
+        elif not known[path]:
+            reward = value(path)
+        else:
+            reward = descend(max(known[path], key=lambda child: (bound(child), value(child))))
+        seen[path].append(reward)
+        return reward
+
+    for _ in range(n_iters):
+        descend(())
+    return tree, best([path for path in known if tree.whole(path)], value)
+
+
+def depth_first(value: Value, steps: int, k: int, v_th: float, n_iters: int) -> tuple[Tree, ThoughtPath | None]:
+    """The paper's recursion, with a counter of expansions."""
+    tree, answers = Tree(steps), list[ThoughtPath]()
+
+    def dfs(path: ThoughtPath) -> None:
+        if len(tree.expanded) == n_iters:
+            return
+        below = tree.grow(path, k)
+        answers.extend(child for child in below if tree.whole(child))
+        for child in sorted(below, key=lambda child: (-value(child), child)):
+            if value(child) >= v_th and not tree.whole(child):
+                dfs(child)
+
+    dfs(())
+    return tree, best(answers, value) if answers else None
+
+
+def ab_mcts(value: Value, steps: int, n_iters: int, draw: Callable[[list[float]], float]) -> list[ThoughtPath]:
+    """The thoughts that are made, in order, children of steps that are followed to an answer included."""
+    tree, order = Tree(steps), list[ThoughtPath]()
+    nodes: dict[ThoughtPath, list[ThoughtPath]] = {(): []}
+    generated, continued, own = (defaultdict[ThoughtPath, list[float]](list) for _ in range(3))
+    for _ in range(n_iters):
+        path: ThoughtPath = ()
+        while True:
+            generate, go_on = draw(generated[path]), draw(continued[path])
+            if generate >= go_on or not nodes[path]:
+                break
+            path = max(nodes[path], key=lambda child: draw(own[child]))
+        made, reward = list[ThoughtPath](), value(path)
+        while not tree.whole(made[-1] if made else path):
+            made += tree.grow(made[-1] if made else path, 1)
+        if made:
+            reward = value(made[-1])
+            nodes[path].append(made[0])
+            nodes[made[0]] = []
+            generated[path].append(reward)
+            own[made[0]].append(reward)
+        order += made
+        for depth in range(len(path), 0, -1):
+            own[path[:depth]].append(reward)
+            continued[path[: depth - 1]].append(reward)
+    return order
