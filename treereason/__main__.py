@@ -1,5 +1,6 @@
 """The program `treereason`, also as `python -m treereason`."""
 
+import os
 import sys
 
 from treereason.cli import interrupt
@@ -8,6 +9,7 @@ from treereason.cli import interrupt
 def console() -> None:
     """The command line, and then the end of the process."""
     interrupt.end_at_once()
+    keep_standard_streams()
     # Half a second of imports, so after the line above.
     from treereason.cli.main import main
     from treereason.cli.stdout import outlive_readers
@@ -22,6 +24,15 @@ def console() -> None:
             print(f"treereason: error: {why}: the output is cut short, a run's folder is not", file=sys.stderr)  # noqa: T201
             code = code or 2
     sys.exit(code)
+
+
+def keep_standard_streams() -> None:
+    """Give those that the shell has closed to nobody: the next file that is opened would get their output."""
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
 
 
 if __name__ == "__main__":

@@ -169,7 +169,7 @@ def test_the_saved_configuration_shows_every_option_with_its_value(runs: Runs) -
     saved = OmegaConf.to_container(OmegaConf.load("a/.hydra/config.yaml"))
     assert isinstance(saved, dict)
     assert saved["task"] == {"name": f"{Path('mine.py').resolve()}:Shout", "words": 2}
-    assert saved["search"] == {"name": "best_of_n", "n": 5}
+    assert saved["search"] == {"name": "best_of_n", "n": 5, "aggregate": "last"}
     assert saved == runs[0]["config"].model_dump()
     assert set(saved) == set(Config.model_fields)
 
@@ -192,9 +192,9 @@ def test_an_experiment_is_a_file_of_options_that_the_line_can_change(runs: Runs)
     assert main(["+experiment=quickstart"]) == 0
     assert main(["+experiment=quickstart", "search=best_of_n", "search.n=3", "task.limit=1"]) == 0
     voted, best = (run["config"] for run in runs)
-    assert voted.search == {"name": "self_consistency", "n": 5}
+    assert voted.search == {"name": "self_consistency", "n": 5, "vote": "majority"}
     assert (voted.task["name"], voted.task["limit"]) == ("few_shot", 20)
-    assert (best.task["name"], best.task["limit"], best.search) == ("few_shot", 1, {"name": "best_of_n", "n": 3})
+    assert (best.task["name"], best.task["limit"], best.search["n"]) == ("few_shot", 1, 3)
 
 
 @pytest.mark.parametrize("name", ["[/x]", "[bold", "a\x1b]0;title\x07"])

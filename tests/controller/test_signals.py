@@ -88,7 +88,7 @@ class Case:
         kind = chance.choice([*KINDS, "run", "run"])
         at_work = kind not in ("run", "sweep") or chance.random() < 0.7
         ending = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
-        others = [signal.SIGQUIT, signal.SIGUSR1, signal.SIGALRM] if kind in ("run", "sweep") else []
+        others = [signal.SIGQUIT, signal.SIGUSR1, signal.SIGPROF, signal.SIGIO] if kind in ("run", "sweep") else []
         number = chance.choice([*ending, *ending, *others])
         after_s = chance.uniform(0.2, 1.0) if at_work else chance.uniform(0.0, 6.0)
         return cls(kind, chance.choice(["rich", "plain", "json"]), number, after_s, at_work)

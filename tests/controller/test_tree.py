@@ -121,6 +121,21 @@ def test_a_search_that_asks_on_when_its_budget_is_spent_ends_with_the_best_so_fa
     assert outcome.done.tokens_decoded == 7
 
 
+@pytest.mark.parametrize("tokens", [3, 50])
+@pytest.mark.parametrize("by", [None, lambda thought: float(thought.text)])
+def test_a_search_that_asks_for_nothing_new_ends_under_a_budget(tokens: int, by: Any) -> None:
+    async def search(tree: Tree) -> Thought | None:
+        thoughts = await tree.expand([tree.root], 2, tokens=1)
+        await tree.score(thoughts)
+        for _ in range(100_000):
+            await tree.score(thoughts, by=by)
+            await tree.expand([], 1)
+        raise AssertionError("the search spins")
+
+    outcome = run(search, budget=lambda: Budget(tokens))
+    assert (outcome.done.status, outcome.done.best) == ("done", (1,))
+
+
 def test_a_search_may_still_vote_when_its_budget_is_spent() -> None:
     async def search(tree: Tree) -> Thought | None:
         first = await tree.expand([tree.root], 2, tokens=1)

@@ -119,6 +119,17 @@ def test_a_key_in_place_of_a_variable_is_refused_and_not_repeated(
     assert not list(tmp_path.rglob("*"))
 
 
+@pytest.mark.parametrize("flags", [["--cfg", "job"], ["--cfg", "all"], ["--info", "config"], ["--cfg", "hydra"]])
+def test_a_key_in_place_of_a_variable_is_not_shown_by_a_flag(
+    flags: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    key = "sk-proj-abcdefghijklmnop1234567890ABCDEFGHIJ"
+    assert main(["model=openai", "model.name=x", f"model.api_key_env={key}", *flags]) == 2
+    captured = capfd.readouterr()
+    assert captured.err.startswith("treereason: error: model.api_key_env: this is no name")
+    assert key not in captured.err + captured.out
+
+
 @pytest.mark.parametrize(
     "name", ["OPENAI_API_KEY", "my_key", "KEY2", "_", "MY_COMPANY_KEY_2024_FOR_TESTS", "TogetherKey"]
 )

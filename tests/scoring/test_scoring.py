@@ -49,6 +49,15 @@ def by_text(thought):
         subprocess.Popen(["sleep", "600"], close_fds=False)
         if os.fork() == 0: time.sleep(600)
         os._exit(7)
+    if text == "junk":
+        for number in os.listdir("/proc/self/fd"):
+            link = "/proc/self/fd/" + number
+            if os.path.islink(link) and os.readlink(link).startswith("socket:"): os.write(int(number), b"junk")
+    if text == "promise":
+        for number in os.listdir("/proc/self/fd"):
+            link = "/proc/self/fd/" + number
+            if os.path.islink(link) and os.readlink(link).startswith("socket:"): os.write(int(number), b"\\0\\0\\1\\0")
+        time.sleep(600)
     if text == "read": return len(sys.stdin.read())
     if text == "thread": return threading.current_thread() is threading.main_thread()
     if text == "torch": return "torch" in sys.modules
@@ -178,6 +187,8 @@ def test_results_come_in_order_with_their_own_thoughts(scoring: Scoring) -> None
         ("spin", "scorer took longer than 1 s (scorer_timeout_s)"),
         ("regex", "scorer took longer than 1 s (scorer_timeout_s)"),
         ("stubborn", "scorer took longer than 1 s (scorer_timeout_s)"),
+        ("junk", "scorer wrote into the connection over which it is asked"),
+        ("promise", "scorer took longer than 1 s (scorer_timeout_s)"),
     ],
 )
 def test_one_bad_thought_costs_one_error(scoring: Scoring, text: str, result: Score | str) -> None:

@@ -14,7 +14,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-FATAL = (signal.SIGQUIT, signal.SIGABRT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGXCPU)
+HARMLESS = (signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH)
+STOPPING = (signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
+FAULTS = (signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSYS, signal.SIGTRAP, signal.SIGKILL)
+"""No handler of Python's can answer these: the code at fault would be run again."""
+FATAL = tuple(signal.valid_signals() - {*ENDING, *HARMLESS, *STOPPING, *FAULTS})
 """What ends the process by default: the terminal gets its cursor back first."""
 EXIT_CODE = 130
 _NOTE = "treereason: interrupted\n"

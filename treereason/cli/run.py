@@ -29,6 +29,7 @@ from treereason.cli.notes import note
 from treereason.cli.overrides import Overrides
 from treereason.cli.values import quoted, typed
 from treereason.config.schema import Config, ModelConfig, parse
+from treereason.config.secrets import refuse_key
 from treereason.config.user_files import is_reference, telling
 from treereason.config.validate import build_search, build_task
 from treereason.controller.run_spec import RunSpec, specify
@@ -70,7 +71,9 @@ def run(flags: argparse.Namespace) -> int:
         composed = []
         for job in overrides.jobs():
             composed.append(compose(overrides, job, multirun))
-            if not only_shows(flags):
+            if only_shows(flags):
+                refuse_key(composed[-1].values.get("model", {}).get("api_key_env"))
+            else:
                 prepare(composed[-1].values)
         texts = overrides.texts(frozenset[str]().union(*(job.names for job in composed)))
     if multirun:
@@ -147,7 +150,7 @@ def _run(spec: RunSpec, folder: Path, config_dir: str | None) -> dict[str, Any]:
 
         model = load(spec.config.model)
     if (folder / "results.jsonl").exists():
-        note(f"{folder} holds an earlier run; its results are replaced")
+        note(f"{folder} holds an earlier run; its results are replaced once a problem is done")
     spec = replace(spec, program=_program(config_dir), overrides=overrides)
     screen = display(spec.config.display)
     user_code = UserCode()

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, field_validator, model_validator
 
-from treereason.config.secrets import is_variable, without_password
+from treereason.config.secrets import refuse_key, without_password
 from treereason.core import UserError
 from treereason.text import LONGEST_VALUE, from_home, shorten, shown
 
@@ -105,12 +105,8 @@ class RemoteModelConfig(_Strict):
     @field_validator("api_key_env", mode="before")
     @classmethod
     def _no_key(cls, name: Any) -> Any:
-        if name is None or (isinstance(name, str) and is_variable(name)):
-            return name
-        raise UserError(
-            "model.api_key_env: this is no name of an environment variable, and may be a key, so it is not repeated "
-            "here: put the key into a variable, and give the variable's name"
-        )
+        refuse_key(name)
+        return name
 
     @model_validator(mode="before")
     @classmethod

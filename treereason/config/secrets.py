@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 
+from treereason.core import UserError
+
 LONGEST_NAME = 40
 SHORTEST_KEY = 16
 
@@ -14,6 +16,15 @@ _KEY_PREFIX = re.compile(r"(sk|pk|rk|gsk|hf|xai|ghp|nvapi)_", re.IGNORECASE)
 def is_variable(name: str) -> bool:
     """Whether this is, or may be, the name of an environment variable, and does not look like a key itself."""
     return re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) is not None and (name in os.environ or not _like_a_key(name))
+
+
+def refuse_key(name: object) -> None:
+    """Raises UserError for a value of model.api_key_env that is no name of an environment variable."""
+    if name is not None and not (isinstance(name, str) and is_variable(name)):
+        raise UserError(
+            "model.api_key_env: this is no name of an environment variable, and may be a key, so it is not repeated "
+            "here: put the key into a variable, and give the variable's name"
+        )
 
 
 def without_password(text: str) -> str:

@@ -40,6 +40,16 @@ class Budget:
         return self._left
 
     @property
+    def limited(self) -> bool:
+        """Whether there is any limit."""
+        return self._left is not None or self._end is not None
+
+    @property
+    def spent(self) -> bool:
+        """Whether nothing is left."""
+        return self._left == 0 or self.out_of_time
+
+    @property
     def out_of_time(self) -> bool:
         return self._end is not None and self._clock() >= self._end
 

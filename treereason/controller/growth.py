@@ -34,6 +34,9 @@ ALL_ALIKE = (
     "all"
 )
 
+MOST_IDLE = 10_000
+"""Calls in a row that ask for nothing new, after which a search with a budget ends."""
+MOST_IDLE_WHEN_SPENT = 100
 BROKEN = (Exception, SystemExit, CancelledError, GeneratorExit)
 """What ends one problem alone when a task or search raises it; Ctrl-C is not in it, because it ends the run."""
 
@@ -64,6 +67,7 @@ class Growth:
         self._scores = scores
         self._log_once = log_once
         self._decoding: dict[ThoughtPath, tuple[Thought, Grant | None]] = {}
+        self._num_idle = 0
         self._asked: dict[Thought, tuple[Prompt, Sampling]] = {}
         self._probes: set[Thought] = set()
         self._unselected: set[Thought] = set()
@@ -157,12 +161,19 @@ class Growth:
     def spend(self, ask: Ask, *, wanted: bool) -> None:
         """Raises BudgetSpent when a search has got nothing, went on, and asks again for what it cannot have."""
         if not wanted:
+            self.idle()
             return
         if ask.requests:
-            self._unpaid_in = None
+            self._unpaid_in, self._num_idle = None, 0
         elif self._unpaid_in is None:
             self._unpaid_in = self.turn
         elif self._unpaid_in < self.turn:
+            raise BudgetSpent
+
+    def idle(self) -> None:
+        """Count a call that asks for nothing new. Raises BudgetSpent when nothing else comes under a budget."""
+        self._num_idle += 1
+        if self.budget.limited and self._num_idle > (MOST_IDLE_WHEN_SPENT if self.budget.spent else MOST_IDLE):
             raise BudgetSpent
 
     def take(self, decoded: Decoded) -> None:

@@ -69,6 +69,7 @@ class _Run:
         with suppress(*BROKEN, BudgetSpent):
             if self._coroutine is not None:
                 self._coroutine.close()
+            self.tree.calls.forgotten()  # those that were left before they were awaited
 
     def _go_on(self) -> Ask | None:
         try:

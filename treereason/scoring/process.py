@@ -19,6 +19,7 @@ from typing import IO, Any
 
 from treereason.core import Score, Thought
 from treereason.scoring import codec
+from treereason.scoring.mailbox import Mailbox
 from treereason.text import describe
 
 LONGEST_BATCH = 256
@@ -70,6 +71,7 @@ class Scoring:
         self._since = 0.0
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection | None = None
+        self._mailbox: Mailbox | None = None
         if start:
             self._start()
 
@@ -164,7 +166,7 @@ class Scoring:
                 pass_fds=(theirs.fileno(),),
                 start_new_session=True,
             )
-        self._connection = mine
+        self._connection, self._mailbox = mine, Mailbox(mine)
         self._loading, self._since = True, time.monotonic()
         self._tell(self._hello)
 
@@ -188,19 +190,29 @@ class Scoring:
         try:
             while self._connection is not None and self._connection.poll(wait_s):
                 wait_s = 0.0
-                answer = self._connection.recv()
-                self._since = time.monotonic()
-                if not self._loading:
-                    self._sent.popleft().outcome = answer if isinstance(answer, str) else Score(*answer)
-                else:
-                    kind, error = answer
-                    if error is None:
-                        self._loading, self._batches = False, kind == "batch"
-                    else:
-                        self._stop()
-                        self._fail(error)
+                assert self._mailbox is not None
+                for answer in self._mailbox.take():
+                    self._since = time.monotonic()
+                    self._enter(answer)
         except (EOFError, OSError):
             self._fail(_obituary(self._stop()))
+        except (ValueError, TypeError, IndexError):
+            self._stop()
+            self._fail("scorer wrote into the connection over which it is asked")
+
+    def _enter(self, answer: Any) -> None:
+        """Enter one answer. Raises ValueError, TypeError or IndexError for what the process itself would never send."""
+        if not self._loading:
+            outcome = answer if isinstance(answer, str) else Score(*answer)
+            self._sent[0].outcome = outcome
+            self._sent.popleft()
+            return
+        kind, error = answer
+        if error is None:
+            self._loading, self._batches = False, kind == "batch"
+        else:
+            self._stop()
+            self._fail(error)
 
     def _watch(self, process: subprocess.Popen[bytes]) -> None:
         limit_s, option = self._timeout_s * (len(self._sent) if self._batches else 1), "scorer_timeout_s"
@@ -233,11 +245,13 @@ class Scoring:
         if self._process is None or self._connection is None:
             return 0
         self._connection.close()
+        if self._mailbox is not None:
+            self._mailbox.close()
         # On a process that has ended by itself this keeps its own code.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
         code = self._process.wait()
-        self._process = self._connection = None
+        self._process = self._connection = self._mailbox = None
         return code
 
 
