@@ -66,7 +66,9 @@ def runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Runs:
     # The store is the process's own: users' classes of one test are no choices of the next.
     for kind in KINDS:
         monkeypatch.setitem(ConfigStore.instance().repo, kind, {})
-    monkeypatch.delitem(sys.modules, "mine", raising=False)  # of another test's folder
+    # A module of another test's folder is none of this one's.
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.delitem(sys.modules, "mine", raising=False)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.py").write_text(MINE)
     (tmp_path / "lists.csv").write_text('ID,Unsorted,Sorted\n0,"[2, 1]","[1, 2]"\n1,"[3, 1]","[1, 3]"\n')
