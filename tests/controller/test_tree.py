@@ -136,6 +136,16 @@ def test_a_search_that_asks_for_nothing_new_ends_under_a_budget(tokens: int, by:
     assert (outcome.done.status, outcome.done.best) == ("done", (1,))
 
 
+def test_a_search_may_score_its_thoughts_one_by_one_when_its_budget_is_spent() -> None:
+    async def search(tree: Tree) -> Thought | None:
+        thoughts = await tree.expand([tree.root], 1_500, tokens=1)
+        for thought in thoughts:
+            await tree.score([thought], by=lambda thought: float(thought.path[-1]))
+        return thoughts[-1]
+
+    assert run(search, lambda _: "3", budget=lambda: Budget(1_500)).done.best == (1_499,)
+
+
 def test_a_search_may_still_vote_when_its_budget_is_spent() -> None:
     async def search(tree: Tree) -> Thought | None:
         first = await tree.expand([tree.root], 2, tokens=1)

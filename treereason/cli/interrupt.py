@@ -25,7 +25,7 @@ _NOTE = "treereason: interrupted\n"
 
 
 class Interrupted(KeyboardInterrupt):
-    """A second signal has come in a run. signal: its number."""
+    """A second signal has come in a run. number: the signal's, of which exit_code is made."""
 
     def __init__(self, number: int) -> None:
         super().__init__()
@@ -65,22 +65,20 @@ def first_ends_run(
     announce: tells the user that the first one has come. leave: leaves code that need not end by itself; it may raise.
     Both are called in a signal handler. The third signal ends the process: something has swallowed the second.
     """
-    received, num_received = 0, 0
+    received: list[int] = []
 
     def on_signal(number: int, frame: object) -> None:
-        nonlocal received, num_received
-        num_received += 1
-        if num_received > 2:
+        received.append(number)
+        if len(received) > 2:
             _end(number, frame)
-        if received:
+        if len(received) > 1:
             raise Interrupted(number)
-        received = 128 + number
         announce()
         leave()
 
     previous = {number: signal.signal(number, on_signal) for number in _heeded()}
     try:
-        yield lambda: received
+        yield lambda: 128 + received[0] if received else 0
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)

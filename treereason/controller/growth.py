@@ -36,7 +36,7 @@ ALL_ALIKE = (
 
 MOST_IDLE = 10_000
 """Calls in a row that ask for nothing new, after which a search with a budget ends."""
-MOST_IDLE_WHEN_SPENT = 100
+MOST_IDLE_WHEN_SPENT = 1_000
 BROKEN = (Exception, SystemExit, CancelledError, GeneratorExit)
 """What ends one problem alone when a task or search raises it; Ctrl-C is not in it, because it ends the run."""
 

@@ -164,7 +164,7 @@ class SearchTree:
     @primitive
     async def score(self, thoughts: Sequence[Thought], by: Scorer | None = None) -> None:
         whole = [thought for thought in thoughts if thought.status is not Status.FAILED]
-        if by is not None or all(thought.score is not None for thought in whole):
+        if all(thought.score is not None for thought in whole):
             self.growth.idle()
         if by is None:
             unscored = [thought for thought in whole if thought.score is None]

@@ -27,12 +27,12 @@ def rules_left_out(config: Mapping[str, Any]) -> str:
     config: the values of a GenerationConfig.
     """
     asked = {name: config.get(name) for name in NEUTRAL}
-    return _listed({name: value for name, value in asked.items() if value and value != NEUTRAL[name]})
+    return _listed({name: value for name, value in asked.items() if value not in (None, {}, NEUTRAL[name])})
 
 
 def other_sampling(config: Mapping[str, Any], sampling: Sampling) -> str:
     """The sampling that the checkpoint asks for where it differs from the run's, as "name=value, ..."."""
-    if config.get("do_sample") is False or sampling.temperature == 0:
+    if config.get("do_sample") is False or sampling.greedy:
         return ""
     asked = {name: config.get(name) for name in SAMPLING}
     return _listed({name: value for name, value in asked.items() if value not in (None, getattr(sampling, name))})
