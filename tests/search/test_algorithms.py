@@ -232,3 +232,10 @@ def test_of_samples_in_mid_thought_the_likelier_part_goes_on() -> None:
     outcome = run_search(SuccessiveHalving(n=4, eta=2, chunk=3), texts.__getitem__, likely=lambda t: -float(len(t)))
     assert outcome.done.answer is not None
     assert len(outcome.of(events.ThoughtPruned)) >= 2
+
+
+def test_successive_halving_says_that_a_server_without_log_probabilities_cannot_rank() -> None:
+    outcome = run(SuccessiveHalving(n=4), 0, likely=dict[str, float]().get)
+    errors = {event.error for event in outcome.of(events.ThoughtFailed)}
+    assert len(errors) == 1
+    assert "search=successive_halving ranks by log-probability, and the server tells none" in errors.pop()

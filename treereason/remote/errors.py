@@ -6,8 +6,8 @@ from __future__ import annotations
 class RequestFailed(Exception):
     """No usable answer came back; the text says in one line why.
 
-    status: of HTTP, or the one in the body of an answer
-    by 200; None when none came, or what came could not be read."""
+    status: of HTTP, or the one in the body of an answer by 200; None when none came, or what came could not be read.
+    """
 
     def __init__(self, message: str, status: int | None = None) -> None:
         super().__init__(message)

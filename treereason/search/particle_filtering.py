@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import exp, fsum
+from math import fsum
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from treereason.core import Thought, Tree
 from treereason.search.limits import Samples, Steps, Temperature
+from treereason.search.softmax import softmax
 from treereason.search.voting import by_vote, score_as_weight
 
 
@@ -46,13 +47,8 @@ class ParticleFiltering:
     def weights(self, particles: Sequence[Thought], step: int) -> list[float]:
         """Each particle's share; they sum to 1."""
         scores = [particle.score.value for particle in particles if particle.score is not None]
-        shares = _softmax(scores, self.temperature)
+        shares = softmax(scores, self.temperature)
         effective = 1 / fsum(share * share for share in shares)
         if not self.entropic or effective >= len(shares) / 2:
             return shares
-        return _softmax(scores, self.temperature * max(1.0, len(shares) / effective * (1 - step / self.steps)))
-
-
-def _softmax(values: Sequence[float], temperature: float) -> list[float]:
-    weights = [exp((value - max(values)) / temperature) for value in values]
-    return [weight / fsum(weights) for weight in weights]
+        return softmax(scores, self.temperature * max(1.0, len(shares) / effective * (1 - step / self.steps)))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import exp
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from treereason.core import Thought, Tree
 from treereason.search.limits import Samples, Steps, Temperature
+from treereason.search.softmax import softmax
 from treereason.search.voting import by_vote, score_as_weight
 
 
@@ -46,5 +46,4 @@ class Rebase:
     def shares(self, thoughts: Sequence[Thought], num_branches: int) -> list[int]:
         """Children of each thought."""
         scores = [thought.score.value if thought.score else 0.0 for thought in thoughts]
-        weights = [exp((score - max(scores)) / self.balance) for score in scores]
-        return [round(max(0, num_branches) * weight / sum(weights)) for weight in weights]
+        return [round(max(0, num_branches) * share) for share in softmax(scores, self.balance)]

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from treereason.core import Finish, Thought, Tree
+from treereason.core import Finish, Thought, Tree, UserError
 from treereason.search.limits import Samples
 from treereason.search.sampling import to_answers
 
@@ -36,6 +36,7 @@ class SuccessiveHalving:
 
 
 def mean_logprob(thought: Thought) -> float:
-    """Mean log-probability of a thought's tokens. Raises TypeError where a server does not tell it."""
-    assert thought.logprob is not None
+    """Mean log-probability of a thought's tokens. Raises UserError where a server does not tell it."""
+    if thought.logprob is None:
+        raise UserError("search=successive_halving ranks by log-probability, and the server tells none: take another")
     return thought.logprob / max(1, thought.cost.tokens_decoded)
