@@ -6,7 +6,7 @@ from itertools import pairwise
 from random import Random
 
 from treereason.core import Thought, oracle
-from treereason.tasks.base import BaseTask, Template
+from treereason.tasks import BaseTask, Template
 
 
 @dataclass(frozen=True)

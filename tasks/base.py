@@ -4,6 +4,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -11,23 +12,11 @@ from pydantic import AfterValidator, Field
 
 from treereason.core import Finish, Problem, Prompt, Thought, UserError
 from treereason.core.prompt import is_day
+from treereason.tasks.prompt_files import Template, Templates, replaced
 from treereason.text import from_home
 
 NUM_GENERATED = 100
 MOST_PROBLEMS = 100_000  # all are made, and held, before the first is solved
-
-
-@dataclass(frozen=True)
-class Template:
-    """A prompt as data: `text` has {placeholders}; `shared` goes before it unchanged, the same for all problems."""
-
-    text: str
-    shared: str = ""
-    stop: tuple[str, ...] = ()
-
-
-Templates = Mapping[str, Mapping[str, Template]]
-"""Style of the model ("embedded", "chat", "plain") -> name of the prompt ("solve", "improve") -> template."""
 
 
 def _day(given: str) -> str:
@@ -50,6 +39,9 @@ class BaseTask:
         Field(description=f"at most this many problems; null: all of the file, or {NUM_GENERATED} generated ones"),
     ] = None
 
+    prompts: Annotated[
+        str | None, Field(description="YAML file whose prompts take the place of the task's own; null: none")
+    ] = field(default=None, kw_only=True)
     today: Annotated[
         str,
         AfterValidator(_day),
@@ -101,17 +93,34 @@ class BaseTask:
         """One of the task's templates with its placeholders replaced. Raises UserError for a style without prompts."""
         template = self.template(style, name)
         text = template.text.format(**values)
-        return Prompt(text, False, template.shared, template.stop, max_tokens, today=self.today)
+        return Prompt(
+            text,
+            shared=template.shared,
+            stop=template.stop,
+            max_tokens=max_tokens,
+            system=template.system,
+            turns=template.turns,
+            today=self.today,
+        )
 
     def template(self, style: str, name: str) -> Template:
-        """The template of that name for a style. Raises UserError for a style without prompts."""
-        named = self.templates.get(style)
+        """The template of that name for a style. Raises UserError where there is none."""
+        templates = self._templates
+        named = templates.get(style)
         if named is None and style == "plain":  # the words of "chat" are as good without a chat template around them
-            named = self.templates.get("chat")
+            named = templates.get("chat")
         if named is None:
-            known = ", ".join(self.templates) or "none"
+            known = ", ".join(templates) or "none"
             raise UserError(
                 f"{type(self).__name__} has no prompts for models of style {style!r}, only for: {known}; see "
                 "model.style"
             )
+        if name not in named:
+            raise UserError(
+                f"{type(self).__name__} has no prompt {name!r} for models of style {style!r}; see task.prompts"
+            )
         return named[name]
+
+    @cached_property
+    def _templates(self) -> Templates:
+        return self.templates if self.prompts is None else replaced(self.templates, Path(from_home(self.prompts)))

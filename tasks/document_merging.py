@@ -11,31 +11,14 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from treereason.core import Finish, Problem, Prompt, Score, Thought, UserError, oracle
-from treereason.tasks.base import BaseTask, Template
+from treereason.tasks.base import BaseTask
 from treereason.tasks.files import bad_line, csv_rows
 from treereason.tasks.generators import contracts, text_overlap
+from treereason.tasks.prompt_files import builtin_templates
 from treereason.text import shown
 
 _TAGGED = re.compile(r"<merged>(.*?)(</merged>|$)", re.DOTALL)
 _WORDS_AND_SIGNS = re.compile(r"[A-Za-z]+|[^A-Za-z]")
-
-PROMPTS = {
-    "embedded": {"solve": Template("{contracts}", stop=("\n",))},
-    "chat": {
-        "solve": Template(
-            shared="Below are documents that overlap. Write one document that keeps every statement made in any of "
-            "them and says nothing twice. Keep the wording and the separators of the statements where you can. Put "
-            "the new document between <merged> and </merged>, and nothing after it.\n\n",
-            text="{documents}",
-        ),
-        "improve": Template(
-            shared="Below are documents that overlap, and a draft that merges them. Find the statements that the draft "
-            "leaves out, gets wrong or makes twice, then write the corrected draft in full between <merged> and "
-            "</merged>, and nothing after it.\n\n",
-            text="{documents}<draft>\n{attempt}\n</draft>\n",
-        ),
-    },
-}
 
 
 @dataclass(frozen=True)
@@ -47,7 +30,7 @@ class DocumentMerging(BaseTask):
 
     documents: Annotated[int, Field(ge=2, le=8, description="contracts to merge, from 2 to 8")] = 3
 
-    templates = PROMPTS
+    templates = builtin_templates("document_merging")
 
     @property
     def scorer(self) -> str:

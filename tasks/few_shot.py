@@ -18,28 +18,13 @@ from pydantic import Field
 
 from treereason.core import Finish, Problem, Prompt, Score, Thought, UserError, oracle
 from treereason.tasks.answers import canonical, statement
-from treereason.tasks.base import BaseTask, Template
+from treereason.tasks.base import BaseTask
 from treereason.tasks.files import bad_line, json_objects
 from treereason.tasks.generators import arithmetic
+from treereason.tasks.prompt_files import builtin_templates
 from treereason.text import from_home, shown
 
 _STEPWISE_STOP = ("\n",)
-
-PROMPTS = {
-    "embedded": {
-        "solve": Template("Q{question}\n", stop=("\nQ",)),
-        "example": Template("Q{question}\n{rationale}A{answer}\n"),
-    },
-    "chat": {
-        "solve": Template(
-            shared="Answer the last question. Work it out in small steps, one line a step, and end with the line "
-            '"The answer is X." where X is the answer alone.\n\n',
-            text="Question: {question}\nSteps:\n",
-            stop=("\nQuestion:",),
-        ),
-        "example": Template("Question: {question}\nSteps:\n{rationale}The answer is {answer}.\n\n"),
-    },
-}
 
 
 @dataclass(frozen=True)
@@ -74,7 +59,7 @@ class FewShot(BaseTask):
     ] = 0
 
     scorer = "exact_match"
-    templates = PROMPTS
+    templates = builtin_templates("few_shot")
 
     def generate(self, rng: random.Random) -> tuple[str, int]:
         taken = {example.question for example in self.worked}

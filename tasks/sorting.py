@@ -15,35 +15,15 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from treereason.core import Finish, Problem, Prompt, Score, Thought, oracle
-from treereason.tasks.base import BaseTask, Template
+from treereason.tasks.base import BaseTask
 from treereason.tasks.files import bad_line, csv_rows
+from treereason.tasks.prompt_files import builtin_templates
 from treereason.text import shown
 
 UNPARSABLE = 300
 _BRACKETS = re.compile(r"\[((?:[^\[\]]|\[[^\[\]]*\])*)\]")
 _INTEGERS = re.compile(r"\s*-?[0-9]{1,9}(?:[\s,]+-?[0-9]{1,9})*[\s,]*")
 _DIGITS = re.compile(r"[0-9]+")
-
-PROMPTS = {
-    "embedded": {
-        "solve": Template("sort {digits}="),
-        "improve": Template("fix {digits}:{attempt_digits}="),
-    },
-    "chat": {
-        "solve": Template(
-            shared="Put the numbers of a list in ascending order. Every number must occur in your list exactly as "
-            "often as in the given one. Write the ordered list in square brackets and nothing else.\n\n"
-            "Given: [5, 1, 5, 0, 3]\nOrdered: [0, 1, 3, 5, 5]\n\n",
-            text="Given: {numbers}\nOrdered:",
-        ),
-        "improve": Template(
-            shared="A list was put in ascending order, perhaps with slips: a number lost, repeated, changed or out of "
-            "place. Compare how often each number occurs in both lists, then write the right ordered list in square "
-            "brackets, last in your reply.\n\n",
-            text="Given: {numbers}\nAttempt: {attempt}\nRight:",
-        ),
-    },
-}
 
 
 @dataclass(frozen=True)
@@ -53,7 +33,7 @@ class Sorting(BaseTask):
     length: Annotated[int, Field(ge=2, le=4096, description="digits in a random list")] = 32
 
     scorer = "sorting_errors"
-    templates = PROMPTS
+    templates = builtin_templates("sorting")
 
     def generate(self, rng: random.Random) -> tuple[list[int], list[int]]:
         digits = [rng.randrange(10) for _ in range(self.length)]

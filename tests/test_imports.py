@@ -46,7 +46,7 @@ ALLOWED: dict[str, set[str]] = {
     "treereason.kernels.tools": {"treereason.kernels", "torch", "triton", "numpy"},
     "treereason.kernels.providers": {"treereason.kernels", "torch"},
     "treereason.search": {"treereason.core", "treereason.lazy", "pydantic"},
-    "treereason.tasks": {"treereason.core", "treereason.lazy", "treereason.text", "pydantic", "math_verify"},
+    "treereason.tasks": {"treereason.core", "treereason.lazy", "treereason.text", "pydantic", "yaml", "math_verify"},
     "treereason.scoring": {"treereason.core", "treereason.text"},
     "treereason.record": BASE,
     "treereason.display": {*BASE, "rich"},

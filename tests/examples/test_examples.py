@@ -15,7 +15,7 @@ from treereason.cli.main import main
 from treereason.config.scorers import load_scorer, scorer_reference
 from treereason.config.validate import build_task
 from treereason.core import Problem, Thought, UserError
-from treereason.tasks.base import BaseTask, Template
+from treereason.tasks import BaseTask, Template
 
 EXAMPLES = ROOT / "examples"
 TASK = EXAMPLES / "merge_lists.py"
