@@ -22,7 +22,7 @@ _FOLDER = Path(__file__).parent / "prompts"
 class Template:
     """A prompt as data: `text` has {placeholders}; `shared` goes before it unchanged, the same for all problems.
 
-    stop, system, turns: as in core.Prompt. choices: texts that may follow, of which the likeliest is the model's choice.
+    stop, system, turns: as in core.Prompt. choices: texts that may follow; the likeliest one is chosen.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")

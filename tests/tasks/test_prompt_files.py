@@ -33,9 +33,7 @@ def test_prompts_that_a_file_does_not_name_stay(tmp_path: Path) -> None:
 
 
 def test_a_file_may_bring_a_style_of_its_own(tmp_path: Path) -> None:
-    assert first_prompt(tmp_path / "mine.yaml", 'plain:\n  solve: {text: "{digits} ->"}\n', "plain").text.endswith(
-        " ->"
-    )
+    assert first_prompt(tmp_path / "mine.yaml", 'plain: {solve: {text: "{digits} ->"}}', "plain").text.endswith(" ->")
 
 
 @pytest.mark.parametrize(
