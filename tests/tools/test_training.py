@@ -16,7 +16,19 @@ from rich.console import Console
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tests.fakes import ROOT
-from tools.embedded_model import card, data, evaluate, lists, model, settings, tokenizer, train
+from tools.embedded_model import (
+    attempts,
+    card,
+    data,
+    evaluate,
+    lists,
+    model,
+    numbers,
+    settings,
+    tokenizer,
+    train,
+    verdicts,
+)
 from treereason.config.options import options
 from treereason.core import UserError
 from treereason.engine.model.load import EMBEDDED
@@ -67,7 +79,7 @@ def as_lists(step: int, seed: int) -> list[tuple[Any, Any]]:
 
 def test_data_depends_on_seed_and_step_alone() -> None:
     first = as_lists(7, seed=1)
-    assert len(first) == len(data.STEP_PLAN)
+    assert len(first) == len(data.step_plan(())) == len(data.STEP_PLAN) - data.STEP_PLAN.count("verdicts")
     assert first == as_lists(7, seed=1)
     assert first != as_lists(8, seed=1)
     assert first != as_lists(7, seed=2)
@@ -85,6 +97,90 @@ def test_list_problems_ask_for_the_sorted_digits(seed: int, count: int) -> None:
     original, attempt = prompt.removeprefix("fix ").removesuffix("=").split(":")
     assert sorted(original) == list(answer)
     assert abs(len(attempt) - len(original)) <= 3
+
+
+@given(st.integers(0, 1000), st.integers(2, 16))
+def test_meet_problems_ask_for_what_is_in_both_sets(seed: int, count: int) -> None:
+    prompt, answer = numbers.meet_problem(random.Random(seed), count)
+    left, right = (set(side.split()) for side in prompt.removeprefix("meet ").removesuffix("=").split("+"))
+    assert answer.split() == sorted(left & right, key=int)
+    assert tokenizer.UNK not in tokenizer.encode_text(prompt + answer)
+
+
+@given(st.integers(0, 200), st.integers(3, 4))
+def test_countdown_solutions_reach_their_target_by_exact_steps(seed: int, count: int) -> None:
+    prompt, answer = numbers.countdown_problem(random.Random(seed), count)
+    assert numbers.reaches(prompt, answer)
+    assert tokenizer.UNK not in tokenizer.encode_text(prompt + answer)
+    left = sorted(prompt.removesuffix(":").split()[2:], key=int)
+    for line in answer.split("\n"):
+        operation, _, after = line.partition(",")
+        expression, _, result = operation.partition("=")
+        assert eval(expression) == int(result)
+        for number in expression.replace("+", " ").replace("-", " ").replace("*", " ").replace("/", " ").split():
+            left.remove(number)
+        left = sorted([*left, result], key=int)
+        assert after == " ".join(left)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "1+2=3,4 6", "4*6=24,24", "4+1=5,5 6\n5*6=30,30", "6*4=24,1 24\n1*24=24,25", "6*4=24,1 24\n24*1=24,24\n"],
+)
+def test_a_wrong_way_reaches_no_target(text: str) -> None:
+    assert not numbers.reaches("make 24 1 4 6:", text)
+    assert numbers.reaches("make 24 1 4 6:", "6*4=24,1 24\n24*1=24,24")
+
+
+def test_an_attempt_is_right_up_to_its_first_wrong_line() -> None:
+    attempt = attempts.of_solution("2+4*5", "=2+20\n=23\nA23")
+    assert attempt == attempts.Attempt("Q2+4*5\n", ["=2+20\n", "=23\n", "A23"], [True, False, False])
+    assert attempt.up_to(True, random.Random(0)) == "=2+20\n"
+    assert {attempt.up_to(False, random.Random(i)) for i in range(20)} == {"=2+20\n=23\n", "=2+20\n=23\nA23"}
+    assert attempts.of_solution("2+4*5", "=2+20\n=22\nA2") == attempts.Attempt(
+        "Q2+4*5\n", ["=2+20\n", "=22\n", "A2"], [True, True, False]
+    )
+    assert attempts.of_solution("2+4*5", "=2+20\n=22") is None
+    assert attempts.of_list([3, 1], "13").up_to(False, random.Random(0)) is None
+
+
+def test_attempts_survive_their_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attempts, "_PROBLEMS", {"arithmetic": 2, "lists": 1})
+    monkeypatch.setattr(attempts, "_OPERATIONS", (2,))
+    monkeypatch.setattr(attempts, "_LENGTHS", (16,))
+    monkeypatch.setattr(sys, "argv", ["attempts", str(tmp_path / "folder" / "attempts.jsonl")])
+    attempts.main()
+    found = attempts.read(tmp_path / "folder" / "attempts.jsonl")
+    assert found == list(attempts.sampled({"arithmetic": 2, "lists": 1}))
+    assert {attempt.prompt[:1] for attempt in found} == {"Q", "s"}
+
+
+def test_verdicts_are_learned_behind_an_attempt() -> None:
+    lists_made = [attempts.of_list([3, 1], "13"), attempts.of_list([3, 1], "31")]
+    made = attempts.of_solution("2+4*5", "=2+20\n=23\nA23")
+    assert made is not None
+    seen = set()
+    for seed in range(30):
+        *_, (prompt, learned), (verdict, answer) = verdicts.verdict_maker(random.Random(seed), [made, *lists_made])()
+        assert (learned, answer) == (False, True)
+        assert prompt.endswith(verdicts.ASK)
+        seen.add((prompt.removesuffix("?")[-6:], verdict))
+    assert seen == {("=2+20\n", "+"), ("0\n=23\n", "-"), ("23\nA23", "-"), ("t 31=31"[-6:], "-"), ("t 31=13"[-6:], "+")}
+
+
+def test_weights_of_a_model_with_fewer_tokens_are_taken(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    small = model.build_model(settings.ModelShape(width=32, heads=2, kv_heads=1, layers=1, feed_forward=32))
+    start = model.build_model(settings.ModelShape(width=32, heads=2, kv_heads=1, layers=1, feed_forward=32))
+    start.resize_token_embeddings(60)
+    model.save_model(start, tmp_path)
+    model.load_weights(small, tmp_path)
+    rows, given = (each.state_dict()["model.embed_tokens.weight"] for each in (small, start))
+    assert len(rows) == len(tokenizer.vocabulary())
+    assert torch.equal(rows[:60], given.half().float())
+    other = model.build_model(settings.ModelShape(width=64, heads=2, kv_heads=1, layers=1, feed_forward=32))
+    with pytest.raises(UserError, match=r"has the shape .* not that of this model"):
+        model.load_weights(other, tmp_path)
 
 
 def test_the_learning_rate_rises_stays_and_falls() -> None:

@@ -6,13 +6,15 @@ from dataclasses import dataclass
 
 import torch
 
-from tools.embedded_model import lists
+from tools.embedded_model import lists, numbers
+from tools.embedded_model.attempts import Attempt
 from tools.embedded_model.tokenizer import BOS, EOS, PAD, encode_text
+from tools.embedded_model.verdicts import verdict_maker
 from treereason.tasks.generators import arithmetic, contracts
 
 IGNORED = -100
-# One entry is one micro-batch of every step: the two tasks that learn slowest get most of it.
-STEP_PLAN = ("arithmetic", "arithmetic", "arithmetic", "documents", "documents", "lists")
+# One entry is one micro-batch of every step: the tasks that learn slowest get most of it.
+STEP_PLAN = ("arithmetic", "arithmetic", "verdicts", "verdicts", "documents", "documents", "lists", "numbers")
 _LISTS = (lists.sort_problem, lists.merge_problem, lists.fix_problem)
 _OVERSAMPLING = 3
 
@@ -88,7 +90,24 @@ def _draft(rng: random.Random, documents: Sequence[Sequence[str]]) -> list[str]:
     return [*kept, *slips, *repeats] or [documents[0][0]]
 
 
-_MAKERS = {"arithmetic": _arithmetic_maker, "documents": _document_maker, "lists": _list_maker}
+def _number_maker(rng: random.Random, size: float) -> Callable[[], Segments]:
+    sets = rng.random() < 0.5
+    count = rng.randint(2, max(3, round(16 * size))) if sets else rng.choice((3, 4, 4))
+    make = numbers.meet_problem if sets else numbers.countdown_problem
+
+    def one() -> Segments:
+        prompt, answer = make(rng, count)
+        return [(prompt, False), (answer, True)]
+
+    return one
+
+
+_MAKERS = {
+    "arithmetic": _arithmetic_maker,
+    "documents": _document_maker,
+    "lists": _list_maker,
+    "numbers": _number_maker,
+}
 
 
 def encode(segments: Segments) -> tuple[list[int], list[int]]:
@@ -109,12 +128,14 @@ def _length(encoded: tuple[list[int], list[int]]) -> int:
     return len(encoded[0])
 
 
-def make_micro_batch(task: str, rng: random.Random, tokens: int, size: float) -> MicroBatch:
+def make_micro_batch(
+    task: str, rng: random.Random, tokens: int, size: float, attempts: Sequence[Attempt] = ()
+) -> MicroBatch:
     """One task's texts of similar length, about `tokens` ids together; `size` in (0, 1] scales the problems.
 
-    Raises KeyError for a task that is not in STEP_PLAN.
+    attempts: of which "verdicts" are made. Raises KeyError for a task that is not in STEP_PLAN.
     """
-    one = _MAKERS[task](rng, size)
+    one = verdict_maker(rng, attempts) if task == "verdicts" else _MAKERS[task](rng, size)
     first = encode(one())
     rows = max(1, round(tokens / len(first[0])))
     pool = sorted([first, *(encode(one()) for _ in range(_OVERSAMPLING * rows - 1))], key=_length)
@@ -127,11 +148,18 @@ def make_micro_batch(task: str, rng: random.Random, tokens: int, size: float) ->
     )
 
 
-def make_step(seed: int, step: int, tokens: int, warm_up_steps: int) -> list[MicroBatch]:
-    """The micro-batches of one step, one per entry of STEP_PLAN, each of about `tokens` ids.
+def step_plan(attempts: Sequence[Attempt]) -> tuple[str, ...]:
+    """The tasks of a step's micro-batches; without attempts there are no verdicts to learn."""
+    return tuple(task for task in STEP_PLAN if attempts or task != "verdicts")
+
+
+def make_step(
+    seed: int, step: int, tokens: int, warm_up_steps: int, attempts: Sequence[Attempt] = ()
+) -> list[MicroBatch]:
+    """The micro-batches of one step, one per entry of `step_plan`, each of about `tokens` ids.
 
     The same arguments always give the same batches, so a resumed run goes on with the data it would have seen.
     """
     rng = random.Random(f"{seed}/{step}")
     size = warm_up(step, warm_up_steps)
-    return [make_micro_batch(task, rng, tokens, size) for task in STEP_PLAN]
+    return [make_micro_batch(task, rng, tokens, size, attempts) for task in step_plan(attempts)]

@@ -10,13 +10,14 @@ from typing import Any, TypeAlias
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from tools.embedded_model import lists
+from tools.embedded_model import attempts, lists, numbers, verdicts
 from treereason.tasks.generators import arithmetic, contracts
 
 TEMPERATURE = 0.7
 _ROWS = 256
 # transformers types generate() for classes of its own that it does not export.
 GeneratingModel: TypeAlias = Any
+Make: TypeAlias = Callable[[random.Random, int], tuple[str, str]]
 
 
 @dataclass(frozen=True)
@@ -73,16 +74,61 @@ class Evaluator:
         """`count` continuations for each prompt, in the order of the prompts."""
         return sample(self.model, self.tokenizer, prompts, new_tokens, temperature, count)
 
-    def lists(self, name: str, make: Callable[[random.Random, int], tuple[str, str]], count: int) -> Measurement:
-        """Share of lists of `count` digits that come out exactly right, greedily and as one sample."""
+    def lists(self, name: str, make: Make, count: int, unit: str = "digits") -> Measurement:
+        """Share of problems of `count` digits that come out exactly right, greedily and as one sample."""
         rng = self._rng(name)
         pairs = [make(rng, count) for _ in range(self.problems)]
+        room = max(len(answer) for _, answer in pairs) + 8
         scores = {}
         for label, temperature in (("greedy", 0.0), ("one sample", TEMPERATURE)):
-            texts = self._sample([prompt for prompt, _ in pairs], count + 8, temperature)
+            texts = self._sample([prompt for prompt, _ in pairs], room, temperature)
             hits = [text == answer for (text,), (_, answer) in zip(texts, pairs, strict=True)]
             scores[label] = mean(hits)
-        return Measurement(f"{name} {count} digits", self.problems, scores)
+        return Measurement(f"{name} {count} {unit}", self.problems, scores)
+
+    def countdown(self, samples: int = 15) -> Measurement:
+        """Share of four numbers that come to their target by right steps: greedily, one sample, any sample."""
+        rng = self._rng("countdown")
+        prompts = [numbers.countdown_problem(rng, 4)[0] for _ in range(self.problems)]
+        room = 60
+        greedy = [
+            numbers.reaches(p, text) for p, (text,) in zip(prompts, self._sample(prompts, room, 0.0), strict=True)
+        ]
+        sampled = [
+            [numbers.reaches(prompt, text) for text in texts]
+            for prompt, texts in zip(prompts, self._sample(prompts, room, TEMPERATURE, samples), strict=True)
+        ]
+        scores = {
+            "greedy": mean(greedy),
+            "one sample": mean(hit for hits in sampled for hit in hits),
+            f"any of {samples}": mean(any(hits) for hits in sampled),
+        }
+        return Measurement("make 4 numbers", self.problems, scores)
+
+    def verdicts(self, operations: int, samples: int = 4) -> Measurement:
+        """Share of right verdicts on the model's own solutions up to some line, by what would be right."""
+        rng = self._rng(f"verdicts {operations}")
+        asked = [arithmetic.generate_expression(rng, operations) for _ in range(self.problems)]
+        questions = [arithmetic.render_question(expression) for expression in asked]
+        written = self._sample(questions, 20 * operations + 8, TEMPERATURE, samples)
+        made = (
+            attempts.of_solution(expression, text)
+            for expression, texts in zip(asked, written, strict=True)
+            for text in texts
+        )
+        judged = [
+            (attempt.prompt + text + verdicts.ASK, verdict)
+            for attempt in made
+            if attempt is not None
+            for verdict in (True, False)
+            if (text := attempt.up_to(verdict, rng)) is not None
+        ]
+        said = self._sample([prompt for prompt, _ in judged], 1, 0.0)
+        hits: dict[bool, list[bool]] = {True: [], False: []}
+        for (_, verdict), (text,) in zip(judged, said, strict=True):
+            hits[verdict].append(text == (verdicts.RIGHT if verdict else verdicts.WRONG))
+        scores = {"right ones": mean(hits[True] or [0]), "wrong ones": mean(hits[False] or [0])}
+        return Measurement(f"verdict on {operations} operations", len(judged), scores)
 
     def arithmetic(self, operations: int, examples: int, *, steps: bool, samples: int = 15) -> Measurement:
         """Share of right answers after solved examples: greedy, one sample (mean), majority, and any sample."""
@@ -149,3 +195,8 @@ def evaluate(evaluator: Evaluator) -> Iterator[Measurement]:
     yield evaluator.arithmetic(4, 8, steps=False)
     for count in (2, 3, 4):
         yield evaluator.documents(count)
+    for count in (8, 16):
+        yield evaluator.lists("meet", numbers.meet_problem, count, "numbers")
+    yield evaluator.countdown()
+    for operations in (4, 6):
+        yield evaluator.verdicts(operations)

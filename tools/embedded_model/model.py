@@ -3,11 +3,13 @@
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from tools.embedded_model.data import IGNORED, MicroBatch
 from tools.embedded_model.settings import ModelShape
 from tools.embedded_model.tokenizer import BOS, EOS, PAD, build_tokenizer, vocabulary
+from treereason.core import UserError
 
 _WARM_UP_STEPS = 100
 _WARM_UP_SHARE = 0.1
@@ -72,6 +74,20 @@ def answer_loss(model: LlamaForCausalLM, batch: MicroBatch) -> torch.Tensor:
     """
     logits = model(input_ids=batch.ids, use_cache=False).logits
     return torch.nn.functional.cross_entropy(logits.flatten(0, 1), batch.targets.flatten(), ignore_index=IGNORED)
+
+
+def load_weights(model: LlamaForCausalLM, folder: Path) -> None:
+    """Take the weights of a model of the same shape, which may know fewer tokens: the first ones.
+
+    Raises UserError for another shape.
+    """
+    saved = load_file(folder / "model.safetensors")
+    own = model.state_dict()
+    with torch.no_grad():
+        for name, tensor in saved.items():
+            if name not in own or own[name].shape[1:] != tensor.shape[1:] or len(own[name]) < len(tensor):
+                raise UserError(f"start={folder}: {name} has the shape {tuple(tensor.shape)}, not that of this model")
+            own[name][: len(tensor)] = tensor.float()
 
 
 def save_model(model: LlamaForCausalLM, folder: Path) -> None:

@@ -52,7 +52,7 @@ class TrainingSettings(_Frozen):
     )
     threads: Count = Field(default=2, description="micro-batches computed at a time")
     seed: int = Field(default=0, description="of weights and data")
-    tokens: Count = Field(default=768, description="token ids per micro-batch; a step has six")
+    tokens: Count = Field(default=768, description="token ids per micro-batch; a step has up to eight")
     learning_rate: Positive = Field(default=2e-3, description="the highest one")
     decay: float = Field(
         default=0.4, gt=0, lt=1, description="share of the run, at its end, while the learning rate falls"
@@ -61,6 +61,10 @@ class TrainingSettings(_Frozen):
     checkpoint_minutes: Positive = Field(default=4.0, description="time between saves")
     evaluation_problems: int = Field(default=100, ge=0, description="problems per measurement; 0 measures nothing")
     resume: bool = Field(default=False, description="go on from output/resume.pt")
+    start: str = Field(default="", description="folder of a model to begin with; tokens that are new get fresh rows")
+    attempts: str = Field(
+        default="", description="file of attempts, made by tools.embedded_model.attempts; without it no verdicts"
+    )
     smoke: bool = Field(default=False, description="a small model for half a minute, hardly measured")
     model: ModelShape = ModelShape()
 

@@ -13,6 +13,7 @@ PATTERN = r" ?[A-Za-z]+|\d|\n|[^\sA-Za-z\d]| "
 _PIECE = re.compile(PATTERN)
 _COMMANDS = ("sort", "merge", "fix", "doc", "Q", "A")
 _SYMBOLS = "+-*=:;"
+_LATER = ("meet", "make", ",", "/", "?")  # at the end, so that the ids of the others stay
 
 
 def vocabulary() -> list[str]:
@@ -20,7 +21,7 @@ def vocabulary() -> list[str]:
     words = re.findall(r"[A-Za-z]+", " ".join((*contracts.TEMPLATES, *contracts.NAMES)))
     placeholders = {"a", "b", "n"}
     spaced = dict.fromkeys(f" {word}" for word in words if word not in placeholders)
-    return [*SPECIAL, *string.digits, "\n", " ", *_SYMBOLS, *_COMMANDS, *spaced]
+    return [*SPECIAL, *string.digits, "\n", " ", *_SYMBOLS, *_COMMANDS, *spaced, *_LATER]
 
 
 _IDS = {token: i for i, token in enumerate(vocabulary())}

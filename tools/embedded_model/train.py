@@ -15,10 +15,18 @@ from rich.console import Console
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils.logging import disable_progress_bar
 
+from tools.embedded_model.attempts import read
 from tools.embedded_model.card import render_card, render_scores
-from tools.embedded_model.data import STEP_PLAN, MicroBatch, make_step
+from tools.embedded_model.data import MicroBatch, make_step, step_plan
 from tools.embedded_model.evaluate import Evaluator, Measurement, evaluate
-from tools.embedded_model.model import answer_loss, build_model, build_optimizers, learning_rate_factor, save_model
+from tools.embedded_model.model import (
+    answer_loss,
+    build_model,
+    build_optimizers,
+    learning_rate_factor,
+    load_weights,
+    save_model,
+)
 from tools.embedded_model.settings import TrainingSettings, parse
 from treereason.config.options import options
 from treereason.core import UserError
@@ -63,6 +71,9 @@ class Trainer:
         self.workers = ThreadPoolExecutor(self.settings.threads, initializer=torch.set_num_threads, initargs=(1,))
         torch.manual_seed(self.settings.seed)
         self.model = build_model(self.settings.model)
+        if self.settings.start:
+            load_weights(self.model, Path(self.settings.start))
+        self.attempts = read(Path(self.settings.attempts)) if self.settings.attempts else []
         self.optimizers = build_optimizers(self.model, self.settings.learning_rate)
         output = Path(self.settings.output)
         self.folder, self.state = output / "model", output / "resume.pt"
@@ -92,12 +103,12 @@ class Trainer:
         save_model(self.model, self.folder)
 
     def step(self, elapsed: float) -> list[float]:
-        """One optimizer step; returns the loss of each micro-batch in the order of STEP_PLAN.
+        """One optimizer step; returns the loss of each micro-batch in the order of `step_plan`.
 
         `elapsed` in [0, 1] is the share of the time that is over. Raises RuntimeError when a loss is not finite.
         """
         settings = self.settings
-        batches = make_step(settings.seed, self.progress.steps, settings.tokens, settings.warm_up_steps)
+        batches = make_step(settings.seed, self.progress.steps, settings.tokens, settings.warm_up_steps, self.attempts)
 
         def learn(batch: MicroBatch) -> float:
             loss = answer_loss(self.model, batch)
@@ -141,7 +152,7 @@ class Trainer:
     def _report(self, recent: list[list[float]]) -> None:
         by_task: defaultdict[str, list[float]] = defaultdict(list)
         for losses in recent:
-            for task, loss in zip(STEP_PLAN, losses, strict=True):
+            for task, loss in zip(step_plan(self.attempts), losses, strict=True):
                 by_task[task].append(loss)
         progress = self.progress
         say(

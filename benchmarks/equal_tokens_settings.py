@@ -1,0 +1,88 @@
+"""What `benchmarks.equal_tokens` measures: tasks, scorers, and each search by one size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import treereason as tr
+from treereason.core import Search, Task
+from treereason.tasks.generators import contracts
+
+SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
+Make = Callable[[int], Search]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A task under a scorer.
+
+    guidance: whether the scorer knows the truth. tokens: decoded a problem, about. pool: samples of the baselines,
+    which are whole answers. task: by number of problems, and whether answers are whole or in steps. worth: of a
+    problem's answer, by the truth. unit: what the worth's mean is.
+    """
+
+    guidance: Literal["oracle", "label-free"]
+    scorer: str
+    tokens: int
+    pool: int
+    task: Callable[[int, bool], Task]
+    worth: Callable[[tr.ProblemResult, Any], float]
+    searches: Mapping[str, Make]
+    unit: str = "solved"
+
+    @property
+    def has_final(self) -> bool:
+        """Whether the scorer knows when nothing can be better."""
+        return self.guidance == "oracle"
+
+
+def _right(problem: tr.ProblemResult, answer: Any) -> float:
+    return float(answer is not None and answer == problem.target)
+
+
+def _merged(problem: tr.ProblemResult, answer: Any) -> float:
+    if answer is None:
+        return 0.0
+    clauses = [contracts.parse_clauses(body) for body in problem.input]
+    return contracts.merge_score(clauses, contracts.parse_clauses(" ".join(answer.split())))
+
+
+def _sorting(limit: int, whole: bool) -> Task:  # noqa: ARG001
+    return tr.tasks.Sorting(length=64, limit=limit)
+
+
+def _arithmetic(limit: int, whole: bool) -> Task:
+    return tr.tasks.FewShot(operations=6, limit=limit, stepwise=not whole)
+
+
+def _merging(limit: int, whole: bool) -> Task:  # noqa: ARG001
+    return tr.tasks.DocumentMerging(documents=4, limit=limit)
+
+
+_STEPS: dict[str, Make] = {
+    "tree_of_thoughts": lambda n: tr.search.TreeOfThoughts(k=4, b=n, steps=40),
+    "depth_first": lambda n: tr.search.DepthFirst(k=3, n_iters=n),
+    "beam": lambda n: tr.search.Beam(n=4 * n, beam_width=4),
+    "dvts": lambda n: tr.search.DVTS(n=4 * n, beam_width=4),
+    "rebase": lambda n: tr.search.Rebase(width=n),
+    "mcts": lambda n: tr.search.MCTS(n_iters=n, k=3),
+    "ab_mcts": lambda n: tr.search.ABMCTS(n_iters=n),
+    "particle_filtering": lambda n: tr.search.ParticleFiltering(n=n),
+}
+_ANSWERS: dict[str, Make] = {
+    "tree_of_thoughts": lambda n: tr.search.TreeOfThoughts(k=n, steps=4),
+    "mcts": lambda n: tr.search.MCTS(n_iters=n, k=3, depth_limit=4),
+    "ab_mcts": lambda n: tr.search.ABMCTS(n_iters=n),
+    "refine": lambda n: tr.search.Refine(steps=n),
+}
+_LIKELIHOOD: dict[str, Make] = {"successive_halving": lambda n: tr.search.SuccessiveHalving(n=n)}
+
+SETTINGS: dict[str, Setting] = {
+    "sorting": Setting("oracle", "sorting_errors", 384, 32, _sorting, _right, _ANSWERS),
+    "arithmetic": Setting("oracle", "steps_hold", 600, 32, _arithmetic, _right, _STEPS),
+    "arithmetic, label-free": Setting("label-free", "judge_yes_no", 600, 32, _arithmetic, _right, _STEPS | _LIKELIHOOD),
+    "merging": Setting("oracle", "merge_quality", 1000, 24, _merging, _merged, _ANSWERS, "score"),
+}
+"""By name."""
