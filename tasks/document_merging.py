@@ -12,10 +12,9 @@ from pydantic import Field
 
 from treereason.core import Finish, Problem, Prompt, Score, Thought, UserError, oracle
 from treereason.tasks.base import BaseTask
-from treereason.tasks.files import bad_line, csv_rows
+from treereason.tasks.files import bad_line, named_rows
 from treereason.tasks.generators import contracts, text_overlap
 from treereason.tasks.prompt_files import builtin_templates
-from treereason.text import shown
 
 _TAGGED = re.compile(r"<merged>(.*?)(</merged>|$)", re.DOTALL)
 _WORDS_AND_SIGNS = re.compile(r"[A-Za-z]+|[^A-Za-z]")
@@ -42,16 +41,14 @@ class DocumentMerging(BaseTask):
         return [contracts.render_body(body).strip() for body in made], contracts.merge_documents(made)
 
     def read(self, path: Path) -> Sequence[Problem]:
-        problems: dict[str, Problem] = {}
-        for line, row in csv_rows(path, ("id", "document1", "document2")):
+        problems = []
+        for line, row in named_rows(path, ("id", "document1", "document2")):
             columns = takewhile(lambda column: column in row, (f"document{i}" for i in count(1)))  # noqa: B023
             texts = [text for text in (row[column].strip() for column in columns) if text]
             if len(texts) < 2:
                 raise bad_line(path, line, "fewer than two documents with text: give at least two")
-            if row["id"] in problems:
-                raise bad_line(path, line, f"the id {shown(row['id'])} occurs twice: give each row its own")
-            problems[row["id"]] = Problem(row["id"], texts)
-        return list(problems.values())
+            problems.append(Problem(row["id"], texts))
+        return problems
 
     def prompt(self, thought: Thought, style: str) -> Prompt | None:
         """Merge, or correct an earlier answer where the style has a prompt for that; None once it is perfect."""
