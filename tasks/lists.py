@@ -1,11 +1,18 @@
-"""Lists of whole numbers, as models write them and as a file's cells hold them."""
+"""Lists: of whole numbers as models write them, in a file's cells, and cut into runs."""
 
 import json
 import re
-from typing import Any
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from treereason.tasks.files import bad_line
+from treereason.text import shown
 
 _BRACKETS = re.compile(r"\[((?:[^\[\]]|\[[^\[\]]*\])*)\]")
 _INTEGERS = re.compile(r"\s*-?[0-9]{1,9}(?:[\s,]+-?[0-9]{1,9})*[\s,]*")
+
+_T = TypeVar("_T")
 
 
 def read_list(text: str, *, cut: bool = False) -> list[int] | None:
@@ -33,6 +40,25 @@ def json_list(cell: str) -> list[Any] | None:
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, list) else None
+
+
+def number_set(path: Path, line: int, row: Mapping[str, str], column: str) -> list[int]:
+    """The numbers of a set that a file has in `column` as a JSON list. Raises UserError."""
+    numbers = json_list(row[column])
+    if numbers is None:
+        raise bad_line(path, line, f"{column} is not a list of numbers such as [3, 1, 4]: {shown(row[column])}")
+    for number in numbers:
+        if type(number) is not int or not 0 <= number < 10**9:
+            raise bad_line(path, line, f"{column}: {shown(number)} is not a whole number from 0, of at most 9 digits")
+    if len(set(numbers)) < len(numbers):
+        raise bad_line(path, line, f"{column} holds a number twice: {shown(row[column])}")
+    return numbers
+
+
+def runs(items: Sequence[_T], num: int) -> list[Sequence[_T]]:
+    """At most `num` runs that make up all items in order, as equal in length as can be; one where there are none."""
+    num = max(1, min(num, len(items)))
+    return [items[len(items) * i // num : len(items) * (i + 1) // num] for i in range(num)]
 
 
 def _integers(text: str) -> list[int] | None:
