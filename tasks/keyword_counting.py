@@ -50,10 +50,10 @@ class KeywordCounting(BaseTask):
     def prompt(self, thought: Thought, style: str) -> Prompt | None:
         """Count, or correct an earlier answer; None once a scorer found it perfect."""
         text = thought.problem.input
-        if thought.answer is None:
-            return self.part_prompt(text, style)
         if thought.score is not None and thought.score.final:
             return None
+        if thought.answer is None:
+            return self.part_prompt(text, style)
         return self.fill(style, "improve", {"text": text, "attempt": _json(thought.answer)}, max_tokens=_room(text))
 
     def parse(self, thought: Thought) -> dict[str, int] | None:

@@ -50,10 +50,10 @@ class SetIntersection(BaseTask):
     def prompt(self, thought: Thought, style: str) -> Prompt | None:
         """Intersect, or correct an earlier answer where the style can; None once a scorer found it perfect."""
         sets, attempt = thought.problem.input, thought.answer
+        if (thought.score is not None and thought.score.final) or (attempt is not None and style == "embedded"):
+            return None
         if attempt is None:
             return self.part_prompt(sets, style)
-        if style == "embedded" or (thought.score is not None and thought.score.final):
-            return None
         return self.fill(style, "improve", _values(sets) | {"attempt": attempt}, max_tokens=_room(sets))
 
     def parse(self, thought: Thought) -> list[int] | None:
