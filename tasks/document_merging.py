@@ -32,7 +32,17 @@ class DocumentMerging(BaseTask):
 
     documents: Annotated[int, Field(ge=2, le=8, description="contracts to merge, from 2 to 8")] = 3
 
-    plan: ClassVar = ("generate 5", "score", "keep 3", "aggregate 5", "score", "keep 1", "improve 10", "score", "keep 1")
+    plan: ClassVar = (
+        "generate 5",
+        "score",
+        "keep 3",
+        "aggregate 5",
+        "score",
+        "keep 1",
+        "improve 10",
+        "score",
+        "keep 1",
+    )
     templates = builtin_templates("document_merging")
 
     @property
