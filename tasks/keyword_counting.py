@@ -44,7 +44,7 @@ class KeywordCounting(BaseTask):
 
     def template(self, style: str, name: str) -> Template:
         if style == "embedded" and self.prompts is None:
-            raise UserError("the shipped model counts no keywords: use another model (model.name)")
+            raise UserError("the shipped model counts no keywords: use another one, model=transformers model.name=NAME")
         return super().template(style, name)
 
     def prompt(self, thought: Thought, style: str) -> Prompt | None:

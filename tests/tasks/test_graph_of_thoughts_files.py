@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.fakes import run_search
+from tests.fakes import Script, run_search
 from treereason import events
 from treereason.core import Thought
 from treereason.search import BestOfN
@@ -41,7 +41,7 @@ def sorting_answers(row: Row, limit: int) -> Answers:
 def sorting_errors(row: Row, stated: list[int] | None) -> float:
     if stated is None:
         return 300
-    given = json.loads(row["Unsorted"])
+    given: list[int] = json.loads(row["Unsorted"])
     counts = sum(abs(stated.count(number) - given.count(number)) for number in {*given, *stated})
     return counts + sum(after < before for before, after in pairwise(stated))
 
@@ -129,6 +129,11 @@ def overlap(row: Row, stated: str | None) -> float:
     return -2 / (1 / kept + 1 / clean) if kept and clean else 0.0
 
 
+def written(answers: Answers) -> Script:
+    """One answer after another."""
+    return lambda path: answers[path[0]][0]
+
+
 @dataclass(frozen=True)
 class Case:
     """A file, the module of its task, a row's answers, and how many errors each makes."""
@@ -160,11 +165,8 @@ def test_every_row_is_searched_and_each_answer_scored_by_the_formula(data: Path,
     for row, problem in zip(rows, problems, strict=True):
         limit = task.prompt(Thought(problem), "plain").max_tokens  # in letters: the scripted engine's tokens
         answers = case.answers(row, limit) + ([] if free_text else UNREADABLE)
-        texts = [text for text, _ in answers]
-        search = BestOfN(n=len(answers))
-        outcome = run_search(
-            search, lambda path, texts=texts: texts[path[0]], task, case.module.SCORERS[task.scorer], problems=[problem]
-        )
+        scorer = case.module.SCORERS[task.scorer]
+        outcome = run_search(BestOfN(n=len(answers)), written(answers), task, scorer, problems=[problem])
         assert (outcome.done.status, outcome.done.error, outcome.done.thoughts_failed) == ("done", None, 0)
         scored: Sequence[events.ThoughtScored] = outcome.of(events.ThoughtScored)
         assert sorted(event.thought for event in scored) == [(i,) for i in range(len(answers))]

@@ -116,7 +116,7 @@ def test_chat_prompts_share_their_instructions_and_improve_an_attempt() -> None:
 
 
 def test_the_shipped_model_is_refused_in_one_line_unless_one_brings_prompts_for_it(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="the shipped model counts no keywords: use another model") as told:
+    with pytest.raises(UserError, match="the shipped model counts no keywords: use another one") as told:
         KeywordCounting().prompt(Thought(EXAMPLE), "embedded")
     assert "\n" not in str(told.value)
     (tmp_path / "own.yaml").write_text('embedded: {solve: {text: "count {text}="}}')
