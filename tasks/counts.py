@@ -10,7 +10,7 @@ from pathlib import Path
 from treereason.tasks.files import bad_line
 from treereason.text import shown
 
-Counts = Mapping[str, int]
+NameCounts = Mapping[str, int]
 _OBJECTS = re.compile(r"\{(?:[^{}]|\{[^{}]*\})*\}")
 
 
@@ -32,7 +32,7 @@ def read_counts(text: str) -> dict[str, int] | None:
     return counts if readable else None
 
 
-def num_errors(counts: Counts, answer: Counts) -> int:
+def num_errors(counts: NameCounts, answer: NameCounts) -> int:
     """How far off an answer's counts are, over the names of both; a name that is not there has count 0."""
     return sum(abs(counts.get(name, 0) - answer.get(name, 0)) for name in {**counts, **answer})
 

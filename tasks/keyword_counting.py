@@ -12,7 +12,7 @@ from pydantic import Field
 
 from treereason.core import Problem, Prompt, Score, Thought, UserError, oracle
 from treereason.tasks.base import BaseTask
-from treereason.tasks.counts import Counts, count_names, counts_cell, num_errors, read_counts
+from treereason.tasks.counts import NameCounts, count_names, counts_cell, num_errors, read_counts
 from treereason.tasks.files import named_rows
 from treereason.tasks.generators.travels import sentences_of, tell
 from treereason.tasks.lists import runs
@@ -72,6 +72,7 @@ class KeywordCounting(BaseTask):
         return self.fill(style, "solve", {"text": part}, max_tokens=_room(part))
 
     def parse_part(self, thought: Thought) -> dict[str, int] | None:
+        """The counts that a part's thought states, read as `parse` does."""
         return self.parse(thought)
 
     @oracle
@@ -87,7 +88,7 @@ class KeywordCounting(BaseTask):
         return self.fill(style, "aggregate", {"counts": counts}, max_tokens=_room(counts))
 
 
-def _json(counts: Counts) -> str:
+def _json(counts: NameCounts) -> str:
     return json.dumps(counts, ensure_ascii=False)
 
 
@@ -96,7 +97,7 @@ def _room(text: str) -> int:
     return len(text) // 4 + 128
 
 
-def _score(counts: Counts, answer: Counts | None) -> Score:
+def _score(counts: NameCounts, answer: NameCounts | None) -> Score:
     errors = UNPARSABLE if answer is None else num_errors(counts, answer)
     return Score(-errors, final=errors == 0)
 

@@ -57,10 +57,7 @@ class SetIntersection(BaseTask):
         return self.fill(style, "improve", _values(sets) | {"attempt": attempt}, max_tokens=_room(sets))
 
     def parse(self, thought: Thought) -> list[int] | None:
-        """Numbers between spaces alone, else the last list in any brackets, repeats included; see `read_list`.
-
-        No text at all is the empty set where the prompt ends with `=`, as that of the shipped model.
-        """
+        """Numbers between spaces alone, else the last list in any brackets. The shipped model writes nothing for []."""
         text, cut = thought.text.strip(), thought.finish is Finish.LENGTH
         if not cut and not text and thought.prompt.endswith("="):
             return []
@@ -81,6 +78,7 @@ class SetIntersection(BaseTask):
         return self.fill(style, "solve", _values(part), max_tokens=_room(part))
 
     def parse_part(self, thought: Thought) -> list[int] | None:
+        """The common numbers that a part's thought states, read as `parse` does."""
         return self.parse(thought)
 
     @oracle
