@@ -8,8 +8,10 @@ if TYPE_CHECKING:  # what editors and type checkers know; a new file is found wi
     from treereason.tasks.base import BaseTask as BaseTask
     from treereason.tasks.document_merging import DocumentMerging as DocumentMerging
     from treereason.tasks.few_shot import FewShot as FewShot
+    from treereason.tasks.keyword_counting import KeywordCounting as KeywordCounting
     from treereason.tasks.prompt_files import Template as Template
     from treereason.tasks.recorded import Recorded as Recorded
+    from treereason.tasks.set_intersection import SetIntersection as SetIntersection
     from treereason.tasks.sorting import Sorting as Sorting
 
 _BASE = {"BaseTask": "treereason.tasks.base", "Template": "treereason.tasks.prompt_files"}

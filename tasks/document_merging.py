@@ -3,21 +3,22 @@
 import random
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count, takewhile
 from pathlib import Path
-from typing import Annotated, Any
+from statistics import harmonic_mean
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
 from treereason.core import Finish, Problem, Prompt, Score, Thought, UserError, oracle
 from treereason.tasks.base import BaseTask
-from treereason.tasks.files import bad_line, csv_rows
+from treereason.tasks.files import bad_line, named_rows
 from treereason.tasks.generators import contracts, text_overlap
 from treereason.tasks.prompt_files import builtin_templates
-from treereason.text import shown
+from treereason.tasks.tagged import grades, last_tagged, numbered
 
-_TAGGED = re.compile(r"<merged>(.*?)(</merged>|$)", re.DOTALL)
+JUDGE_TOKENS = 512
 _WORDS_AND_SIGNS = re.compile(r"[A-Za-z]+|[^A-Za-z]")
 
 
@@ -25,11 +26,23 @@ _WORDS_AND_SIGNS = re.compile(r"[A-Za-z]+|[^A-Za-z]")
 class DocumentMerging(BaseTask):
     """Merge overlapping documents: generated contracts, or a CSV file with the columns id, document1, document2, ...
 
-    An answer is scored against the clauses of generated contracts, and by shared words where a file's text is free.
+    An answer is scored against the clauses of generated contracts, and by shared words where a file's text is free. In
+    Besta et al. 2023, arXiv 2308.09687, section 5.4, the model itself is the judge: see `judge_prompt`.
     """
 
     documents: Annotated[int, Field(ge=2, le=8, description="contracts to merge, from 2 to 8")] = 3
 
+    plan: ClassVar = (
+        "generate 5",
+        "score",
+        "keep 3",
+        "aggregate 5",
+        "score",
+        "keep 1",
+        "improve 10",
+        "score",
+        "keep 1",
+    )
     templates = builtin_templates("document_merging")
 
     @property
@@ -42,46 +55,56 @@ class DocumentMerging(BaseTask):
         return [contracts.render_body(body).strip() for body in made], contracts.merge_documents(made)
 
     def read(self, path: Path) -> Sequence[Problem]:
-        problems: dict[str, Problem] = {}
-        for line, row in csv_rows(path, ("id", "document1", "document2")):
+        problems = []
+        for line, row in named_rows(path, ("id", "document1", "document2")):
             columns = takewhile(lambda column: column in row, (f"document{i}" for i in count(1)))  # noqa: B023
             texts = [text for text in (row[column].strip() for column in columns) if text]
             if len(texts) < 2:
                 raise bad_line(path, line, "fewer than two documents with text: give at least two")
-            if row["id"] in problems:
-                raise bad_line(path, line, f"the id {shown(row['id'])} occurs twice: give each row its own")
-            problems[row["id"]] = Problem(row["id"], texts)
-        return list(problems.values())
+            problems.append(Problem(row["id"], texts))
+        return problems
 
     def prompt(self, thought: Thought, style: str) -> Prompt | None:
         """Merge, or correct an earlier answer where the style has a prompt for that; None once it is perfect."""
-        bodies, embedded = thought.problem.input, style == "embedded"
-        done = thought.score is not None and thought.score.final
-        if done or (thought.answer is not None and embedded):
+        bodies, attempt = thought.problem.input, thought.answer
+        if (thought.score is not None and thought.score.final) or (attempt is not None and style == "embedded"):
             return None
-        if embedded and self.path is not None:
-            raise UserError("the shipped model merges generated contracts only: use another model for task.path")
-        values: dict[str, Any] = {"attempt": thought.answer, "documents": _numbered(bodies)}
-        values["contracts"] = contracts.render_prompt([contracts.parse_clauses(body) for body in bodies])
-        size = len(_WORDS_AND_SIGNS.findall(values["contracts"])) if embedded else len(values["documents"]) // 2 + 128
-        return self.fill(style, "solve" if thought.answer is None else "improve", values, max_tokens=size)
+        return self._ask(bodies, style, "solve" if attempt is None else "improve", attempt=attempt or "")
 
     def parse(self, thought: Thought) -> str | None:
-        """The text between the last <merged> tags, or the whole text where there are none.
-
-        Of a text that the token limit cut off only what stands between closed tags is whole.
-        """
-        tagged = _TAGGED.findall(thought.text)
-        text, closed = tagged[-1] if tagged else (thought.text, "")
-        return None if thought.finish is Finish.LENGTH and not closed else text.strip() or None
+        """The text between the last <merged> tags, or the whole text where there are none."""
+        return last_tagged(thought.text, "merged", cut=thought.finish is Finish.LENGTH)
 
     def solved(self, problem: Problem, answer: Any) -> bool:
         """Whether the answer holds each distinct clause of generated contracts once, in any order."""
         return problem.target is not None and answer is not None and sorted(_clauses(answer)) == sorted(problem.target)
 
+    def aggregate_prompt(self, thoughts: Sequence[Thought], style: str) -> Prompt:
+        """Asks for one merged document made of several; the shipped model merges them like documents."""
+        drafts = [thought.answer or "" for thought in thoughts]
+        if style == "embedded":
+            return self._ask(drafts, style, "aggregate")
+        return self._ask(thoughts[0].problem.input, style, "aggregate", drafts=numbered(drafts, "draft"))
 
-def _numbered(bodies: Sequence[str]) -> str:
-    return "".join(f"<document {i}>\n{body}\n</document {i}>\n\n" for i, body in enumerate(bodies, start=1))
+    def judge_prompt(self, thought: Thought, style: str) -> Prompt | None:
+        """Asks for two grades of the answer, from 0 to 10; None for a thought without one."""
+        if thought.answer is None:
+            return None
+        asked = self._ask(thought.problem.input, style, "judge", attempt=thought.answer)
+        return replace(asked, max_tokens=JUDGE_TOKENS)
+
+    def parse_value(self, text: str) -> float | None:
+        """Harmonic mean in [0, 10] of the last grades of a judge, for no redundancy and for what is retained."""
+        found = grades(text, ("redundancy", "retained"), best=10)
+        return None if found is None else harmonic_mean(found)
+
+    def _ask(self, bodies: Sequence[str], style: str, name: str, **values: str) -> Prompt:
+        embedded, documents = style == "embedded", numbered(bodies, "document")
+        if embedded and self.path is not None:
+            raise UserError("the shipped model merges generated contracts only: use another model for task.path")
+        text = contracts.render_prompt([contracts.parse_clauses(body) for body in bodies])
+        size = len(_WORDS_AND_SIGNS.findall(text)) if embedded else len(documents) // 2 + 128
+        return self.fill(style, name, {"documents": documents, "contracts": text, **values}, max_tokens=size)
 
 
 def _clauses(text: str) -> list[str]:

@@ -67,6 +67,17 @@ def csv_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str
         raise UserError(f"{file_name(path)} is empty: its first line must name the columns {', '.join(columns)}")
 
 
+def named_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
+    """As csv_rows; the first of `columns` names a row, and no other row has its name. Raises UserError."""
+    names: set[str] = set()
+    for line, row in csv_rows(path, columns):
+        name = row[columns[0]]
+        if name in names:
+            raise bad_line(path, line, f"the {columns[0]} {shown(name)} occurs twice: give each row its own")
+        names.add(name)
+        yield line, row
+
+
 def json_objects(path: Path, keys: Sequence[str]) -> Iterator[tuple[int, dict[str, Any]]]:
     """Line number and object of each line that is not blank. Raises UserError for anything but objects with `keys`.
 

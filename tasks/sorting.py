@@ -3,26 +3,24 @@
 The elements are digits 0..9 for every style of model, so that one file serves all of them.
 """
 
-import json
 import random
 import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field
 
 from treereason.core import Finish, Problem, Prompt, Score, Thought, oracle
 from treereason.tasks.base import BaseTask
-from treereason.tasks.files import bad_line, csv_rows
+from treereason.tasks.files import bad_line, named_rows
+from treereason.tasks.lists import json_list, read_list
 from treereason.tasks.prompt_files import builtin_templates
 from treereason.text import shown
 
 UNPARSABLE = 300
-_BRACKETS = re.compile(r"\[((?:[^\[\]]|\[[^\[\]]*\])*)\]")
-_INTEGERS = re.compile(r"\s*-?[0-9]{1,9}(?:[\s,]+-?[0-9]{1,9})*[\s,]*")
 _DIGITS = re.compile(r"[0-9]+")
 
 
@@ -40,15 +38,13 @@ class Sorting(BaseTask):
         return digits, sorted(digits)
 
     def read(self, path: Path) -> Sequence[Problem]:
-        problems: dict[str, Problem] = {}
-        for line, row in csv_rows(path, ("ID", "Unsorted", "Sorted")):
-            name, digits = row["ID"], _digit_list(path, line, row["Unsorted"])
-            if name in problems:
-                raise bad_line(path, line, f"the ID {shown(name)} occurs twice: give each row its own")
+        problems = []
+        for line, row in named_rows(path, ("ID", "Unsorted", "Sorted")):
+            digits = _digit_list(path, line, row["Unsorted"])
             if _digit_list(path, line, row["Sorted"]) != sorted(digits):
                 raise bad_line(path, line, "the column Sorted is not the column Unsorted in ascending order")
-            problems[name] = Problem(name, digits, sorted(digits))
-        return list(problems.values())
+            problems.append(Problem(row["ID"], digits, sorted(digits)))
+        return problems
 
     def prompt(self, thought: Thought, style: str) -> Prompt | None:
         """Sort, or revise the answer of an earlier thought; None once a scorer found it perfect."""
@@ -62,44 +58,20 @@ class Sorting(BaseTask):
         return self.fill(style, "improve" if attempt else "solve", values, max_tokens=(len(digits) + 8) * chatty)
 
     def parse(self, thought: Thought) -> list[int] | None:
-        """The last list in square brackets, else a text of digits alone, else a last line of numbers with commas.
-
-        Brackets without digits are no list, but what has digits is read whole or not at all. Of a text that the token
-        limit cut off only a list in closed brackets is whole.
-        """
-        text = thought.text.strip()
-        if text.rfind("[") > text.rfind("]"):
-            return None
-        for inside in reversed(_BRACKETS.findall(text)):
-            if not inside.strip():
-                return []
-            if _DIGITS.search(inside):
-                return _integers(inside)
-        if thought.finish is Finish.LENGTH:
-            return None
+        """A text of digits alone, else the list that `read_list` finds: of a text that was cut off, a closed one."""
+        text, cut = thought.text.strip(), thought.finish is Finish.LENGTH
         if _DIGITS.fullmatch(text):
-            return [int(digit) for digit in text]
-        above, _, last = text.rpartition("\n")
-        return _integers(last) if "," in last and not above.rstrip().endswith(",") else None
+            return None if cut else [int(digit) for digit in text]
+        return read_list(text, cut=cut)
 
 
 def _join(digits: Sequence[int]) -> str:
     return "".join(map(str, digits))
 
 
-def _integers(text: str) -> list[int] | None:
-    """The integers of a whole list, which may have brackets of its own around it."""
-    if not _INTEGERS.fullmatch(text.strip().removeprefix("[").removesuffix("]")):
-        return None
-    return [int(number) for number in re.findall(r"-?[0-9]+", text)]
-
-
 def _digit_list(path: Path, line: int, cell: str) -> list[int]:
-    try:
-        value: Any = json.loads(cell)
-    except (ValueError, RecursionError):
-        value = None
-    if not isinstance(value, list) or not value:
+    value = json_list(cell)
+    if not value:
         raise bad_line(path, line, f"not a list of digits such as [3, 1, 4]: {shown(cell)}")
     for element in value:
         if type(element) is not int or not 0 <= element <= 9:

@@ -24,6 +24,8 @@ LINES = b"".join(b'{"question": "%d+2", "answer": %d, "rationale": "=%d"}\n' % (
 PROBLEMS: dict[str, tuple[bytes, list[Callable[[bytes, random.Random], bytes]]]] = {
     "sorting": ((OWN_DATA / "graph-of-thoughts/sorting_032.csv").read_bytes(), [odd_bytes]),
     "document_merging": ((OWN_DATA / "graph-of-thoughts/documents.csv").read_bytes(), [odd_bytes]),
+    "set_intersection": ((OWN_DATA / "graph-of-thoughts/set_intersection_032.csv").read_bytes(), [odd_bytes]),
+    "keyword_counting": ((OWN_DATA / "graph-of-thoughts/countries.csv").read_bytes(), [odd_bytes]),
     "recorded": ((OWN_DATA / "deft/gardenToT.json").read_bytes(), [odd_bytes, odd_json, odd_json, odd_json]),
     "few_shot": (LINES, [odd_bytes, odd_lines, odd_lines]),
 }

@@ -17,14 +17,18 @@ from treereason.core import Thought, UserError
 from treereason.engine.model.load import load_model
 from treereason.tasks.document_merging import DocumentMerging
 from treereason.tasks.few_shot import FewShot
+from treereason.tasks.keyword_counting import KeywordCounting
 from treereason.tasks.recorded import Recorded
+from treereason.tasks.set_intersection import SetIntersection
 from treereason.tasks.sorting import Sorting
 
 MEMORY_BYTES = 3 * 1024**3
 TASKS: dict[str, Any] = {
     "document_merging": DocumentMerging,
     "few_shot": FewShot,
+    "keyword_counting": KeywordCounting,
     "recorded": Recorded,
+    "set_intersection": SetIntersection,
     "sorting": Sorting,
 }
 

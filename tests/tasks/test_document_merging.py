@@ -84,6 +84,7 @@ def test_chat_prompts_merge_and_then_improve() -> None:
         ("Here: <merged>\na;\nb;\n</merged> done", "a;\nb;"),
         ("<merged>old</merged> better: <merged>new</merged>", "new"),
         ("<merged>cut off", "cut off"),
+        ("<Merged>\nas graph of thoughts asks\n</Merged>", "as graph of thoughts asks"),
         ("", None),
         ("<merged> </merged>", None),
     ],
@@ -214,3 +215,56 @@ def test_fields_are_constrained(values: dict[str, object]) -> None:
 def test_of_a_text_that_the_limit_cut_off_only_closed_tags_hold_an_answer(text: str, answer: str | None) -> None:
     problem = DocumentMerging(limit=1).problems(0)[0]
     assert DocumentMerging().parse(Thought(problem, (0,), text=text, finish=Finish.LENGTH)) == answer
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("<Redundancy>8</Redundancy> <Retained>9</Retained>", 2 * 8 * 9 / 17),
+        ("First <retained> 6.5 </retained>\nthen\n<REDUNDANCY>\n10\n</REDUNDANCY>.", 2 * 6.5 * 10 / 16.5),
+        ("<Redundancy>8/10</Redundancy><Retained>9 out of 10</Retained>", 2 * 8 * 9 / 17),
+        ("<Redundancy>1</Redundancy> no: <Redundancy>8</Redundancy> <Retained>9</Retained>", 2 * 8 * 9 / 17),
+        ("<Redundancy>0</Redundancy> <Retained>0</Retained>", 0.0),
+        ("<Redundancy>0</Redundancy> <Retained>9</Retained>", 0.0),
+        ("<Redundancy>8</Redundancy>", None),
+        ("<Redundancy>8</Redundancy> <Retained>9", None),  # it may have become 9.5
+        ("<Redundancy>11</Redundancy> <Retained>9</Retained>", None),
+        ("<Redundancy>-8</Redundancy> <Retained>9</Retained>", None),
+        ("<Redundancy>high</Redundancy> <Retained>9</Retained>", None),
+        ("<Redundancy>" + "9" * 5000 + "</Redundancy> <Retained>9</Retained>", None),
+        ("Redundancy: 8, retained: 9", None),
+        ("", None),
+    ],
+)
+def test_a_judges_grades_are_read_as_their_harmonic_mean(text: str, value: float | None) -> None:
+    found = DocumentMerging().parse_value(text)
+    assert found == (None if value is None else pytest.approx(value))
+
+
+@given(st.one_of(st.text(), st.text("<>/Redundancy Retained0123456789.")))
+def test_no_text_of_a_judge_breaks_the_reading(text: str) -> None:
+    value = DocumentMerging().parse_value(text)
+    assert value is None or 0 <= value <= 10
+
+
+def test_a_judge_is_shown_the_documents_and_the_answer() -> None:
+    task = DocumentMerging()
+    thought = decoded(SMALL, "<merged>a {draft}</merged>")
+    prompt = task.judge_prompt(thought, "plain")
+    assert prompt is not None
+    assert all(body in prompt.text for body in SMALL.input)
+    assert "<draft>\na {draft}\n</draft>" in prompt.text
+    assert task.parse_value(prompt.shared) is not None  # the form that it asks for is the one that is read
+    assert task.judge_prompt(decoded(SMALL, ""), "chat") is None
+    with pytest.raises(UserError, match="no prompt 'judge' for models of style 'embedded'"):
+        task.judge_prompt(thought, "embedded")
+
+
+def test_drafts_are_merged_together_with_their_documents() -> None:
+    task = DocumentMerging()
+    thoughts = [decoded(SMALL, text) for text in ("Dan audits Bob; x;", "Dan audits Bob; y;")]
+    prompt = task.aggregate_prompt(thoughts, "chat")
+    assert all(body in prompt.text for body in SMALL.input)
+    assert "<draft 2>\nDan audits Bob; y;\n</draft 2>" in prompt.text
+    terse = task.aggregate_prompt(thoughts, "embedded")
+    assert terse.text == "doc Dan audits Bob; x;\ndoc Dan audits Bob; y;\nmerge="
