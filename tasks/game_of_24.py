@@ -8,7 +8,6 @@ import random
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,13 +15,13 @@ from pydantic import Field
 
 from treereason.core import Finish, Problem, Prompt, Score, Thought, oracle
 from treereason.tasks.base import BaseTask
+from treereason.tasks.few_shot import solution_text
 from treereason.tasks.files import bad_line, csv_rows
 from treereason.tasks.generators import countdown
 from treereason.tasks.prompt_files import builtin_templates
 from treereason.text import shown
 
-VALUES = {"sure": 20.0, "likely": 1.0, "impossible": 0.001}
-"""What a judgement is worth, as in the paper's code."""
+VALUES = {"sure": 20.0, "likely": 1.0, "impossible": 0.001}  # as in the paper's code
 _JUDGEMENT = re.compile(rf"\b({'|'.join(VALUES)})\b", re.IGNORECASE)
 
 
@@ -60,26 +59,22 @@ class GameOf24(BaseTask):
 
     def propose_prompt(self, thought: Thought, style: str) -> Prompt | None:
         """Asks for possible next steps, or for the answer when one number is left; None where `prompt` is."""
-        state = left(thought)
-        if thought.answer is not None or state is None:
+        if thought.answer is not None or (state := left(thought)) is None:
             return None
         return self._asked("answer" if len(state) == 1 else "propose", thought, style, 256)
 
     def proposals(self, thought: Thought, text: str) -> list[str]:
         """Steps in the text that the rules allow, or answers when one number is left; each once, in the long form."""
         state = left(thought) or []
-        if len(state) == 1:
-            return list(
-                dict.fromkeys(f"Answer: {each}" for line in text.splitlines() if (each := countdown.stated(line)))
-            )
-        steps = (countdown.after_step(state, line) for line in text.splitlines())
-        return list(dict.fromkeys(step[1] for step in steps if step))
+        found = (countdown.next_line(state, line) for line in text.splitlines())
+        return list(dict.fromkeys(line for line in found if line))
 
     def judge_prompt(self, thought: Thought, style: str) -> Prompt | None:
         """Asks whether the numbers left can make the target, or whether the answer is right; None for a broken rule."""
-        if thought.answer is None and left(thought) is None:
-            return None
-        return self._asked("value" if thought.answer is None else "value_answer", thought, style, 256)
+        judged = thought.answer is not None or left(thought) is not None
+        return (
+            self._asked("value" if thought.answer is None else "value_answer", thought, style, 256) if judged else None
+        )
 
     def parse_value(self, text: str) -> float | None:
         """20, 1 or 0.001 for the last "sure", "likely" or "impossible" in the text; None without one."""
@@ -87,33 +82,27 @@ class GameOf24(BaseTask):
         return VALUES[judgements[-1].lower()] if judgements else None
 
     def _asked(self, name: str, thought: Thought, style: str, max_tokens: int) -> Prompt:
-        lines = "".join(f"{above.text}\n" for above in reversed(thought.ancestors()[:-1]))
-        values = {"target": thought.problem.target, "numbers": " ".join(map(str, thought.problem.input))}
-        values |= {"steps": lines, "answer": thought.answer}
-        values["left"] = " ".join(str(number) for number, _ in sorted(left(thought) or []))
-        return self.fill(style, name, values, max_tokens)
+        target, numbers = thought.problem.target, " ".join(map(str, thought.problem.input))
+        remaining = " ".join(str(number) for number in sorted(number for number, _ in left(thought) or []))
+        values = {"target": target, "numbers": numbers, "left": remaining, "answer": thought.answer}
+        return self.fill(style, name, {**values, "steps": solution_text(thought)}, max_tokens)
 
     def parse(self, thought: Thought) -> str | None:
         """The expression of an answer line; of the shipped model's steps to the last number, what they come to."""
-        if thought.finish is Finish.LENGTH:
-            return None
         state = left(thought)
-        if state is not None and len(state) == 1 and "," in thought.text:
+        if state and len(state) == 1 and "," in thought.text:
             return state[0][1][1:-1]
-        return countdown.stated(thought.text)
+        return None if thought.finish is Finish.LENGTH else countdown.stated(thought.text)
 
     def solved(self, problem: Problem, answer: Any) -> bool:
         """Whether the answer uses every number once and has exactly the target's value."""
-        return countdown.makes(problem.target, problem.input, answer)
+        return countdown.makes(answer, problem.input, problem.target)
 
 
 def left(thought: Thought) -> countdown.Left | None:
     """What the steps down to this thought leave of the numbers; None where a line is no step by the rules."""
-    if thought.parent is None:
-        return [(Fraction(number), str(number)) for number in thought.problem.input]
-    state = None if thought.finish is Finish.LENGTH else left(thought.parent)
-    step = None if state is None else countdown.after_step(state, thought.text)
-    return None if step is None else step[0]
+    cut = thought.finish is Finish.LENGTH
+    return None if cut else countdown.after_steps(thought.problem.input, solution_text(thought))
 
 
 @oracle
@@ -128,9 +117,8 @@ def solver(thought: Thought) -> Score:
 @oracle
 def reaches_target(thought: Thought) -> Score:
     """1 for an answer of exactly the target's value that uses every number once, else 0."""
-    right = thought.answer is not None and countdown.makes(
-        thought.problem.target, thought.problem.input, thought.answer
-    )
+    problem, answer = thought.problem, thought.answer
+    right = answer is not None and countdown.makes(answer, problem.input, problem.target)
     return Score(float(right), final=right)
 
 

@@ -16,7 +16,7 @@ from itertools import combinations
 LARGEST = 13
 """Generated numbers are 1..13, as on playing cards."""
 _NUMBER = r"(-?[0-9]{1,6}(?:[/.][0-9]{1,6})?)"
-_STEP = re.compile(rf"{_NUMBER} ?([-+*/]) ?{_NUMBER} ?= ?{_NUMBER}(?:,| ?\(left:)([-0-9/. ]+)\)?(?!\S)")
+_STEP = re.compile(rf"{_NUMBER} ?([-+*/]) ?{_NUMBER} ?= ?{_NUMBER}(?:,| ?\(left:)([-0-9/. ]+)\)?(?!\w)")
 _ANSWER = re.compile(r"\bAnswer:([^=\n]+)")
 _PLAIN_SIGNS = str.maketrans("×·÷−–", "**/--")
 _EXPRESSION = re.compile(r"[0-9+*/() -]{1,200}")
@@ -90,8 +90,8 @@ def _value(node: ast.expr, numbers: list[int]) -> Fraction:
     raise ValueError("not an expression: numbers are joined by + - * / alone")
 
 
-def makes(target: int, numbers: Sequence[int], expression: str) -> bool:
-    """Whether the text is an expression of exactly the value `target` that uses each number once."""
+def makes(expression: str, numbers: Sequence[int], target: int) -> bool:
+    """Whether the text is an expression that uses each number once and has exactly the value `target`."""
     try:
         value, used = evaluate(expression)
     except ValueError:
@@ -105,8 +105,8 @@ def stated(text: str) -> str | None:
     return found[1].strip(" \t\r.*$`") or None if found else None
 
 
-def after_step(state: Left, line: str) -> tuple[Left, str] | None:
-    """What the first step in a line leaves, and the step in its long form; None where there is none by the rules.
+def after_step(state: Left, line: str) -> Left | None:
+    """What the first step in a line leaves of the numbers; None where there is none by the rules.
 
     Its two numbers must be there, and it must state the right result and just the numbers that are left, in any order.
     """
@@ -117,9 +117,26 @@ def after_step(state: Left, line: str) -> tuple[Left, str] | None:
         first, second, result = (Fraction(step[i]) for i in (1, 3, 4))
         taken = [rest.pop([value for value, _ in rest].index(number))[1] for number in (first, second)]
         rest.append((apply(first, step[2], second), f"({taken[0]} {step[2]} {taken[1]})"))
-        stated = sorted(map(Fraction, step[5].split()))
+        claimed = sorted(map(Fraction, step[5].split()))
     except (ArithmeticError, ValueError):
         return None
-    if rest[-1][0] != result or stated != sorted(value for value, _ in rest):
-        return None
-    return rest, "{} {} {} = {} (left: {})".format(*step.groups())
+    return rest if rest[-1][0] == result and claimed == sorted(value for value, _ in rest) else None
+
+
+def after_steps(numbers: Sequence[int], text: str) -> Left | None:
+    """What some steps leave of the numbers, one step a line; None where a line is none by the rules."""
+    state: Left = [(Fraction(number), str(number)) for number in numbers]
+    for line in filter(str.strip, text.splitlines()):
+        if (after := after_step(state, line)) is None:
+            return None
+        state = after
+    return state
+
+
+def next_line(state: Left, line: str) -> str | None:
+    """The step that a line proposes, in its long form, or the answer line when one number is left; None for neither."""
+    if len(state) == 1:
+        answer = stated(line)
+        return answer and f"Answer: {answer}"
+    step = _STEP.search(line.translate(_PLAIN_SIGNS)) if after_step(state, line) else None
+    return "{} {} {} = {} (left: {})".format(*step.groups()) if step else None
