@@ -18,11 +18,11 @@ from treereason.tasks.base import BaseTask
 from treereason.tasks.few_shot import solution_text
 from treereason.tasks.files import bad_line, csv_rows
 from treereason.tasks.generators import countdown
+from treereason.tasks.judgements import judged
 from treereason.tasks.prompt_files import builtin_templates
 from treereason.text import shown
 
 VALUES = {"sure": 20.0, "likely": 1.0, "impossible": 0.001}  # as in the paper's code
-_JUDGEMENT = re.compile(rf"\b({'|'.join(VALUES)})\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -71,21 +71,20 @@ class GameOf24(BaseTask):
 
     def judge_prompt(self, thought: Thought, style: str) -> Prompt | None:
         """Asks whether the numbers left can make the target, or whether the answer is right; None for a broken rule."""
-        judged = thought.answer is not None or left(thought) is not None
-        return (
-            self._asked("value" if thought.answer is None else "value_answer", thought, style, 256) if judged else None
-        )
+        if thought.answer is not None:
+            return self._asked("value_answer", thought, style, 256)
+        return None if left(thought) is None else self._asked("value", thought, style, 256)
 
     def parse_value(self, text: str) -> float | None:
         """20, 1 or 0.001 for the last "sure", "likely" or "impossible" in the text; None without one."""
-        judgements = _JUDGEMENT.findall(text)
-        return VALUES[judgements[-1].lower()] if judgements else None
+        values = judged(text, VALUES)
+        return values[-1] if values else None
 
     def _asked(self, name: str, thought: Thought, style: str, max_tokens: int) -> Prompt:
-        target, numbers = thought.problem.target, " ".join(map(str, thought.problem.input))
-        remaining = " ".join(str(number) for number in sorted(number for number, _ in left(thought) or []))
-        values = {"target": target, "numbers": numbers, "left": remaining, "answer": thought.answer}
-        return self.fill(style, name, {**values, "steps": solution_text(thought)}, max_tokens)
+        values = {"target": thought.problem.target, "answer": thought.answer, "steps": solution_text(thought)}
+        values["numbers"] = " ".join(map(str, thought.problem.input))
+        values["left"] = countdown.spaced(left(thought) or [])
+        return self.fill(style, name, values, max_tokens)
 
     def parse(self, thought: Thought) -> str | None:
         """The expression of an answer line; of the shipped model's steps to the last number, what they come to."""

@@ -138,5 +138,13 @@ def next_line(state: Left, line: str) -> str | None:
     if len(state) == 1:
         answer = stated(line)
         return answer and f"Answer: {answer}"
-    step = _STEP.search(line.translate(_PLAIN_SIGNS)) if after_step(state, line) else None
-    return "{} {} {} = {} (left: {})".format(*step.groups()) if step else None
+    step, after = _STEP.search(line.translate(_PLAIN_SIGNS)), after_step(state, line)
+    if step is None or after is None:
+        return None
+    first, second, result = (Fraction(step[i]) for i in (1, 3, 4))
+    return f"{first} {step[2]} {second} = {result} (left: {spaced(after)})"
+
+
+def spaced(state: Left) -> str:
+    """The numbers of a state in ascending order, as the text behind `left:`."""
+    return " ".join(str(number) for number in sorted(number for number, _ in state))

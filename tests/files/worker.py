@@ -15,15 +15,19 @@ from typing import Any
 
 from treereason.core import Thought, UserError
 from treereason.engine.model.load import load_model
+from treereason.tasks.crosswords import Crosswords
 from treereason.tasks.document_merging import DocumentMerging
 from treereason.tasks.few_shot import FewShot
+from treereason.tasks.game_of_24 import GameOf24
 from treereason.tasks.recorded import Recorded
 from treereason.tasks.sorting import Sorting
 
 MEMORY_BYTES = 3 * 1024**3
 TASKS: dict[str, Any] = {
+    "crosswords": Crosswords,
     "document_merging": DocumentMerging,
     "few_shot": FewShot,
+    "game_of_24": GameOf24,
     "recorded": Recorded,
     "sorting": Sorting,
 }
