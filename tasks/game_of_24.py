@@ -95,7 +95,7 @@ class GameOf24(BaseTask):
 
     def solved(self, problem: Problem, answer: Any) -> bool:
         """Whether the answer uses every number once and has exactly the target's value."""
-        return countdown.makes(answer, problem.input, problem.target)
+        return answer is not None and countdown.makes(answer, problem.input, problem.target)
 
 
 def left(thought: Thought) -> countdown.Left | None:
