@@ -31,7 +31,7 @@ class GameOf24(BaseTask):
 
     target: Annotated[int, Field(ge=1, le=99, description="number to make: 24; any other is a game of countdown")] = 24
     numbers: Annotated[int, Field(ge=3, le=5, description="numbers in a generated problem")] = 4
-    first: Annotated[int, Field(ge=1, description="Rank of a file's first problem; the paper takes 901 to 1000")] = 1
+    first: Annotated[int, Field(ge=1, lt=10**9, description="first Rank of a file; 901 in the paper")] = 1
 
     scorer = "solver"
     templates = builtin_templates("game_of_24")
@@ -50,7 +50,7 @@ class GameOf24(BaseTask):
         return [problem for rank, problem in problems.items() if rank >= self.first]
 
     def prompt(self, thought: Thought, style: str) -> Prompt | None:
-        """The numbers, then line after line; None behind an answer, a broken rule, or a text that the model ended."""
+        """The numbers, then line after line until one is an answer; nothing behind a text that the model ended."""
         if thought.depth == 0:
             return self._asked("solve", thought, style, 64)
         if thought.answer is not None or thought.finish is Finish.END or left(thought) is None:
@@ -70,15 +70,14 @@ class GameOf24(BaseTask):
         return list(dict.fromkeys(line for line in found if line))
 
     def judge_prompt(self, thought: Thought, style: str) -> Prompt | None:
-        """Asks whether the numbers left can make the target, or whether the answer is right; None for a broken rule."""
+        """Asks whether the numbers left can make the target, or whether the answer is right; None for a cut line."""
         if thought.answer is not None:
             return self._asked("value_answer", thought, style, 256)
         return None if left(thought) is None else self._asked("value", thought, style, 256)
 
     def parse_value(self, text: str) -> float | None:
         """20, 1 or 0.001 for the last "sure", "likely" or "impossible" in the text; None without one."""
-        values = judged(text, VALUES)
-        return values[-1] if values else None
+        return (judged(text, VALUES) or [None])[-1]
 
     def _asked(self, name: str, thought: Thought, style: str, max_tokens: int) -> Prompt:
         values = {"target": thought.problem.target, "answer": thought.answer, "steps": solution_text(thought)}
@@ -87,21 +86,26 @@ class GameOf24(BaseTask):
         return self.fill(style, name, values, max_tokens)
 
     def parse(self, thought: Thought) -> str | None:
-        """The expression of an answer line; of the shipped model's steps to the last number, what they come to."""
+        """What an answer line states, or short steps come to; a line that ends the game otherwise is a wrong answer."""
+        if thought.finish is Finish.LENGTH:
+            return None
+        if stated := countdown.stated(thought.text):
+            return stated
         state = left(thought)
-        if state and len(state) == 1 and "," in thought.text:
+        over = state is None or thought.finish is Finish.END
+        if state and len(state) == 1 and (over or "," in thought.text):
             return state[0][1][1:-1]
-        return None if thought.finish is Finish.LENGTH else countdown.stated(thought.text)
+        return (thought.text.strip() or None) if over else None
 
     def solved(self, problem: Problem, answer: Any) -> bool:
         """Whether the answer uses every number once and has exactly the target's value."""
-        return answer is not None and countdown.makes(answer, problem.input, problem.target)
+        return countdown.makes(answer, problem.input, problem.target)
 
 
 def left(thought: Thought) -> countdown.Left | None:
     """What the steps down to this thought leave of the numbers; None where a line is no step by the rules."""
-    cut = thought.finish is Finish.LENGTH
-    return None if cut else countdown.after_steps(thought.problem.input, solution_text(thought))
+    text, cut = solution_text(thought), thought.finish is Finish.LENGTH
+    return None if cut else countdown.after_steps(thought.problem.input, text)
 
 
 @oracle
@@ -116,8 +120,7 @@ def solver(thought: Thought) -> Score:
 @oracle
 def reaches_target(thought: Thought) -> Score:
     """1 for an answer of exactly the target's value that uses every number once, else 0."""
-    problem, answer = thought.problem, thought.answer
-    right = answer is not None and countdown.makes(answer, problem.input, problem.target)
+    right = countdown.makes(thought.answer, thought.problem.input, thought.problem.target)
     return Score(float(right), final=right)
 
 

@@ -90,8 +90,10 @@ def _value(node: ast.expr, numbers: list[int]) -> Fraction:
     raise ValueError("not an expression: numbers are joined by + - * / alone")
 
 
-def makes(expression: str, numbers: Sequence[int], target: int) -> bool:
-    """Whether the text is an expression that uses each number once and has exactly the value `target`."""
+def makes(expression: str | None, numbers: Sequence[int], target: int) -> bool:
+    """Whether there is an expression, and it uses each number once and has exactly the value `target`."""
+    if expression is None:
+        return False
     try:
         value, used = evaluate(expression)
     except ValueError:

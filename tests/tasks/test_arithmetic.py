@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from tests.fakes import ScriptedEngine, run_search
-from treereason.core import Finish, Problem, Thought, UserError
+from tests.fakes import ScriptedLines, run_search
+from treereason.core import Problem, Thought, UserError
 from treereason.search import DepthFirst, TreeOfThoughts
 from treereason.tasks import few_shot
 from treereason.tasks.arithmetic import SCORERS, Arithmetic
@@ -40,19 +39,17 @@ def test_it_reads_no_files_and_names_the_task_that_does() -> None:
         Arithmetic(path="sums.jsonl").problems(0)
 
 
-class Lines(ScriptedEngine):
-    """Each text is a line that a stop string ended."""
-
-    def step(self) -> Any:
-        [decoded], dropped = super().step()
-        return [replace(decoded, finish=Finish.STOP) if decoded.finish is Finish.END else decoded], dropped
-
-
 @pytest.mark.parametrize("search", [TreeOfThoughts(k=2, b=1), DepthFirst(k=2, v_th=1.0)])
 def test_searches_go_line_by_line(search: Any) -> None:
     lines = {(0,): "=2+21", (1,): "=2+20", (1, 0): "=22", (1, 1): "=24", (1, 0, 0): "A23", (1, 0, 1): "A22"}
     outcome = run_search(
-        search, lambda path: lines[path], Arithmetic(), steps_hold, problems=[PROBLEM], engine=Lines, style="embedded"
+        search,
+        lambda path: lines[path],
+        Arithmetic(),
+        steps_hold,
+        problems=[PROBLEM],
+        engine=ScriptedLines,
+        style="embedded",
     )
     assert (outcome.done.best, outcome.done.answer, outcome.done.solved) == ((1, 0, 1), 22, True)
     assert [expansion.parent for expansion in outcome.engine.expansions] == [(), (1,), (1, 0)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.fakes import Outcome, ScriptedEngine, run_search
+from tests.fakes import Outcome, ScriptedLines, run_search
 from treereason.core import Finish, Problem, Prompt, Score, Task, Thought, ThoughtPath, UserError
 from treereason.search import BestOfN, DepthFirst, TreeOfThoughts
 from treereason.tasks import crossword_board
@@ -116,8 +115,8 @@ def test_proposing_shows_the_board_and_what_is_open() -> None:
 
 def test_proposals_fit_and_come_by_confidence() -> None:
     text = (
-        "1. h2. Based (medium)\nh1. abuse (certain)\nv1. house (certain)\nv1. alone (low)\nv2. brown\nh2. based (high)\n"
-        "v3. UNDER (certain)\nh7. seven\nv1. arose (perhaps)\n"
+        "1. h2. Based (medium)\nh1. abuse (certain)\nv1. house (certain)\nv1. alone (low)\nv2. brown\n"
+        "h2. based (high)\nv3. UNDER (certain)\nh7. seven\nv1. arose (perhaps)\n"
     )
     assert TASK.proposals(chain(*rows(1)), text) == ["v3. under", "h2. based", "v1. alone", "v2. brown", "v1. arose"]
     assert TASK.proposals(chain(*rows(1, 2, 3, 4, 5)), text) == []
@@ -197,7 +196,7 @@ def test_a_bad_file_is_named_with_its_place(tmp_path: Path, content: object, mes
 
 
 def test_a_file_must_be_given() -> None:
-    with pytest.raises(UserError, match="give it a file with task.path=FILE"):
+    with pytest.raises(UserError, match=r"give it a file with task\.path=FILE"):
         Crosswords().problems(0)
 
 
@@ -215,17 +214,9 @@ def test_the_worked_example_of_the_prompts_is_a_crossword() -> None:
     assert TASK.parse_value(judging) == 0.0
 
 
-class Lines(ScriptedEngine):
-    """Each text is a line that a stop string ended."""
-
-    def step(self) -> Any:
-        [decoded], dropped = super().step()
-        return [replace(decoded, finish=Finish.STOP) if decoded.finish is Finish.END else decoded], dropped
-
-
 def searched(search: Any, lines: Mapping[ThoughtPath, str], scorer: Callable[[Thought], Score]) -> Outcome:
     """A run over PROBLEM in which all thoughts that `lines` does not name are nonsense."""
-    return run_search(search, lambda path: lines.get(path, "?"), TASK, scorer, problems=[PROBLEM], engine=Lines)
+    return run_search(search, lambda path: lines.get(path, "?"), TASK, scorer, problems=[PROBLEM], engine=ScriptedLines)
 
 
 def test_tree_of_thoughts_fills_the_board_word_by_word() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from tests.fakes import Outcome, ScriptedEngine, run_search
+from tests.fakes import Outcome, ScriptedLines, run_search
 from treereason.core import Finish, Problem, Prompt, Score, Task, Thought, UserError
 from treereason.search import BestOfN, DepthFirst, TreeOfThoughts
 from treereason.tasks.game_of_24 import SCORERS, GameOf24, reaches_target, solver
@@ -81,14 +80,26 @@ def test_the_answer_is_a_line_of_its_own_or_follows_from_the_short_steps() -> No
         (f"Answer: {ANSWER}", ANSWER),
         (f"**Answer:** `{ANSWER}`", ANSWER),
         ("Answer: 4 × 6", "4 * 6"),
-        ("Answer:", None),
-        ("Answer: = 24", None),
-        (ANSWER, None),
+        (ANSWER, ANSWER),
+        ("Answer:", "Answer:"),
+        ("I do not know", "I do not know"),
+        (STEPS[0], None),
         ("", None),
     ],
 )
 def test_answers_are_read(text: str, answer: str | None) -> None:
     assert chain(text).answer == answer
+
+
+def test_a_game_that_broke_the_rules_or_that_the_model_ended_has_an_answer() -> None:
+    broken = chain(STEPS[0], "4 + 5 = 9 (left: 9 10)")
+    assert broken.answer == "4 + 5 = 9 (left: 9 10)"
+    assert TASK.prompt(broken, "chat") is None
+    assert reaches_target(broken) == solver(broken) == Score(0.0)
+    for ended, answer in ((chain(*STEPS), "(13 - 9) * (10 - 4)"), (chain(*STEPS[:2]), STEPS[1])):
+        ended.finish = Finish.END
+        assert TASK.parse(ended) == answer
+        assert TASK.prompt(ended, "chat") is None
 
 
 def test_what_the_limit_cut_off_is_neither_answer_nor_step() -> None:
@@ -202,15 +213,15 @@ def test_proposing_and_judging_show_the_numbers_that_are_left() -> None:
     judged = TASK.judge_prompt(chain(*STEPS, f"Answer: {ANSWER}"), "chat")
     assert judged is not None
     assert judged.text == f"Target: 24\nNumbers: 4 9 10 13\nExpression: {ANSWER}\n"
-    assert TASK.judge_prompt(chain("nonsense"), "chat") is None
+    assert TASK.judge_prompt(chain("13 - 9 = 4 (left", finish=Finish.LENGTH), "chat") is None
     with pytest.raises(UserError, match="no prompt 'value' for models of style 'embedded'"):
         TASK.judge_prompt(chain(*SHORT[:1]), "embedded")
 
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("sure", 20.0), ("4 * 6 = 24\nSure.", 20.0), ("likely", 1.0), ("not sure, but\nimpossible", 0.001), ("maybe", None),
-     ("It is unlikely", None), ("", None)],
+    [("sure", 20.0), ("4 * 6 = 24\nSure.", 20.0), ("likely", 1.0), ("not sure, but\nimpossible", 0.001),
+     ("maybe", None), ("It is unlikely", None), ("", None)],
 )  # fmt: skip
 def test_a_value_is_the_papers_for_the_last_word_of_judgement(text: str, value: float | None) -> None:
     assert TASK.parse_value(text) == value
@@ -248,18 +259,10 @@ def test_the_worked_judgements_in_the_prompts_are_right(example: str) -> None:
     assert TASK.parse_value(example) in ((20.0, 1.0) if right else (0.001, 1.0))
 
 
-class Lines(ScriptedEngine):
-    """Each text is a line that a stop string ended."""
-
-    def step(self) -> Any:
-        [decoded], dropped = super().step()
-        return [replace(decoded, finish=Finish.STOP) if decoded.finish is Finish.END else decoded], dropped
-
-
 def searched(search: Any, style: str, lines: dict[tuple[int, ...], str]) -> Outcome:
     """A run over PROBLEM in which all thoughts that `lines` does not name are nonsense."""
     return run_search(
-        search, lambda path: lines.get(path, "?"), TASK, solver, problems=[PROBLEM], engine=Lines, style=style
+        search, lambda path: lines.get(path, "?"), TASK, solver, problems=[PROBLEM], engine=ScriptedLines, style=style
     )
 
 
