@@ -207,6 +207,13 @@ def test_a_verdict_is_asked_for_behind_what_is_written(style: str, text: str, ch
     assert task.judge_prompt(Thought(QUESTION), style) is None
 
 
+@pytest.mark.parametrize(
+    ("text", "value"), [("+", 1.0), ("-", 0.0), (" Yes.", 1.0), ("no, it is 23", 0.0), ("perhaps", None), ("", None)]
+)
+def test_a_verdict_is_worth_one_or_nought(text: str, value: float | None) -> None:
+    assert FewShot().parse_value(text) == value
+
+
 @given(st.one_of(st.text(), st.text("QA=+-*0123456789\n."), st.text().map(lambda text: "The answer is" + text)))
 def test_no_text_breaks_parsing_or_scoring(text: str) -> None:
     task = FewShot()
