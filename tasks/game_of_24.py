@@ -77,7 +77,8 @@ class GameOf24(BaseTask):
 
     def parse_value(self, text: str) -> float | None:
         """20, 1 or 0.001 for the last "sure", "likely" or "impossible" in the text; None without one."""
-        return (judged(text, VALUES) or [None])[-1]
+        values = judged(text, VALUES)
+        return values[-1] if values else None
 
     def _asked(self, name: str, thought: Thought, style: str, max_tokens: int) -> Prompt:
         values = {"target": thought.problem.target, "answer": thought.answer, "steps": solution_text(thought)}
