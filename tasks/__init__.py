@@ -5,9 +5,12 @@ from typing import TYPE_CHECKING
 from treereason.lazy import lazy_classes
 
 if TYPE_CHECKING:  # what editors and type checkers know; a new file is found without
+    from treereason.tasks.arithmetic import Arithmetic as Arithmetic
     from treereason.tasks.base import BaseTask as BaseTask
+    from treereason.tasks.crosswords import Crosswords as Crosswords
     from treereason.tasks.document_merging import DocumentMerging as DocumentMerging
     from treereason.tasks.few_shot import FewShot as FewShot
+    from treereason.tasks.game_of_24 import GameOf24 as GameOf24
     from treereason.tasks.keyword_counting import KeywordCounting as KeywordCounting
     from treereason.tasks.prompt_files import Template as Template
     from treereason.tasks.recorded import Recorded as Recorded

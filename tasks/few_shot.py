@@ -114,6 +114,22 @@ class FewShot(BaseTask):
             return Prompt(text, shared=shared, stop=_STEPWISE_STOP, max_tokens=line, today=self.today)
         return Prompt(text, shared=shared, stop=solve.stop, max_tokens=whole, today=self.today)
 
+    def judge_prompt(self, thought: Thought, style: str) -> Prompt | None:
+        """The "verdict" template behind the thought's tokens; of its choices the first says that all is right so far.
+
+        None for the root, where nothing is written yet.
+        """
+        return Prompt(self.template(style, "verdict").text, appended=True, max_tokens=8) if thought.depth else None
+
+    def parse_value(self, text: str) -> float | None:
+        """1 for a text that begins with the first choice of a "verdict" template, 0 for the second; else None."""
+        said = text.strip().casefold()
+        for template in (named["verdict"] for named in self._templates.values() if "verdict" in named):
+            for value, choice in zip((1.0, 0.0), template.choices, strict=False):
+                if said.startswith(choice.strip().casefold()):
+                    return value
+        return None
+
     def parse(self, thought: Thought) -> int | str | None:
         """What the first line `A22` states for the shipped model, for others the last "the answer is ...".
 

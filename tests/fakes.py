@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +168,14 @@ class ScriptedEngine:
     def end_problem(self, problem: str) -> int:
         self.ended.append(problem)
         return 42
+
+
+class ScriptedLines(ScriptedEngine):
+    """Each text that ends is a line, which a stop string has ended."""
+
+    def step(self) -> tuple[list[Decoded], None]:
+        [decoded], _ = super().step()
+        return [replace(decoded, finish=Finish.STOP) if decoded.finish is Finish.END else decoded], None
 
 
 class InstantScoring:

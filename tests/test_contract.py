@@ -42,7 +42,10 @@ _NODES = {
     "2": {"value": 1, "start": 1, "end": 1, "children": []},
     "3": {"value": 1, "start": 2, "end": 2, "children": []},
 }
-FILES = {"recorded": json.dumps([{"data": _NODES}] * 3)}
+FILES = {
+    "recorded": json.dumps([{"data": _NODES}] * 3),
+    "crosswords": json.dumps([[[f"clue {i}" for i in range(10)], list("HEARTEMBERABUSERESINTREND")]] * 3),
+}
 """Contents of a problem file, for tasks that generate no problems."""
 
 

@@ -21,6 +21,8 @@ from treereason.engine.model.load import EMBEDDED
 
 LIMIT_S = 30
 LINES = b"".join(b'{"question": "%d+2", "answer": %d, "rationale": "=%d"}\n' % (i, i + 2, i + 2) for i in range(10))
+PUZZLES = b"Rank,Puzzles,AMT (s)\n" + b"".join(b"%d,1 1 %d 6,4.4\n" % (i, i) for i in range(1, 10))
+CROSSWORDS = json.dumps([[[f"clue {i}" for i in range(10)], list("HEARTEMBERABUSERESINTREND")]] * 3).encode()
 PROBLEMS: dict[str, tuple[bytes, list[Callable[[bytes, random.Random], bytes]]]] = {
     "sorting": ((OWN_DATA / "graph-of-thoughts/sorting_032.csv").read_bytes(), [odd_bytes]),
     "document_merging": ((OWN_DATA / "graph-of-thoughts/documents.csv").read_bytes(), [odd_bytes]),
@@ -28,6 +30,8 @@ PROBLEMS: dict[str, tuple[bytes, list[Callable[[bytes, random.Random], bytes]]]]
     "keyword_counting": ((OWN_DATA / "graph-of-thoughts/countries.csv").read_bytes(), [odd_bytes]),
     "recorded": ((OWN_DATA / "deft/gardenToT.json").read_bytes(), [odd_bytes, odd_json, odd_json, odd_json]),
     "few_shot": (LINES, [odd_bytes, odd_lines, odd_lines]),
+    "game_of_24": (PUZZLES, [odd_bytes]),
+    "crosswords": (CROSSWORDS, [odd_bytes, odd_json, odd_json]),
 }
 MODEL: dict[str, list[Callable[[bytes, random.Random], bytes]]] = {
     "config.json": [odd_bytes, odd_json, odd_json, odd_json],

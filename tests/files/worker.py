@@ -15,8 +15,10 @@ from typing import Any
 
 from treereason.core import Thought, UserError
 from treereason.engine.model.load import load_model
+from treereason.tasks.crosswords import Crosswords
 from treereason.tasks.document_merging import DocumentMerging
 from treereason.tasks.few_shot import FewShot
+from treereason.tasks.game_of_24 import GameOf24
 from treereason.tasks.keyword_counting import KeywordCounting
 from treereason.tasks.recorded import Recorded
 from treereason.tasks.set_intersection import SetIntersection
@@ -24,8 +26,10 @@ from treereason.tasks.sorting import Sorting
 
 MEMORY_BYTES = 3 * 1024**3
 TASKS: dict[str, Any] = {
+    "crosswords": Crosswords,
     "document_merging": DocumentMerging,
     "few_shot": FewShot,
+    "game_of_24": GameOf24,
     "keyword_counting": KeywordCounting,
     "recorded": Recorded,
     "set_intersection": SetIntersection,

@@ -190,6 +190,30 @@ def test_nothing_is_put_behind_a_text_that_the_model_ended() -> None:
     assert task.prompt(asked_in("chat", "=2", Finish.LENGTH), "chat") is not None
 
 
+@pytest.mark.parametrize(
+    ("style", "text", "choices"),
+    [
+        ("embedded", "?", ("+", "-")),
+        ("chat", "\nIs this right so far? Answer yes or no.", (" yes", " no")),
+        ("plain", "\nIs this right so far? Answer yes or no.", (" yes", " no")),
+    ],
+)
+def test_a_verdict_is_asked_for_behind_what_is_written(style: str, text: str, choices: tuple[str, ...]) -> None:
+    task = FewShot(stepwise=True)
+    prompt = task.judge_prompt(chain(task, QUESTION, "=2+20"), style)
+    assert prompt is not None
+    assert (prompt.text, prompt.appended, prompt.shared) == (text, True, "")
+    assert task.template(style, "verdict").choices == choices
+    assert task.judge_prompt(Thought(QUESTION), style) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("+", 1.0), ("-", 0.0), (" Yes.", 1.0), ("no, it is 23", 0.0), ("perhaps", None), ("", None)]
+)
+def test_a_verdict_is_worth_one_or_nought(text: str, value: float | None) -> None:
+    assert FewShot().parse_value(text) == value
+
+
 @given(st.one_of(st.text(), st.text("QA=+-*0123456789\n."), st.text().map(lambda text: "The answer is" + text)))
 def test_no_text_breaks_parsing_or_scoring(text: str) -> None:
     task = FewShot()
