@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, Field
 
-from treereason.core import Finish, Problem, Prompt, Thought, UserError
+from treereason.core import Finish, Problem, Prompt, Score, Thought, UserError, oracle
 from treereason.core.prompt import is_day
 from treereason.tasks.prompt_files import Template, Templates, replaced
 from treereason.text import from_home
@@ -92,14 +92,13 @@ class BaseTask:
     def fill(self, style: str, name: str, values: Mapping[str, Any], max_tokens: int = 256) -> Prompt:
         """One of the task's templates with its placeholders replaced. Raises UserError for a style without prompts."""
         template = self.template(style, name)
-        text = template.text.format(**values)
         return Prompt(
-            text,
+            template.text.format(**values),
             shared=template.shared,
             stop=template.stop,
             max_tokens=max_tokens,
-            system=template.system,
-            turns=template.turns,
+            system=template.system.format(**values),
+            turns=tuple((user.format(**values), model.format(**values)) for user, model in template.turns),
             today=self.today,
         )
 
@@ -124,3 +123,10 @@ class BaseTask:
     @cached_property
     def _templates(self) -> Templates:
         return self.templates if self.prompts is None else replaced(self.templates, Path(from_home(self.prompts)))
+
+
+@oracle
+def exact_match(thought: Thought) -> Score:
+    """1 when the answer equals the target, else 0."""
+    right = thought.answer is not None and thought.answer == thought.problem.target
+    return Score(float(right), final=right)
