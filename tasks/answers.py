@@ -8,6 +8,7 @@ without quotes, `**bold**`, `$math$`, `\boxed{}` or a full stop around it. Of tw
 
 import re
 import unicodedata
+from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
 
@@ -101,12 +102,18 @@ def statement(text: str, *, cut: bool = False) -> str | None:
     return box if box is not None and plain(box) == plain(line) else None
 
 
-def final_answer(text: str, *, cut: bool = False, ended: bool = True) -> str | None:
-    """What a text gives as its answer: its statement, else what its last `Answer:` or `####` heads, else a last line
-    that is a number and nothing more. None where there is none of these.
+def is_bare_number(line: str) -> bool:
+    """Whether a line is a number and nothing more, not even what it is equal to."""
+    return "=" not in line and is_number(line)
 
-    What a head stands before is a number, or the last line of the text.
-    cut: as for statement; nothing else is whole then. ended: more text may not follow, so the last line is the last.
+
+def final_answer(
+    text: str, *, cut: bool = False, ended: bool = True, holds: Callable[[str], bool] = is_bare_number
+) -> str | None:
+    """What a text gives as its answer: its statement, else what its last `Answer:` or `####` heads, else its last line.
+
+    What is headed must be an answer by itself or end the text, a last line must be an answer by itself; `holds` says
+    what is. cut: as for statement; nothing else is whole then. ended: the text does not go on behind its last line.
     """
     stated = statement(text, cut=cut)
     if stated is not None or cut:
@@ -114,10 +121,10 @@ def final_answer(text: str, *, cut: bool = False, ended: bool = True) -> str | N
     parts = _HEAD.split(text)
     line, _, rest = parts[-1].partition("\n")
     line = _number_sentence(line) or line
-    if len(parts) > 1 and (is_number(line) or not rest.strip()):
+    if len(parts) > 1 and (holds(line) or not rest.strip()):
         return line
     last = text.rstrip().rpartition("\n")[2]
-    return last if ended and "=" not in last and is_number(last) else None
+    return last if ended and holds(last) else None
 
 
 def canonical(text: str) -> int | str:

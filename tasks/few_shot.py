@@ -13,11 +13,11 @@ from pydantic import Field
 
 from treereason.core import Finish, Prompt, Score, Thought, oracle
 from treereason.tasks.base import exact_match
+from treereason.tasks.examples import NumExamples, Worked, expect_arithmetic
 from treereason.tasks.generators import arithmetic
 from treereason.tasks.prompt_files import builtin_templates
 from treereason.tasks.steps import first_thought, open_text, solution_text
 from treereason.tasks.word_problems import WordProblems
-from treereason.tasks.worked import NumExamples, Worked, expect_arithmetic
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,10 @@ _FOLDER = Path(__file__).parent / "prompts"
 
 @dataclass(frozen=True)
 class Template:
-    """A prompt as data: `shared` goes before `text` unchanged, the same for all problems; the others have {placeholders}.
+    """A prompt as data: `text`, `system` and `turns` have {placeholders}; `shared` goes before `text` unchanged.
 
-    stop, system, turns: as in core.Prompt; system and turns come before `shared`, so its KV is shared by the problems
-    for which they are filled alike. choices: texts that may follow; the likeliest one is chosen.
+    stop, system, turns: as in core.Prompt. Only problems for which system and turns are filled alike share the KV of
+    `shared`, as these come first. choices: texts that may follow; the likeliest one is chosen.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")

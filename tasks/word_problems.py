@@ -17,11 +17,11 @@ from pydantic import Field
 from treereason.core import Finish, Prompt, Thought, UserError
 from treereason.tasks.answers import canonical, final_answer, last_box
 from treereason.tasks.base import exact_match
+from treereason.tasks.examples import ExamplesTask, Worked, text_of
 from treereason.tasks.files import bad_line
 from treereason.tasks.latex import MathEqual
 from treereason.tasks.prompt_files import builtin_templates
 from treereason.tasks.steps import open_text
-from treereason.tasks.worked import ExamplesTask, Worked, text_of
 from treereason.text import shown
 
 _STEP_STOPS = {"line": ("\n",), "paragraph": ("\n\n",)}
@@ -38,9 +38,9 @@ class WordProblems(ExamplesTask):
     stepwise: Annotated[
         bool, Field(description="true: a thought is one step of the reasoning, for searches that go step by step")
     ] = False
-    step: Annotated[
-        Literal["line", "paragraph"], Field(description="a step of stepwise: a line, or what stands between blank lines")
-    ] = "line"
+    step: Annotated[Literal["line", "paragraph"], Field(description="what ends with a line, or with a blank one")] = (
+        "line"
+    )
     max_tokens: Annotated[
         Annotated[int, Field(ge=1, le=2**20)] | None,
         Field(description="tokens of a thought at most; null: enough for usual ones"),

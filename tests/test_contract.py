@@ -28,9 +28,9 @@ from treereason.jsonable import jsonable
 
 
 def scorers(task: Task) -> Mapping[str, Scorer]:
-    """The scorers that a task offers by name."""
+    """The scorers that a task offers by name, without those that need a package of their own."""
     named: Mapping[str, Scorer] = sys.modules[type(task).__module__].SCORERS
-    return named
+    return {name: scorer for name, scorer in named.items() if not hasattr(scorer, "needs")}
 
 
 TASKS, SEARCHES = builtin("task"), builtin("search")
@@ -42,7 +42,12 @@ _NODES = {
     "2": {"value": 1, "start": 1, "end": 1, "children": []},
     "3": {"value": 1, "start": 2, "end": 2, "children": []},
 }
-FILES = {"recorded": json.dumps([{"data": _NODES}] * 3)}
+TASK_OF = {"choose": "choices", "recorded": "recorded"}
+"""The tasks of searches that run on no other."""
+FILES = {
+    "recorded": json.dumps([{"data": _NODES}] * 3),
+    "word_problems": "".join(f'{{"question": "{i} + {i}?", "answer": "#### {2 * i}"}}\n' for i in range(3)),
+}
 """Contents of a problem file, for tasks that generate no problems."""
 
 
@@ -241,7 +246,7 @@ def ends(outcome: Outcome, problems: Sequence[Problem]) -> list[events.ProblemDo
 def test_every_search_comes_to_an_end(
     search: str, script: str, searched: Task, make_task: Callable[[str], Task]
 ) -> None:
-    task = make_task(search) if search in TASKS else searched
+    task = make_task(TASK_OF[search]) if search in TASK_OF else searched
     for count, limit, scorer in itertools.product((1, 3), (None, 1, 3), (scorer_of(task), broken)):
         problems = problems_of(task, count)
         budget = partial(Budget, limit)
@@ -258,7 +263,7 @@ def test_every_search_comes_to_an_end(
 def test_what_a_search_finds_does_not_depend_on_the_order_in_which_thoughts_come_back(
     search: str, script: str, searched: Task, make_task: Callable[[str], Task]
 ) -> None:
-    task = make_task(search) if search in TASKS else searched
+    task = make_task(TASK_OF[search]) if search in TASK_OF else searched
     problems = problems_of(task, 3)
     run = partial(run_search, SEARCHES[search](), SCRIPTS[script], task, scorer_of(task), problems=problems)
     last_first, first_first = run(), run(engine=FirstInFirstOut)

@@ -84,7 +84,8 @@ class Thought:
     text: without prompt and stop string. answer: what the task reads out of it, None when it has none (yet).
     score: None until a scorer has seen it. status: its state. error: why it failed, in one line, else None.
     logprob: sum of the log-probabilities of its tokens under the model at temperature 1, its end token included; None
-        where a server does not tell that of every token.
+        where a server does not tell that of every token. num_tokens: how many tokens it sums up, 0 where a server
+        does not tell.
     cost: of this thought alone, all its pieces together when it was resumed.
     prompt: what was put to the model for it: behind the parent's text where `appended`, else a prompt of its own. Once
         decoded on this machine, as the model saw it: in its chat template, and as its tokenizer reads it.
@@ -105,6 +106,7 @@ class Thought:
     status: Status = Status.DECODING
     error: str | None = None
     logprob: float | None = 0.0
+    num_tokens: int = 0
     num_children: int = 0
     cost: Cost = field(default_factory=Cost)
     prompt: str = ""

@@ -38,8 +38,7 @@ class Worked:
 class ExamplesTask(BaseTask):
     """A task that puts worked examples before each question, the same for all problems of a run.
 
-    Subclasses say what a line of a file is (`row`), and how an example is filled in (`shown_as`). Their prompts have
-    one called "example", with a text and with a turn.
+    Subclasses say what a line of a file is (`row`). One of their prompts is "example", as text and as a turn.
     """
 
     examples: NumExamples = 0
@@ -51,7 +50,7 @@ class ExamplesTask(BaseTask):
     ] = "text"
 
     def row(self, path: Path, line: int, value: dict[str, Any]) -> Worked:
-        """What one line of a JSON-lines file holds. Raises UserError naming file and line."""
+        """What one line of a file holds. Raises UserError naming file and line."""
         raise NotImplementedError
 
     def made_examples(self) -> list[Worked]:
@@ -67,8 +66,7 @@ class ExamplesTask(BaseTask):
         return vars(row)
 
     def read(self, path: Path) -> Sequence[Problem]:
-        rows = self._rows
-        first = 0 if self.examples_path is not None else self.examples
+        rows, first = self._rows, 0 if self.examples_path is not None else self.examples
         if len(rows) <= first:
             raise UserError(
                 f"{path}: {len(rows)} questions leave no problem after {first} worked examples: lower task.examples"
@@ -92,16 +90,18 @@ class ExamplesTask(BaseTask):
             raise UserError("task.examples_path is of no use with task.examples=0: say how many of its lines are shown")
         rows = self._read_rows(self.examples_path)
         if len(rows) < self.examples:
-            raise UserError(f"{self.examples_path}: {len(rows)} worked examples, not {self.examples}: see task.examples")
+            raise UserError(f"{self.examples_path}: {len(rows)} examples, not {self.examples}: see task.examples")
         return rows[: self.examples]
 
     def ask(self, style: str, name: str, values: Mapping[str, Any], max_tokens: int = 256) -> Prompt:
         """The prompt of that name, filled, behind the worked examples."""
         prompt = self.fill(style, name, values, max_tokens)
-        shown_examples = [self.fill(style, "example", self.shown_as(row, style)) for row in self.worked]
-        if self.examples_as == "turns" and style == "chat":
-            return replace(prompt, turns=(*prompt.turns, *(turn for example in shown_examples for turn in example.turns)))
-        return replace(prompt, shared=prompt.shared + "".join(example.text for example in shown_examples))
+        filled = [self.fill(style, "example", self.shown_as(row, style)) for row in self.worked]
+        if self.examples_as == "text" or style != "chat":
+            return replace(prompt, shared=prompt.shared + "".join(example.text for example in filled))
+        if not all(example.turns for example in filled):
+            raise UserError("task.examples_as=turns: the prompt 'example' has no turns; see task.prompts")
+        return replace(prompt, turns=(*prompt.turns, *(turn for example in filled for turn in example.turns)))
 
 
 def text_of(path: Path, line: int, value: Mapping[str, Any], key: str, name: str = "") -> str:
