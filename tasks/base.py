@@ -109,10 +109,10 @@ class BaseTask:
         if named is None and style == "plain":  # the words of "chat" are as good without a chat template around them
             named = templates.get("chat")
         if named is None:
-            known = ", ".join(templates) or "none"
+            known = ", ".join([*templates, *({"plain"} if "chat" in templates else set()) - set(templates)]) or "none"
             raise UserError(
-                f"{type(self).__name__} has no prompts for models of style {style!r}, only for: {known}; see "
-                "model.style"
+                f"{type(self).__name__} has no prompts for models of style {style!r}, only for: {known}; take another "
+                "model, see model.style, or give prompts with task.prompts=FILE"
             )
         if name not in named:
             raise UserError(

@@ -56,12 +56,10 @@ class WordProblems(ExamplesTask):
         )
 
     def row(self, path: Path, line: int, value: dict[str, Any]) -> Worked:
-        asked = next((key for key in ("question", "problem") if key in value), None)
-        reason = "solution" if asked == "problem" else "rationale"
-        if asked is None or not {"answer", *({"solution"} if asked == "problem" else ())} & set(value):
-            raise bad_line(
-                path, line, f"expected question and answer, or problem and solution; the keys are {', '.join(value)}"
-            )
+        asked, reason = ("question", "rationale") if "question" in value else ("problem", "solution")
+        if asked not in value or not ("answer" in value or (asked == "problem" and reason in value)):
+            keys = ", ".join(value) or "none"
+            raise bad_line(path, line, f"expected question and answer, or problem and solution; the keys are {keys}")
         question, rationale = text_of(path, line, value, asked, "question"), value.get(reason, "")
         if not isinstance(rationale, str):
             raise bad_line(path, line, f"the {reason} is not text: {shown(rationale)}")
@@ -89,7 +87,7 @@ class WordProblems(ExamplesTask):
         if thought.depth:
             return Prompt("", appended=True, stop=stops, max_tokens=self.max_tokens or step)
         limit = self.max_tokens or (step if self.stepwise else whole)
-        prompt = self.ask(style, "solve", {"question": question, "step": self.step}, limit)
+        prompt = self.ask(style, "solve", {"question": question}, limit)
         return replace(prompt, stop=stops) if self.stepwise else prompt
 
     def lengths(self, style: str, question: str) -> tuple[int, int]:  # noqa: ARG002

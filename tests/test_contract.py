@@ -135,6 +135,7 @@ def test_a_style_without_prompts_is_refused_in_one_line(task: Task) -> None:
         answer = asked(task, Thought(task.problems(0)[0]), style)
         if isinstance(answer, UserError):
             assert len(str(answer).splitlines()) == 1
+            assert "model.style" in str(answer) or "the shipped model" in str(answer)
         else:
             assert answer is not None
 

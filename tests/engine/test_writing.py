@@ -36,7 +36,7 @@ def test_a_given_text_is_as_likely_as_transformers_says(kind: str, tiny_model: B
     for i, text in enumerate(TEXTS):
         child = found["a", (i,)]
         assert (child.text, child.stop, child.finish, child.error) == (text, "", Finish.GIVEN, None)
-        assert child.cost.tokens_decoded == 0
+        assert (child.cost.tokens_decoded, child.num_tokens) == (0, len(model.encode_text(text)))
         assert child.logprob == pytest.approx(logprob_by_transformers(model, twin, prompt.plain, text), abs=1e-4)
 
 

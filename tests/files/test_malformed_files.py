@@ -21,11 +21,15 @@ from treereason.engine.model.load import EMBEDDED
 
 LIMIT_S = 30
 LINES = b"".join(b'{"question": "%d+2", "answer": %d, "rationale": "=%d"}\n' % (i, i + 2, i + 2) for i in range(10))
+SOLUTIONS = b'{"problem": "2+2", "solution": "It is $\\\\boxed{4}$."}\n' * 10
+CHOICES = b'{"question": "2+2", "choices": {"text": ["4", "5"], "label": ["A", "B"]}, "answerKey": "A"}\n' * 10
 PROBLEMS: dict[str, tuple[bytes, list[Callable[[bytes, random.Random], bytes]]]] = {
     "sorting": ((OWN_DATA / "graph-of-thoughts/sorting_032.csv").read_bytes(), [odd_bytes]),
     "document_merging": ((OWN_DATA / "graph-of-thoughts/documents.csv").read_bytes(), [odd_bytes]),
     "recorded": ((OWN_DATA / "deft/gardenToT.json").read_bytes(), [odd_bytes, odd_json, odd_json, odd_json]),
     "few_shot": (LINES, [odd_bytes, odd_lines, odd_lines]),
+    "word_problems": (SOLUTIONS, [odd_bytes, odd_lines, odd_lines]),
+    "choices": (CHOICES, [odd_bytes, odd_lines, odd_lines]),
 }
 MODEL: dict[str, list[Callable[[bytes, random.Random], bytes]]] = {
     "config.json": [odd_bytes, odd_json, odd_json, odd_json],

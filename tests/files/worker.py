@@ -15,17 +15,21 @@ from typing import Any
 
 from treereason.core import Thought, UserError
 from treereason.engine.model.load import load_model
+from treereason.tasks.choices import Choices
 from treereason.tasks.document_merging import DocumentMerging
 from treereason.tasks.few_shot import FewShot
 from treereason.tasks.recorded import Recorded
 from treereason.tasks.sorting import Sorting
+from treereason.tasks.word_problems import WordProblems
 
 MEMORY_BYTES = 3 * 1024**3
 TASKS: dict[str, Any] = {
+    "choices": Choices,
     "document_merging": DocumentMerging,
     "few_shot": FewShot,
     "recorded": Recorded,
     "sorting": Sorting,
+    "word_problems": WordProblems,
 }
 
 
