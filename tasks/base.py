@@ -130,3 +130,7 @@ def exact_match(thought: Thought) -> Score:
     """1 when the answer equals the target, else 0."""
     right = thought.answer is not None and thought.answer == thought.problem.target
     return Score(float(right), final=right)
+
+
+SCORERS = {"exact_match": exact_match}
+"""Scorers of every task that is derived from BaseTask."""

@@ -30,7 +30,7 @@ class Choices(ExamplesTask):
     """Choose one of several options: generated arithmetic, or JSON lines like those of MMLU, ARC or HellaSwag."""
 
     examples: NumExamples = 4
-    operations: Annotated[int, Field(ge=1, le=20, description="operations in a generated question, up to 20")] = 2
+    operations: Annotated[int, Field(ge=1, le=20, description="operations in a generated question, up to 20")] = 1
     answer_with: Annotated[
         Literal["letter", "text", "ending"],
         Field(description="letter of a listed option, text of one that is not listed, or ending of the question"),

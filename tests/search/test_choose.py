@@ -34,7 +34,7 @@ def test_a_task_without_options_is_told() -> None:
 
 
 def test_the_shipped_model_chooses_well_and_decodes_nothing() -> None:
-    task, model = Choices(limit=20, operations=1), treereason.load("embedded")
+    task, model = Choices(limit=20), treereason.load("embedded")
     run = treereason.run(task, Choose(), model, baseline="none")
     assert sum(problem.solved for problem in run.problems) >= 18
     assert run.summary["tokens_decoded"] == 0

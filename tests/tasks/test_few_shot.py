@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from treereason.core import Finish, Problem, Prompt, Score, Task, Thought, UserError
-from treereason.tasks.few_shot import SCORERS, FewShot, exact_match, steps_hold
+from treereason.tasks.base import exact_match
+from treereason.tasks.few_shot import SCORERS, FewShot, steps_hold
 from treereason.tasks.generators import arithmetic
 
 

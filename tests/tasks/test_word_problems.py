@@ -131,7 +131,7 @@ def test_turns_that_a_users_example_lacks_are_told(tmp_path: Path) -> None:
     prompts.write_text('chat: {example: {text: "{question} {answer}"}}')
     path = write(tmp_path / "a.jsonl", GSM8K, MATH)
     task = WordProblems(path=path, examples=1, examples_as="turns", prompts=str(prompts))
-    with pytest.raises(UserError, match="the prompt 'example' has no turns; see task.prompts"):
+    with pytest.raises(UserError, match="the prompt 'example' has no turns; see"):
         task.prompt(Thought(task.problems(0)[0]), "chat")
 
 

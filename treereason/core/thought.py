@@ -106,7 +106,6 @@ class Thought:
     status: Status = Status.DECODING
     error: str | None = None
     logprob: float | None = 0.0
-    num_tokens: int = 0
     num_children: int = 0
     cost: Cost = field(default_factory=Cost)
     prompt: str = ""
@@ -116,6 +115,7 @@ class Thought:
     part: bool = False
     multiplicity: int = 1
     data: dict[str, Any] = field(default_factory=dict)
+    num_tokens: int = 0
 
     def __repr__(self) -> str:
         """Short, because a thought holds all of the tree above it."""
