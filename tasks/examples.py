@@ -66,7 +66,8 @@ class ExamplesTask(BaseTask):
         return vars(row)
 
     def read(self, path: Path) -> Sequence[Problem]:
-        rows, first = self._rows, 0 if self.examples_path is not None else self.examples
+        # Examples of a file of their own are read here, so that its mistakes are told before the run.
+        rows, first = self._rows, 0 if self.examples_path is not None and self.worked else self.examples
         if len(rows) <= first:
             raise UserError(
                 f"{path}: {len(rows)} questions leave no problem after {first} worked examples: lower task.examples"

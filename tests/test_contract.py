@@ -23,7 +23,7 @@ from treereason import events
 from treereason.config.registry import builtin
 from treereason.config.scorers import load_scorer, scorer_reference
 from treereason.controller.budget import Budget
-from treereason.core import Cost, Problem, Prompt, Score, Scorer, Task, Thought, ThoughtPath, UserError
+from treereason.core import Cost, Finish, Problem, Prompt, Score, Scorer, Task, Thought, ThoughtPath, UserError
 from treereason.jsonable import jsonable
 
 
@@ -150,14 +150,22 @@ HOSTILE = st.one_of(
 
 @pytest.mark.parametrize("name", TASKS)
 @hypothesis_settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(texts=st.lists(HOSTILE, min_size=1, max_size=3), number=st.integers(0, 2))
+@given(
+    texts=st.lists(HOSTILE, min_size=1, max_size=3),
+    number=st.integers(0, 2),
+    style=st.sampled_from(["", *STYLES]),
+    finish=st.sampled_from(Finish),
+)
 def test_no_text_breaks_a_task_or_its_scorers(
-    make_task: Callable[[str], Task], name: str, texts: list[str], number: int
+    make_task: Callable[[str], Task], name: str, texts: list[str], number: int, style: str, finish: Finish
 ) -> None:
     task = make_task(name)
     problem = task.problems(0)[number]
     for text in texts:
         thought = decoded(task, problem, text)
+        thought.finish = finish
+        prompt = prompts(task, Thought(problem)).get(style)
+        thought.prompt = prompt.plain if prompt is not None else ""  # without: one that was made by hand
         thought.answer = task.parse(thought)
         json.dumps(jsonable(thought.answer))
         assert not task.solved(problem, None)
@@ -165,8 +173,8 @@ def test_no_text_breaks_a_task_or_its_scorers(
             assert task.solved(problem, thought.answer) in (True, False)
         for scorer_name, scorer in scorers(task).items():
             assert_finite(scorer_name, scorer(thought))
-        for style in STYLES:
-            asked(task, thought, style)
+        for each in STYLES:
+            asked(task, thought, each)
 
 
 def assert_finite(name: str, score: float | Score) -> None:

@@ -40,6 +40,15 @@ def test_a_given_text_is_as_likely_as_transformers_says(kind: str, tiny_model: B
         assert child.logprob == pytest.approx(logprob_by_transformers(model, twin, prompt.plain, text), abs=1e-4)
 
 
+def test_a_thought_counts_the_tokens_whose_log_probabilities_it_sums_up(tiny_model: Build) -> None:
+    engine = make_engine(tiny_model("llama")[0])
+    prompt = prompt_of("WHICH DO YOU LIKE? ", 12)
+    [first] = answer(engine, Expansion("a", (), prompt, children((), 1), HOT)).values()
+    assert (first.finish, first.num_tokens) == (Finish.LENGTH, 12)
+    [whole] = answer(engine, Resumption("a", (0,), prompt_of("", 5), HOT)).values()
+    assert (whole.num_tokens, whole.cost.tokens_decoded) == (17, 5)
+
+
 @pytest.mark.parametrize("options", [{"prefill_tokens": 3}, {"kv_tokens": 16 * 7}, {"deterministic": True}])
 def test_chunks_evictions_and_company_change_nothing(options: dict[str, int], tiny_model: Build) -> None:
     model, twin = tiny_model("mistral")

@@ -107,9 +107,8 @@ def test_without_one_they_are_the_first_lines_of_the_problems_file(tmp_path: Pat
 )
 def test_a_number_of_examples_that_does_not_fit_their_file_is_told(tmp_path: Path, examples: int, message: str) -> None:
     path = write(tmp_path / "a.jsonl", GSM8K, MATH)
-    task = WordProblems(path=path, examples_path=path, examples=examples)
     with pytest.raises(UserError, match=message):
-        task.prompt(Thought(task.problems(0)[0]), "chat")
+        WordProblems(path=path, examples_path=path, examples=examples).problems(0)
 
 
 def test_examples_as_turns_are_earlier_turns_of_a_chat_and_text_elsewhere(tmp_path: Path) -> None:
@@ -229,6 +228,12 @@ def test_a_search_solves_a_published_problem(tmp_path: Path) -> None:
     texts = ["24 clips.\nThe answer is 24.", "24 + 48 = 72\n#### 72"]
     outcome = run_search(BestOfN(n=2), lambda path: texts[path[-1]], task, scorer, problems=task.problems(0))
     assert (outcome.done.solved, outcome.done.answer, outcome.done.best) == (True, 72, (1,))
+
+
+def test_math_equal_without_its_package_is_refused_before_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("treereason.config.scorers.find_spec", lambda _: None)
+    with pytest.raises(UserError, match=r"needs math_verify: pip install 'treereason\[math\]'"):
+        load_scorer(scorer_reference("math_equal", WordProblems()))
 
 
 @pytest.mark.skipif(importlib.util.find_spec("math_verify") is None, reason="math-verify is optional")
