@@ -88,10 +88,12 @@ class Choices(ExamplesTask):
         terse = thought.prompt.endswith(arithmetic.render_question(thought.problem.input["question"]))
         number = arithmetic.parse_answer(text.rpartition("\n")[0] if cut else text)
         if terse or (number is not None and not thought.prompt):
-            return _repeated(str(number), choices)
+            return None if number is None else _repeated(str(number), choices)
+        if thought.finish is Finish.GIVEN:
+            return self._letter(text, choices)
         stated = final_answer(text, cut=cut, holds=lambda line: self._letter(line, choices) is not None)
         if stated is None and not cut:
-            stated = text if thought.finish is Finish.GIVEN else text.strip().partition("\n")[0]
+            stated = text.strip().partition("\n")[0]
         return None if stated is None else self._letter(stated, choices)
 
     def _letter(self, text: str, choices: Mapping[str, str]) -> str | None:

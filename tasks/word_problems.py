@@ -38,9 +38,7 @@ class WordProblems(ExamplesTask):
     stepwise: Annotated[
         bool, Field(description="true: a thought is one step of the reasoning, for searches that go step by step")
     ] = False
-    step: Annotated[Literal["line", "paragraph"], Field(description="what ends with a line, or with a blank one")] = (
-        "line"
-    )
+    step: Annotated[Literal["line", "paragraph"], Field(description="a step of stepwise")] = "line"
     max_tokens: Annotated[
         Annotated[int, Field(ge=1, le=2**20)] | None,
         Field(description="tokens of a thought at most; null: enough for usual ones"),

@@ -225,6 +225,22 @@ def test_an_option_whose_text_is_a_letter_is_meant_where_texts_are_asked_for() -
     assert (Choices().parse(thought), Choices(answer_with="text").parse(thought)) == ("A", "B")
 
 
+def test_an_option_that_is_written_stands_for_itself_whatever_it_says() -> None:
+    choices = {"A": "The answer is B.", "B": "B", "C": "None\nA"}
+    problem = Problem("0", {"question": "Which?", "choices": choices}, "A")
+    written = [Thought(problem, (0,), text=f" {text}", finish=Finish.GIVEN) for text in choices.values()]
+    assert [Choices(answer_with="text").parse(thought) for thought in written] == ["A", "B", "C"]
+
+
+def test_a_text_of_the_shipped_model_without_an_answer_line_names_no_option() -> None:
+    problem = Problem("0", {"question": "1+1", "choices": {"A": "None", "B": "2"}}, "B")
+    wanted = {"None": None, "=2": None, "A2": "B", "=2\nA2\nA3": "B", "A3": None}
+    for text, letter in wanted.items():
+        assert Choices().parse(Thought(problem, (0,), text=text, prompt="Q1+1\n", finish=Finish.END)) == letter
+    cut = Thought(problem, (0,), text="=2\nA2", prompt="Q1+1\n", finish=Finish.LENGTH)
+    assert Choices().parse(cut) is None
+
+
 def test_words_are_not_for_the_shipped_model(tmp_path: Path) -> None:
     task = Choices(path=write(tmp_path / "a.jsonl", MMLU), examples=0)
     with pytest.raises(UserError, match="the shipped model answers arithmetic"):
