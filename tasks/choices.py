@@ -92,9 +92,8 @@ class Choices(ExamplesTask):
         if thought.finish is Finish.GIVEN:
             return self._letter(text, choices)
         stated = final_answer(text, cut=cut, holds=lambda line: self._letter(line, choices) is not None)
-        if stated is None and not cut:
-            stated = text.strip().partition("\n")[0]
-        return None if stated is None else self._letter(stated, choices)
+        stated = stated or ("" if cut else text.strip().partition("\n")[0])
+        return self._letter(stated, choices) if stated else None
 
     def _letter(self, text: str, choices: Mapping[str, str]) -> str | None:
         repeated = _repeated(text, choices)
