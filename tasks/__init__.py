@@ -7,6 +7,7 @@ from treereason.lazy import lazy_classes
 if TYPE_CHECKING:  # what editors and type checkers know; a new file is found without
     from treereason.tasks.arithmetic import Arithmetic as Arithmetic
     from treereason.tasks.base import BaseTask as BaseTask
+    from treereason.tasks.choices import Choices as Choices
     from treereason.tasks.crosswords import Crosswords as Crosswords
     from treereason.tasks.document_merging import DocumentMerging as DocumentMerging
     from treereason.tasks.few_shot import FewShot as FewShot
@@ -16,6 +17,7 @@ if TYPE_CHECKING:  # what editors and type checkers know; a new file is found wi
     from treereason.tasks.recorded import Recorded as Recorded
     from treereason.tasks.set_intersection import SetIntersection as SetIntersection
     from treereason.tasks.sorting import Sorting as Sorting
+    from treereason.tasks.word_problems import WordProblems as WordProblems
 
 _BASE = {"BaseTask": "treereason.tasks.base", "Template": "treereason.tasks.prompt_files"}
 __getattr__, __dir__ = lazy_classes(__name__, __path__, _BASE)

@@ -8,6 +8,7 @@ without quotes, `**bold**`, `$math$`, `\boxed{}` or a full stop around it. Of tw
 
 import re
 import unicodedata
+from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
 
@@ -17,8 +18,12 @@ LONGEST = 12_000
 """Longer text is compared as it stands."""
 
 _STATED = re.compile(r"the (?:final |correct )?answer is(?!\w):?", re.IGNORECASE)
+_HEAD = re.compile(
+    r"^[ \t*_#>]*(?:(?:final |correct )?answer[ \t*_]*:(?:\*\*|__)?|####(?!#))\s*", re.IGNORECASE | re.MULTILINE
+)
 _NOTHING_YET = re.compile(r"[\s*_$:`]*(?:\\[\[(])?\s*")
 _BOXED = re.compile(r"\\f?boxed ?\{")
+_BARE_BOX = re.compile(r"\\f?boxed +([^\s{}$][^{}$\n]*)\$")
 _BRACES = re.compile(rf"{_BOXED.pattern}|(?<!\\)[{{}}]")
 _SENTENCE_END = re.compile(
     r"(?<=\S)([.!])[*\"')\]]*\s+(?=[^\W\d_])|(?<=[^\s,;])[,;]?\s+(?:because|since|which)\s", re.IGNORECASE
@@ -84,7 +89,7 @@ def statement(text: str, *, cut: bool = False) -> str | None:
     """
     parts = _STATED.split(text)
     if len(parts) == 1:
-        return _last_box(text)
+        return last_box(text)
     line, line_end, rest = parts[-1].partition("\n")
     while line_end and _NOTHING_YET.fullmatch(line):
         line, line_end, rest = rest.partition("\n")
@@ -93,8 +98,33 @@ def statement(text: str, *, cut: bool = False) -> str | None:
         return sentence
     if line_end or not cut:
         return line
-    box = _last_box(line)
+    box = last_box(line)
     return box if box is not None and plain(box) == plain(line) else None
+
+
+def is_bare_number(line: str) -> bool:
+    """Whether a line is a number and nothing more, not even what it is equal to."""
+    return "=" not in line and is_number(line)
+
+
+def final_answer(
+    text: str, *, cut: bool = False, ended: bool = True, holds: Callable[[str], bool] = is_bare_number
+) -> str | None:
+    """What a text gives as its answer: its statement, else what its last `Answer:` or `####` heads, else its last line.
+
+    What is headed must be an answer by itself or end the text, a last line must be an answer by itself; `holds` says
+    what is. cut: as for statement; nothing else is whole then. ended: the text does not go on behind its last line.
+    """
+    stated = statement(text, cut=cut)
+    if stated is not None or cut:
+        return stated
+    parts = _HEAD.split(text)
+    line, _, rest = parts[-1].partition("\n")
+    line = _number_sentence(line) or line
+    if len(parts) > 1 and (holds(line) or not rest.strip()):
+        return line
+    last = text.rstrip().rpartition("\n")[2]
+    return last if ended and holds(last) else None
 
 
 def canonical(text: str) -> int | str:
@@ -159,9 +189,13 @@ def _number_sentence(line: str) -> str | None:
     return sentence if is_number(sentence) else None
 
 
-def _last_box(text: str) -> str | None:
-    """What is in the last box that is in no other one; None without boxes, and where that one stays open."""
-    inside, end = None, -1
+def last_box(text: str) -> str | None:
+    r"""What is in the last box that is in no other one; None without boxes, and where that one stays open.
+
+    Without braces, as in `$\boxed 5$`, a box ends with the formula.
+    """
+    bare = list(_BARE_BOX.finditer(text))
+    inside, end = (bare[-1][1], -1) if bare else (None, -1)
     for box in _BOXED.finditer(text):
         if box.start() < end:
             continue

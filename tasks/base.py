@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, Field
 
-from treereason.core import Finish, Problem, Prompt, Thought, UserError
+from treereason.core import Finish, Problem, Prompt, Score, Thought, UserError, oracle
 from treereason.core.prompt import is_day
 from treereason.tasks.prompt_files import Template, Templates, replaced
 from treereason.text import from_home
@@ -92,14 +92,13 @@ class BaseTask:
     def fill(self, style: str, name: str, values: Mapping[str, Any], max_tokens: int = 256) -> Prompt:
         """One of the task's templates with its placeholders replaced. Raises UserError for a style without prompts."""
         template = self.template(style, name)
-        text = template.text.format(**values)
         return Prompt(
-            text,
+            template.text.format(**values),
             shared=template.shared,
             stop=template.stop,
             max_tokens=max_tokens,
-            system=template.system,
-            turns=template.turns,
+            system=template.system.format(**values),
+            turns=tuple((user.format(**values), model.format(**values)) for user, model in template.turns),
             today=self.today,
         )
 
@@ -110,10 +109,10 @@ class BaseTask:
         if named is None and style == "plain":  # the words of "chat" are as good without a chat template around them
             named = templates.get("chat")
         if named is None:
-            known = ", ".join(templates) or "none"
+            known = ", ".join([*templates, *({"plain"} if "chat" in templates else set()) - set(templates)]) or "none"
             raise UserError(
-                f"{type(self).__name__} has no prompts for models of style {style!r}, only for: {known}; see "
-                "model.style"
+                f"{type(self).__name__} has no prompts for models of style {style!r}, only for: {known}; take another "
+                "model, see model.style, or give prompts with task.prompts=FILE"
             )
         if name not in named:
             raise UserError(
@@ -124,3 +123,14 @@ class BaseTask:
     @cached_property
     def _templates(self) -> Templates:
         return self.templates if self.prompts is None else replaced(self.templates, Path(from_home(self.prompts)))
+
+
+@oracle
+def exact_match(thought: Thought) -> Score:
+    """1 when the answer equals the target, else 0."""
+    right = thought.answer is not None and thought.answer == thought.problem.target
+    return Score(float(right), final=right)
+
+
+SCORERS = {"exact_match": exact_match}
+"""Scorers of every task that is derived from BaseTask."""

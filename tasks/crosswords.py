@@ -15,10 +15,10 @@ from treereason.core import Finish, Problem, Prompt, Score, Thought, UserError, 
 from treereason.core.given_file import file_name, parse_json
 from treereason.tasks import crossword_board
 from treereason.tasks.base import BaseTask
-from treereason.tasks.few_shot import solution_text
 from treereason.tasks.files import read_text
 from treereason.tasks.judgements import judged
 from treereason.tasks.prompt_files import builtin_templates
+from treereason.tasks.steps import solution_text
 from treereason.text import one_line, shown
 
 VALUES = {"sure": 1.0, "maybe": 0.5, "impossible": 0.0}

@@ -15,11 +15,11 @@ from pydantic import Field
 
 from treereason.core import Finish, Problem, Prompt, Score, Thought, oracle
 from treereason.tasks.base import BaseTask
-from treereason.tasks.few_shot import solution_text
 from treereason.tasks.files import bad_line, csv_rows
 from treereason.tasks.generators import countdown
 from treereason.tasks.judgements import judged
 from treereason.tasks.prompt_files import builtin_templates
+from treereason.tasks.steps import solution_text
 from treereason.text import shown
 
 VALUES = {"sure": 20.0, "likely": 1.0, "impossible": 0.001}  # as in the paper's code

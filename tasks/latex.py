@@ -1,6 +1,7 @@
-"""A scorer for answers in LaTeX, which math-verify compares: scorer=treereason.tasks.latex:MathEqual
+"""A scorer for answers in LaTeX, which math-verify compares: scorer=math_equal of task=word_problems.
 
-It needs `pip install 'treereason[math]'`. A task still calls solved what equals its target as it stands.
+Other tasks take it as scorer=treereason.tasks.latex:MathEqual. It needs `pip install 'treereason[math]'`. A task still
+calls solved what equals its target as it stands.
 """
 
 import logging

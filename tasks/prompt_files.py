@@ -20,9 +20,10 @@ _FOLDER = Path(__file__).parent / "prompts"
 
 @dataclass(frozen=True)
 class Template:
-    """A prompt as data: `text` has {placeholders}; `shared` goes before it unchanged, the same for all problems.
+    """A prompt as data: `text`, `system` and `turns` have {placeholders}; `shared` goes before `text` unchanged.
 
-    stop, system, turns: as in core.Prompt. choices: texts that may follow; the likeliest one is chosen.
+    stop, system, turns: as in core.Prompt. Only problems for which system and turns are filled alike share the KV of
+    `shared`, as these come first. choices: texts that may follow; the likeliest one is chosen.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
@@ -56,21 +57,27 @@ def replaced(templates: Templates, path: Path) -> Templates:
     known: dict[str, set[str]] = {}
     for named in templates.values():
         for name, template in named.items():
-            known.setdefault(name, set()).update(_placeholders(template.text))
+            known.setdefault(name, set()).update(*(_placeholders(text) for _, text in _filled(template)))
     for style, named in given.items():
         for name, template in named.items():
             if name not in known:
                 raise UserError(f"{where}: {style}.{name}: no such prompt of this task; {nearest(name, known)}")
-            try:
-                unknown = sorted(set(_placeholders(template.text)) - known[name])
-            except ValueError as error:
-                raise UserError(
-                    f"{where}: {style}.{name}.text: {one_line(error)}; write {{{{ for a brace that is none"
-                ) from None
-            if unknown:
-                shown_as, valid = f"{{{unknown[0]}}}", " ".join(f"{{{each}}}" for each in sorted(known[name]))
-                raise UserError(f"{where}: {style}.{name}.text: nothing is called {shown_as}; there is {valid}")
+            for part, text in _filled(template):
+                place = f"{where}: {style}.{name}.{part}"
+                try:
+                    unknown = sorted(set(_placeholders(text)) - known[name])
+                except ValueError as error:
+                    raise UserError(f"{place}: {one_line(error)}; write {{{{ for a brace that is none") from None
+                if unknown:
+                    shown_as, valid = f"{{{unknown[0]}}}", " ".join(f"{{{each}}}" for each in sorted(known[name]))
+                    raise UserError(f"{place}: nothing is called {shown_as}; there is {valid}")
     return {style: {**templates.get(style, {}), **given.get(style, {})} for style in {**templates, **given}}
+
+
+def _filled(template: Template) -> list[tuple[str, str]]:
+    """The texts with placeholders, and where they stand."""
+    turns = [("turns", text) for turn in template.turns for text in turn]
+    return [("text", template.text), ("system", template.system), *turns]
 
 
 def _placeholders(text: str) -> Iterator[str]:

@@ -146,13 +146,15 @@ class ScriptedEngine:
     def step(self) -> tuple[list[Decoded], None]:
         request, path = self._queue.pop()
         name = request.problem
+        whole = self.script(path)
+        if whole is None:
+            cost = Cost(1, 0 if isinstance(request, Writing) else 1, 3)
+            return [Decoded(name, path, "", -1.0, cost, "out of pages")], None
         if isinstance(request, Writing):
             text = request.texts[request.children.index(path)]
             self._texts[name, path] = text
-            return [Decoded(name, path, text, self.likely(text), Cost(len(text)), None, Finish.GIVEN)], None
-        whole = self.script(path)
-        if whole is None:
-            return [Decoded(name, path, "", -1.0, Cost(1, 1, 3), "out of pages")], None
+            likely = self.likely(text)
+            return [Decoded(name, path, text, likely, Cost(len(text)), None, Finish.GIVEN, num_tokens=len(text))], None
         before = self._texts.get((name, path), "") if isinstance(request, Resumption) else ""
         text = whole[: len(before) + request.prompt.max_tokens]
         self._texts[name, path] = text

@@ -23,14 +23,14 @@ from treereason import events
 from treereason.config.registry import builtin
 from treereason.config.scorers import load_scorer, scorer_reference
 from treereason.controller.budget import Budget
-from treereason.core import Cost, Problem, Prompt, Score, Scorer, Task, Thought, ThoughtPath, UserError
+from treereason.core import Cost, Finish, Problem, Prompt, Score, Scorer, Task, Thought, ThoughtPath, UserError
 from treereason.jsonable import jsonable
 
 
 def scorers(task: Task) -> Mapping[str, Scorer]:
-    """The scorers that a task offers by name."""
+    """The scorers that a task offers by name, without those that need a package of their own."""
     named: Mapping[str, Scorer] = sys.modules[type(task).__module__].SCORERS
-    return named
+    return {name: scorer for name, scorer in named.items() if not hasattr(scorer, "needs")}
 
 
 TASKS, SEARCHES = builtin("task"), builtin("search")
@@ -42,9 +42,12 @@ _NODES = {
     "2": {"value": 1, "start": 1, "end": 1, "children": []},
     "3": {"value": 1, "start": 2, "end": 2, "children": []},
 }
+TASK_OF = {"choose": "choices", "recorded": "recorded"}
+"""The tasks of searches that run on no other."""
 FILES = {
-    "recorded": json.dumps([{"data": _NODES}] * 3),
     "crosswords": json.dumps([[[f"clue {i}" for i in range(10)], list("HEARTEMBERABUSERESINTREND")]] * 3),
+    "recorded": json.dumps([{"data": _NODES}] * 3),
+    "word_problems": "".join(f'{{"question": "{i} + {i}?", "answer": "#### {2 * i}"}}\n' for i in range(3)),
 }
 """Contents of a problem file, for tasks that generate no problems."""
 
@@ -133,6 +136,7 @@ def test_a_style_without_prompts_is_refused_in_one_line(task: Task) -> None:
         answer = asked(task, Thought(task.problems(0)[0]), style)
         if isinstance(answer, UserError):
             assert len(str(answer).splitlines()) == 1
+            assert "model.style" in str(answer) or "the shipped model" in str(answer)
         else:
             assert answer is not None
 
@@ -147,14 +151,22 @@ HOSTILE = st.one_of(
 
 @pytest.mark.parametrize("name", TASKS)
 @hypothesis_settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(texts=st.lists(HOSTILE, min_size=1, max_size=3), number=st.integers(0, 2))
+@given(
+    texts=st.lists(HOSTILE, min_size=1, max_size=3),
+    number=st.integers(0, 2),
+    style=st.sampled_from(["", *STYLES]),
+    finish=st.sampled_from(Finish),
+)
 def test_no_text_breaks_a_task_or_its_scorers(
-    make_task: Callable[[str], Task], name: str, texts: list[str], number: int
+    make_task: Callable[[str], Task], name: str, texts: list[str], number: int, style: str, finish: Finish
 ) -> None:
     task = make_task(name)
     problem = task.problems(0)[number]
     for text in texts:
         thought = decoded(task, problem, text)
+        thought.finish = finish
+        prompt = prompts(task, Thought(problem)).get(style)
+        thought.prompt = prompt.plain if prompt is not None else ""  # without: one that was made by hand
         thought.answer = task.parse(thought)
         json.dumps(jsonable(thought.answer))
         assert not task.solved(problem, None)
@@ -162,8 +174,8 @@ def test_no_text_breaks_a_task_or_its_scorers(
             assert task.solved(problem, thought.answer) in (True, False)
         for scorer_name, scorer in scorers(task).items():
             assert_finite(scorer_name, scorer(thought))
-        for style in STYLES:
-            asked(task, thought, style)
+        for each in STYLES:
+            asked(task, thought, each)
 
 
 def assert_finite(name: str, score: float | Score) -> None:
@@ -244,7 +256,7 @@ def ends(outcome: Outcome, problems: Sequence[Problem]) -> list[events.ProblemDo
 def test_every_search_comes_to_an_end(
     search: str, script: str, searched: Task, make_task: Callable[[str], Task]
 ) -> None:
-    task = make_task(search) if search in TASKS else searched
+    task = make_task(TASK_OF[search]) if search in TASK_OF else searched
     for count, limit, scorer in itertools.product((1, 3), (None, 1, 3), (scorer_of(task), broken)):
         problems = problems_of(task, count)
         budget = partial(Budget, limit)
@@ -261,7 +273,7 @@ def test_every_search_comes_to_an_end(
 def test_what_a_search_finds_does_not_depend_on_the_order_in_which_thoughts_come_back(
     search: str, script: str, searched: Task, make_task: Callable[[str], Task]
 ) -> None:
-    task = make_task(search) if search in TASKS else searched
+    task = make_task(TASK_OF[search]) if search in TASK_OF else searched
     problems = problems_of(task, 3)
     run = partial(run_search, SEARCHES[search](), SCRIPTS[script], task, scorer_of(task), problems=problems)
     last_first, first_first = run(), run(engine=FirstInFirstOut)

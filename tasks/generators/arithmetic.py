@@ -82,6 +82,12 @@ def generate_expression(rng: random.Random, operations: int) -> str:
     return _join(numbers, operators)
 
 
+def near(rng: random.Random, value: int, count: int) -> list[int]:
+    """So many different numbers of 0 or more, none of them `value`, at most 9 from it; count is at most 9."""
+    numbers = [number for number in range(max(0, value - 9), value + 10) if number != value]
+    return rng.sample(numbers, count)
+
+
 def reductions(expression: str) -> list[str]:
     """All expressions that one operation on two neighbours away keep the value, with every number in 0..999.
 

@@ -28,7 +28,7 @@ def completed(
 def test_the_options_of_the_chosen_class(completed: Callable[[str], set[str]]) -> None:
     assert completed("search.") == {"search.name=", "search.k=", "search.b=", "search.steps="}
     assert completed("search=best_of_n search.") == {"search.name=", "search.n=", "search.aggregate="}
-    assert completed("task=few_shot task.ex") == {"task.examples=", "task.examples_seed="}
+    assert completed("task=few_shot task.o") == {"task.operations="}
     assert completed("engine.kv") == {"engine.kv_tokens=", "engine.kv_gib="}
     assert completed("search.k=") == {"search.k=5"}
 

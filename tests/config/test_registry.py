@@ -14,7 +14,7 @@ from treereason.config.validate import build_task
 from treereason.core import UserError
 from treereason.tasks.sorting import Sorting
 
-HELPERS = {"base"}
+HELPERS = {"base", "examples"}
 """Files whose classes are bases of tasks."""
 
 

@@ -36,8 +36,17 @@ def test_a_given_text_is_as_likely_as_transformers_says(kind: str, tiny_model: B
     for i, text in enumerate(TEXTS):
         child = found["a", (i,)]
         assert (child.text, child.stop, child.finish, child.error) == (text, "", Finish.GIVEN, None)
-        assert child.cost.tokens_decoded == 0
+        assert (child.cost.tokens_decoded, child.num_tokens) == (0, len(model.encode_text(text)))
         assert child.logprob == pytest.approx(logprob_by_transformers(model, twin, prompt.plain, text), abs=1e-4)
+
+
+def test_a_thought_counts_the_tokens_whose_log_probabilities_it_sums_up(tiny_model: Build) -> None:
+    engine = make_engine(tiny_model("llama")[0])
+    prompt = prompt_of("WHICH DO YOU LIKE? ", 12)
+    [first] = answer(engine, Expansion("a", (), prompt, children((), 1), HOT)).values()
+    assert (first.finish, first.num_tokens) == (Finish.LENGTH, 12)
+    [whole] = answer(engine, Resumption("a", (0,), prompt_of("", 5), HOT)).values()
+    assert (whole.num_tokens, whole.cost.tokens_decoded) == (17, 5)
 
 
 @pytest.mark.parametrize("options", [{"prefill_tokens": 3}, {"kv_tokens": 16 * 7}, {"deterministic": True}])

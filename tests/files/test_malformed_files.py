@@ -23,6 +23,8 @@ LIMIT_S = 30
 LINES = b"".join(b'{"question": "%d+2", "answer": %d, "rationale": "=%d"}\n' % (i, i + 2, i + 2) for i in range(10))
 PUZZLES = b"Rank,Puzzles,AMT (s)\n" + b"".join(b"%d,1 1 %d 6,4.4\n" % (i, i) for i in range(1, 10))
 CROSSWORDS = json.dumps([[[f"clue {i}" for i in range(10)], list("HEARTEMBERABUSERESINTREND")]] * 3).encode()
+SOLUTIONS = b'{"problem": "2+2", "solution": "It is $\\\\boxed{4}$."}\n' * 10
+CHOICES = b'{"question": "2+2", "choices": {"text": ["4", "5"], "label": ["A", "B"]}, "answerKey": "A"}\n' * 10
 PROBLEMS: dict[str, tuple[bytes, list[Callable[[bytes, random.Random], bytes]]]] = {
     "sorting": ((OWN_DATA / "graph-of-thoughts/sorting_032.csv").read_bytes(), [odd_bytes]),
     "document_merging": ((OWN_DATA / "graph-of-thoughts/documents.csv").read_bytes(), [odd_bytes]),
@@ -32,6 +34,8 @@ PROBLEMS: dict[str, tuple[bytes, list[Callable[[bytes, random.Random], bytes]]]]
     "few_shot": (LINES, [odd_bytes, odd_lines, odd_lines]),
     "game_of_24": (PUZZLES, [odd_bytes]),
     "crosswords": (CROSSWORDS, [odd_bytes, odd_json, odd_json]),
+    "word_problems": (SOLUTIONS, [odd_bytes, odd_lines, odd_lines]),
+    "choices": (CHOICES, [odd_bytes, odd_lines, odd_lines]),
 }
 MODEL: dict[str, list[Callable[[bytes, random.Random], bytes]]] = {
     "config.json": [odd_bytes, odd_json, odd_json, odd_json],

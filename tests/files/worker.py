@@ -15,6 +15,7 @@ from typing import Any
 
 from treereason.core import Thought, UserError
 from treereason.engine.model.load import load_model
+from treereason.tasks.choices import Choices
 from treereason.tasks.crosswords import Crosswords
 from treereason.tasks.document_merging import DocumentMerging
 from treereason.tasks.few_shot import FewShot
@@ -23,10 +24,12 @@ from treereason.tasks.keyword_counting import KeywordCounting
 from treereason.tasks.recorded import Recorded
 from treereason.tasks.set_intersection import SetIntersection
 from treereason.tasks.sorting import Sorting
+from treereason.tasks.word_problems import WordProblems
 
 MEMORY_BYTES = 3 * 1024**3
 TASKS: dict[str, Any] = {
     "crosswords": Crosswords,
+    "choices": Choices,
     "document_merging": DocumentMerging,
     "few_shot": FewShot,
     "game_of_24": GameOf24,
@@ -34,6 +37,7 @@ TASKS: dict[str, Any] = {
     "recorded": Recorded,
     "set_intersection": SetIntersection,
     "sorting": Sorting,
+    "word_problems": WordProblems,
 }
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from treereason.tasks.answers import canonical, is_number, statement
+from treereason.tasks.answers import canonical, final_answer, is_number, last_box, statement
 from treereason.tasks.numbers import read_number
 
 SAME: dict[int | str, str] = {
@@ -200,12 +200,24 @@ def test_long_numbers_and_long_texts_are_answers_too() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", [r"\boxed{" * 1400 + "}" * 1400, "x=" * 5000, "(" * 5000 + ")" * 5000, "5" + " " * 10_000]
+    "text",
+    [
+        r"\boxed{" * 1400 + "}" * 1400,
+        "x=" * 5000,
+        "(" * 5000 + ")" * 5000,
+        "5" + " " * 10_000,
+        r"\boxed " * 2000,
+        "#" * 10_000,
+        "\n" * 10_000,
+        "* " * 5000,
+        "Answer:\n" * 2000,
+    ],
 )
 def test_no_text_takes_long(text: str) -> None:
     start = time.perf_counter()
     canonical(text)
     statement(f"The answer is {text}. So")
+    final_answer(f"Answer: {text}\n{text}")
     assert time.perf_counter() - start < 20, "quadratic ways take minutes"
 
 
@@ -250,3 +262,45 @@ def test_a_statement_is_the_last_one(text: str, stated: str | None) -> None:
 )
 def test_what_a_limit_cut_off_is_stated_only_in_a_box_of_its_own(text: str, stated: str | None) -> None:
     assert statement(text, cut=True) == stated
+
+
+@pytest.mark.parametrize(
+    ("text", "inside"),
+    [
+        (r"\boxed{5}", "5"),
+        (r"$\boxed 5$", "5"),
+        (r"$\boxed 12\%$, not $\boxed 7$", "7"),
+        (r"$\boxed 7$, so \boxed{5}", "5"),
+        (r"\boxed 5", None),
+        (r"$\boxed 7$ or \boxed{5", None),
+    ],
+)
+def test_a_box_without_braces_ends_with_its_formula(text: str, inside: str | None) -> None:
+    assert last_box(text) == inside
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("The answer is 5.\nAnswer: 6\n7", " 5."),
+        ("So 5.\nAnswer: 6\nAnswer: 7\nBye", "7"),
+        ("Answer: St. Louis", "St. Louis"),
+        ("Answer: St. Louis\nIt is a town.", None),
+        ("Answer: 5 because 2 + 3 = 5.\nBye", "5"),
+        ("My answer: 5", None),
+        ("#### 5", "5"),
+        ("#### Step 5\nwe add", None),
+        ("First\n\n5 \n", "5"),
+        ("First\nn = 5", None),
+    ],
+)
+def test_the_final_answer_is_stated_or_headed_or_the_last_line(text: str, answer: str | None) -> None:
+    assert final_answer(text) == answer
+
+
+def test_a_last_line_that_may_not_be_the_last_is_no_answer() -> None:
+    assert final_answer("5", ended=False) is None
+    assert final_answer("5", cut=True) is None
+    assert final_answer("Answer: 5\nSo", cut=True) is None
+    assert final_answer("Answer: 5", ended=False) == "5"
+    assert final_answer("Paris", holds=str.isalpha) == "Paris"

@@ -25,6 +25,14 @@ def test_a_users_file_replaces_a_prompt_with_system_text_and_turns(tmp_path: Pat
     assert (prompt.system, prompt.turns, prompt.stop, prompt.shared) == ("Be brief.", (("hello", "hi"),), (";",), "")
 
 
+def test_system_text_and_turns_are_filled_as_the_text_is_and_shared_is_not(tmp_path: Path) -> None:
+    text = 'chat:\n  solve: {text: a, system: "{digits}", turns: [["{numbers}?", "{{}}"]], shared: "{digits}"}\n'
+    prompt = first_prompt(tmp_path / "mine.yaml", text)
+    digits = Sorting(length=4, limit=1).problems(0)[0].input
+    assert (prompt.system, prompt.turns) == ("".join(map(str, digits)), ((f"{digits}?", "{}"),))
+    assert (prompt.shared, prompt.text) == ("{digits}", "a")
+
+
 def test_prompts_that_a_file_does_not_name_stay(tmp_path: Path) -> None:
     given = 'chat:\n  improve: {text: "again {attempt}"}\n'
     own = Sorting(length=4, limit=1)
@@ -49,6 +57,8 @@ def test_a_file_may_bring_a_style_of_its_own(tmp_path: Path) -> None:
         ("chat: {solve: {text: 'a } b'}}", "chat.solve.text: Single '}' encountered"),
         ("chat: {solve: {text: '{numbers.x}'}}", "{numbers.x} is not the name of a placeholder"),
         ("chat: {solve: {text: '{numbers!r}'}}", "is not the name of a placeholder"),
+        ("chat: {solve: {text: a, system: '{nmbers}'}}", "chat.solve.system: nothing is called {nmbers}"),
+        ("chat: {solve: {text: a, turns: [[a, '{']]}}", "chat.solve.turns: Single '{' encountered"),
         ("chat: {solve: {text: a}}\nchat: {improve: {text: b}}", "the key 'chat' occurs twice"),
         ("chat: &x {solve: {text: a}}\nplain: *x", "line 2: prompts have no aliases"),
         ("[" * 3000, "nested too deeply"),

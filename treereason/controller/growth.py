@@ -182,7 +182,7 @@ class Growth:
         resumed = thought.finish is not None
         if grant is not None:
             self.budget.settle(grant, decoded.cost.tokens_decoded)
-        thought.text, thought.logprob = decoded.text, decoded.logprob
+        thought.text, thought.logprob, thought.num_tokens = decoded.text, decoded.logprob, decoded.num_tokens
         thought.finish, thought.stop = decoded.finish, decoded.stop
         thought.prompt = thought.prompt if decoded.prompt is None else decoded.prompt
         thought.cost.add(decoded.cost)

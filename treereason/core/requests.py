@@ -67,6 +67,7 @@ class Decoded:
     problem, path: name the thought, as in the request.
     text, logprob: of the whole thought, its earlier pieces included when it was resumed; logprob as in Thought.
     cost: of this request alone.
+    num_tokens: as in Thought.
     finish, stop: as in Thought; finish is None with an error.
     prompt: the prompt's text as the model saw it, or None where that is not known.
     """
@@ -80,3 +81,4 @@ class Decoded:
     finish: Finish | None = None
     stop: str = ""
     prompt: str | None = None
+    num_tokens: int = 0

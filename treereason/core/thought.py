@@ -84,7 +84,8 @@ class Thought:
     text: without prompt and stop string. answer: what the task reads out of it, None when it has none (yet).
     score: None until a scorer has seen it. status: its state. error: why it failed, in one line, else None.
     logprob: sum of the log-probabilities of its tokens under the model at temperature 1, its end token included; None
-        where a server does not tell that of every token.
+        where a server does not tell that of every token. num_tokens: how many tokens it sums up, 0 where a server
+        does not tell.
     cost: of this thought alone, all its pieces together when it was resumed.
     prompt: what was put to the model for it: behind the parent's text where `appended`, else a prompt of its own. Once
         decoded on this machine, as the model saw it: in its chat template, and as its tokenizer reads it.
@@ -114,6 +115,7 @@ class Thought:
     part: bool = False
     multiplicity: int = 1
     data: dict[str, Any] = field(default_factory=dict)
+    num_tokens: int = 0
 
     def __repr__(self) -> str:
         """Short, because a thought holds all of the tree above it."""

@@ -128,7 +128,10 @@ class Completions:
             num_prefilled = len(whole) + (len(alone) if path == writing.children[0] else 0)
             cost = Cost(tokens_prefilled=num_prefilled, seconds=seconds)
             logprob = logprob_behind(alone, whole)
-            written.append(Decoded(writing.problem, path, text, logprob, cost, finish=Finish.GIVEN))
+            num_tokens = max(0, len(whole) - len(alone))
+            written.append(
+                Decoded(writing.problem, path, text, logprob, cost, finish=Finish.GIVEN, num_tokens=num_tokens)
+            )
         return written
 
     async def _sample(self, expansion: Expansion, prompt: Context, paths: Sequence[ThoughtPath]) -> list[Decoded]:

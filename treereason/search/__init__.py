@@ -8,6 +8,7 @@ if TYPE_CHECKING:  # what editors and type checkers know; a new file is found wi
     from treereason.search.ab_mcts import ABMCTS as ABMCTS
     from treereason.search.beam import Beam as Beam
     from treereason.search.best_of_n import BestOfN as BestOfN
+    from treereason.search.choose import Choose as Choose
     from treereason.search.depth_first import DepthFirst as DepthFirst
     from treereason.search.dvts import DVTS as DVTS
     from treereason.search.mcts import MCTS as MCTS

@@ -70,7 +70,7 @@ def test_a_template_without_system_text_is_a_line(template: str, line: str, chat
 
 
 @pytest.mark.parametrize("style", ["chat", "plain"])
-@pytest.mark.parametrize("task", ["sorting", "document_merging", "few_shot"])
+@pytest.mark.parametrize("task", ["sorting", "document_merging", "few_shot", "choices"])
 def test_every_task_runs_on_a_model_from_a_folder(task: str, style: str, chat_checkpoint: Path, tmp_path: Path) -> None:
     overrides = [f"task={task}", "task.limit=2", "search.k=2", "search.steps=2", "display=none", "baseline=none"]
     model = ["model=transformers", f"model.name={chat_checkpoint}", f"model.style={style}", "engine.threads=1"]

@@ -108,6 +108,7 @@ class Branch:
             finish=self.finish,
             stop=self.stop,
             prompt=self.above.seen,
+            num_tokens=len(self.tokens),
         )
 
     def _end(self, finish: Finish | None, tail: list[int] | None = None) -> None:

@@ -1,0 +1,39 @@
+"""Choice by log-probability, as multiple choice is scored (Brown et al. 2020, arXiv 2005.14165, section 2.4)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from treereason.core import Thought, Tree, UserError
+
+
+@dataclass(frozen=True)
+class Choose:
+    """Answer with the option that the model finds likeliest below the problem; nothing is decoded.
+
+    Needs a task whose `options(problem, style)` gives the texts, such as task=choices.
+    """
+
+    normalise: Annotated[
+        Literal["none", "token", "character"],
+        Field(description="none: the sum over an option's tokens; else divided by its tokens or characters"),
+    ] = "none"
+
+    async def run(self, tree: Tree) -> Thought | None:
+        options = getattr(tree.task, "options", None)
+        if options is None:
+            raise UserError(f"search=choose: {type(tree.task).__name__} gives no options: take task=choices")
+        written = await tree.write(tree.root, options(tree.root.problem, tree.style))
+        await tree.score(written, by=self.likelihood)
+        return tree.best()
+
+    def likelihood(self, thought: Thought) -> float:
+        """Log-probability of an option, normalised. Raises UserError where a server does not tell it."""
+        if thought.logprob is None:
+            raise UserError("search=choose ranks by log-probability, and the server tells none: take another")
+        if self.normalise == "token":
+            return thought.logprob / max(1, thought.num_tokens)
+        return thought.logprob / (max(1, len(thought.text.strip())) if self.normalise == "character" else 1)
