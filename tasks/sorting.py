@@ -9,12 +9,13 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field
 
-from treereason.core import Finish, Problem, Prompt, Score, Thought, oracle
+from treereason.core import Finish, Problem, Prompt, Score, Thought, UserError, oracle
 from treereason.tasks.base import BaseTask, Template
 from treereason.tasks.files import bad_line, csv_rows
 from treereason.text import shown
@@ -28,6 +29,7 @@ PROMPTS = {
     "embedded": {
         "solve": Template("sort {digits}="),
         "improve": Template("fix {digits}:{attempt_digits}="),
+        "merge": Template("merge {digits}="),
     },
     "chat": {
         "solve": Template(
@@ -41,6 +43,12 @@ PROMPTS = {
             "place. Compare how often each number occurs in both lists, then write the right ordered list in square "
             "brackets, last in your reply.\n\n",
             text="Given: {numbers}\nAttempt: {attempt}\nRight:",
+        ),
+        "merge": Template(
+            shared="Merge lists that are in ascending order into one list in ascending order. Every number must "
+            "occur in it as often as in all lists together. Write the merged list in square brackets and nothing "
+            "else.\n\n",
+            text="Lists: {numbers}\nMerged:",
         ),
     },
 }
@@ -75,11 +83,35 @@ class Sorting(BaseTask):
         if thought.score is not None and thought.score.final:
             return None
         digits, attempt = thought.problem.input, thought.answer
-        values = {"numbers": digits, "digits": _join(digits)}
         if attempt:
-            values |= {"attempt": attempt, "attempt_digits": _join(attempt)}
-        chatty = 1 if style == "embedded" else 4
-        return self.fill(style, "improve" if attempt else "solve", values, max_tokens=(len(digits) + 8) * chatty)
+            values = {"numbers": digits, "digits": _join(digits), "attempt": attempt, "attempt_digits": _join(attempt)}
+            return self.fill(style, "improve", values, max_tokens=_room(digits, style))
+        return self.part_prompt(digits, style)
+
+    def split(self, problem: Problem, parts: int) -> list[Any]:
+        """Runs of digits, as equal in length as can be."""
+        digits, num = problem.input, min(parts, len(problem.input))
+        return [digits[len(digits) * i // num : len(digits) * (i + 1) // num] for i in range(num)]
+
+    def part_prompt(self, part: Any, style: str) -> Prompt:
+        values = {"numbers": part, "digits": _join(part)}
+        return self.fill(style, "solve", values, max_tokens=_room(part, style))
+
+    def parse_part(self, thought: Thought) -> list[int] | None:
+        return self.parse(thought)
+
+    @oracle
+    def score_part(self, thought: Thought) -> Score:
+        """As `sorting_errors`, against the part."""
+        return _errors(thought.data["part"], self.parse_part(thought))
+
+    def aggregate_prompt(self, thoughts: Sequence[Thought], style: str) -> Prompt:
+        """Merge the sorted parts. Raises UserError where the shipped model would have to merge other than two."""
+        lists = [self.parse_part(thought) or [] for thought in thoughts]
+        if style == "embedded" and len(lists) != 2:
+            raise UserError(f"the shipped model merges two lists, not {len(lists)}: take split 2 and keep 1")
+        values = {"numbers": ", ".join(map(str, lists)), "digits": "+".join(map(_join, lists))}
+        return self.fill(style, "merge", values, max_tokens=_room(thoughts[0].problem.input, style))
 
     def parse(self, thought: Thought) -> list[int] | None:
         """The last list in square brackets, else a text of digits alone, else a last line of numbers with commas.
@@ -101,6 +133,11 @@ class Sorting(BaseTask):
             return [int(digit) for digit in text]
         above, _, last = text.rpartition("\n")
         return _integers(last) if "," in last and not above.rstrip().endswith(",") else None
+
+
+def _room(digits: Sequence[int], style: str) -> int:
+    """Tokens for as many digits and some more; a model that chats writes brackets and commas."""
+    return (len(digits) + 8) * (1 if style == "embedded" else 4)
 
 
 def _join(digits: Sequence[int]) -> str:
@@ -130,11 +167,15 @@ def _digit_list(path: Path, line: int, cell: str) -> list[int]:
 @oracle
 def sorting_errors(thought: Thought) -> Score:
     """Minus the errors: how far each number's count is off, plus descents; -300 when there is no answer."""
-    if thought.answer is None:
+    return _errors(thought.problem.input, thought.answer)
+
+
+def _errors(digits: Sequence[int], answer: Sequence[int] | None) -> Score:
+    if answer is None:
         return Score(-UNPARSABLE)
-    given, found = Counter(thought.problem.input), Counter(thought.answer)
+    given, found = Counter(digits), Counter(answer)
     miscounted = ((given - found) + (found - given)).total()
-    descents = sum(a > b for a, b in zip(thought.answer, thought.answer[1:], strict=False))
+    descents = sum(a > b for a, b in pairwise(answer))
     return Score(-(miscounted + descents), final=miscounted + descents == 0)
 
 

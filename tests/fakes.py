@@ -165,6 +165,11 @@ class ScriptedEngine:
     def drop(self, problem: str, path: ThoughtPath) -> None:  # noqa: ARG002
         self.dropped.append(path)
 
+    def kv_tokens(self, problem: str, paths: Sequence[ThoughtPath]) -> int:
+        """A letter is a token and a page of its own."""
+        held = {path[:depth] for path in paths for depth in range(1, len(path) + 1)}
+        return sum(len(self._texts.get((problem, path), "")) for path in held)
+
     def end_problem(self, problem: str) -> int:
         self.ended.append(problem)
         return 42
