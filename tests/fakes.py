@@ -247,6 +247,8 @@ def run_search(
     problems: Sequence[Problem] = (Problem("p", 9),),
     engine: type[ScriptedEngine] = ScriptedEngine,
     style: str = "plain",
+    parallel_problems: int = 2,
+    sampling: Sampling | None = None,
 ) -> Outcome:
     """Run a search on a scripted engine; over one problem, called p, unless others are given."""
     outcome = Outcome(engine(script, likely))
@@ -256,8 +258,8 @@ def run_search(
         scoring=InstantScoring(scorer),  # type: ignore[arg-type]
         task=task or NumberTask(),
         search=search,
-        sampling=Sampling(),
-        parallel_problems=2,
+        sampling=sampling or Sampling(),
+        parallel_problems=parallel_problems,
         emit=outcome.log.append,
         scorer="value",
         inline_scorer=inline_scorer,

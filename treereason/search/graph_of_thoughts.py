@@ -45,7 +45,7 @@ class GraphOfThoughts:
 
     async def run(self, tree: Tree) -> Thought | None:
         operations = Operations(tree)
-        for step in self.plan or plan_of(tree.task):
+        for step in (*(self.plan or plan_of(tree.task)), "score"):
             name, _, number = step.partition(" ")
             await operations.apply(name, int(number or 1))
             if operations.perfect:
