@@ -230,3 +230,22 @@ def merging_graph(value: Value) -> tuple[list[ThoughtPath], ThoughtPath]:
     joined = tree.grow(kept[0], 5)
     improved = tree.grow(best([*kept, *joined], value), 10)
     return [*drafts, *joined, *improved], best([*drafts, *joined, *improved], value)
+
+
+def successive_halving(
+    texts: dict[ThoughtPath, str], loss: Callable[[str], float], eta: int, chunk: int
+) -> tuple[list[ThoughtPath], ThoughtPath]:
+    """Arms pulled `chunk` tokens at a time, one letter each. Returns the arms that are left, and the best of them."""
+    arms, pulled = sorted(texts), chunk
+    while any(len(texts[arm]) > pulled for arm in arms):
+        ranked = sorted(arms, key=lambda arm: (loss(texts[arm][:pulled]), arm))
+        arms, pulled = ranked[: (len(arms) + eta - 1) // eta], pulled + chunk
+    return arms, min(arms, key=lambda arm: loss(texts[arm]))
+
+
+def student_t(seen: Sequence[float]) -> tuple[float, float, float]:
+    """Degrees of freedom, centre and scale of the posterior of a mean, as textbooks state it for the paper's prior."""
+    n, mean = len(seen), sum(seen) / max(1, len(seen))
+    kappa, nu = 1 + n, 1 + n
+    squares = 1 * 0.1 + sum((value - mean) ** 2 for value in seen) + n * 1 / kappa * (mean - 0) ** 2
+    return nu, n * mean / kappa, sqrt(squares / nu / kappa)

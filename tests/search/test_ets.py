@@ -60,8 +60,8 @@ def grown(rng: Random) -> list[Thought]:
     for rank in range(rng.randrange(4, 16)):
         above = rng.choice(nodes)
         nodes.append(Thought(above.problem, (*above.path, rank), (above,), text="x" * rng.randrange(1, 30)))
-    above = {node.parent for node in nodes}
-    return [node for node in nodes if node not in above]
+    parents = {node.parent for node in nodes}
+    return [node for node in nodes if node not in parents]
 
 
 @pytest.mark.parametrize("price", [0.0, 0.7, 1.0, 3.0])
