@@ -243,7 +243,7 @@ def successive_halving(
     return arms, min(arms, key=lambda arm: loss(texts[arm]))
 
 
-def student_t(seen: Sequence[float]) -> tuple[float, float, float]:
+def student_t(seen: Sequence[float]) -> tuple[int, float, float]:
     """Degrees of freedom, centre and scale of the posterior of a mean, as textbooks state it for the paper's prior."""
     n, mean = len(seen), sum(seen) / max(1, len(seen))
     kappa, nu = 1 + n, 1 + n

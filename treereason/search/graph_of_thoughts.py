@@ -10,7 +10,7 @@ from typing import Annotated
 from pydantic import Field
 
 from treereason.core import Planned, Splittable, Task, Thought, Tree, UserError
-from treereason.search.operations import Operations
+from treereason.search.graph_operations import Operations
 
 PLAN = re.compile(
     r"(split N, generate N(, (score|keep N))*, aggregate N|generate N)"

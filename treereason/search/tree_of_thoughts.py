@@ -10,7 +10,7 @@ from pydantic import Field
 from treereason.core import Thought, Tree, UserError
 from treereason.search.ballots import vote
 from treereason.search.limits import MOST_CHILDREN, Samples, Steps, Temperature
-from treereason.search.proposing import propose
+from treereason.search.proposals import propose
 from treereason.search.softmax import draw
 
 
