@@ -29,7 +29,7 @@ PROMPTS = {
     "embedded": {
         "solve": Template("sort {digits}="),
         "improve": Template("fix {digits}:{attempt_digits}="),
-        "merge": Template("merge {digits}="),
+        "aggregate": Template("merge {digits}="),
     },
     "chat": {
         "solve": Template(
@@ -44,7 +44,7 @@ PROMPTS = {
             "brackets, last in your reply.\n\n",
             text="Given: {numbers}\nAttempt: {attempt}\nRight:",
         ),
-        "merge": Template(
+        "aggregate": Template(
             shared="Merge lists that are in ascending order into one list in ascending order. Every number must "
             "occur in it as often as in all lists together. Write the merged list in square brackets and nothing "
             "else.\n\n",
@@ -111,7 +111,7 @@ class Sorting(BaseTask):
         if style == "embedded" and len(lists) != 2:
             raise UserError(f"the shipped model merges two lists, not {len(lists)}: take split 2 and keep 1")
         values = {"numbers": ", ".join(map(str, lists)), "digits": "+".join(map(_join, lists))}
-        return self.fill(style, "merge", values, max_tokens=_room(thoughts[0].problem.input, style))
+        return self.fill(style, "aggregate", values, max_tokens=_room(thoughts[0].problem.input, style))
 
     def parse(self, thought: Thought) -> list[int] | None:
         """The last list in square brackets, else a text of digits alone, else a last line of numbers with commas.

@@ -13,11 +13,10 @@ from tests.search import independent
 from treereason import events
 from treereason.core import Problem, Prompt, Score, Thought, ThoughtPath, UserError
 from treereason.search import GraphOfThoughts
-from treereason.search.graph_of_thoughts import SPLIT_PLAN, WHOLE_PLAN, plan_of
+from treereason.search.plans import MERGE_PLAN, SPLIT_PLAN, WHOLE_PLAN, plan_of
 from treereason.tasks.sorting import Sorting
 
 SEEDS = range(6)
-DOCUMENT_MERGING = ("generate 5", "score", "keep 3", "aggregate 5", "score", "keep 1", "improve 10", "score", "keep 1")
 
 
 @dataclass
@@ -78,7 +77,7 @@ def test_the_plan_for_sorting_splits_merges_and_improves(seed: int) -> None:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_the_plan_for_merging_keeps_drafts_in_competition(seed: int) -> None:
     order, best = independent.merging_graph(independent.values(seed))
-    outcome = run(GraphOfThoughts(DOCUMENT_MERGING), Sum(), seed)
+    outcome = run(GraphOfThoughts(), Sum(), seed)
     assert made(outcome) == order
     assert outcome.done.best == best
 
@@ -106,12 +105,12 @@ def test_where_a_part_has_no_answer_the_problem_has_none() -> None:
 
 def test_each_task_has_the_plan_that_fits_it() -> None:
     class Own(Sum):
-        plan = DOCUMENT_MERGING
+        plan = ("generate 1",)
 
     assert [plan_of(task) for task in (Own(), Parts(), Sum(), NumberTask())] == [
-        DOCUMENT_MERGING,
+        ("generate 1",),
         SPLIT_PLAN,
-        WHOLE_PLAN,
+        MERGE_PLAN,
         WHOLE_PLAN,
     ]
 
@@ -140,6 +139,12 @@ def test_a_task_that_cannot_follow_the_plan_is_named(plan: tuple[str, ...], name
     error = run_search(GraphOfThoughts(plan), digits).done.error
     assert error is not None
     assert named in error
+
+
+def test_more_thoughts_than_can_decode_at_once_are_refused() -> None:
+    error = run_search(GraphOfThoughts(("generate 9", "improve 9999")), digits, Sum()).done.error
+    assert error is not None
+    assert "search.plan: improve 9999: 89,991 thoughts at once, more than 65,536" in error
 
 
 def test_lists_of_digits_come_apart_and_are_merged() -> None:

@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
 from pydantic import Field
 
-from treereason.core import Planned, Splittable, Task, Thought, Tree, UserError
+from treereason.core import Thought, Tree, UserError
 from treereason.search.graph_operations import Operations
-
-PLAN = re.compile(
-    r"(split N, generate N(, (score|keep N))*, aggregate N|generate N)"
-    r"(, (score|(generate|keep|aggregate|improve) N))*".replace("N", "[1-9][0-9]{0,3}")
-)
-BEST = ("score", "keep 1")
-SPLIT_PLAN = ("split 2", "generate 5", *BEST, "aggregate 10", *BEST, "improve 10", *BEST)
-"""The paper's plan for sorting 32 numbers."""
-WHOLE_PLAN = ("generate 5", *BEST, "improve 5", *BEST)
+from treereason.search.plans import PLAN, plan_of
 
 
 @dataclass(frozen=True)
@@ -51,8 +41,3 @@ class GraphOfThoughts:
             if operations.perfect:
                 break
         return tree.best()
-
-
-def plan_of(task: Task) -> Sequence[str]:
-    """The task's own plan, or one that fits what it can do."""
-    return task.plan if isinstance(task, Planned) else SPLIT_PLAN if isinstance(task, Splittable) else WHOLE_PLAN

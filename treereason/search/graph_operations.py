@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from treereason.core import Aggregable, Splittable, Thought, Tree, UserError
+from treereason.search.limits import MOST_CHILDREN
 from treereason.search.sampling import to_answers
 
 
@@ -32,7 +33,10 @@ class Operations:
         return any(thought.score is not None and thought.score.final for thought in whole)
 
     async def apply(self, name: str, number: int) -> None:
-        """One operation, on all groups side by side."""
+        """One operation, on all groups side by side. Raises UserError where it would make too many thoughts."""
+        num_made = number * sum(len(group.thoughts) for group in self.groups)
+        if name in ("generate", "improve") and num_made > MOST_CHILDREN:
+            raise UserError(f"search.plan: {name} {number}: {num_made:,} thoughts at once, more than {MOST_CHILDREN:,}")
         match name:
             case "split":
                 self.split(number)
@@ -50,7 +54,8 @@ class Operations:
                 await self.score(group)
             case "keep":
                 await self.keep(group, number)
-            case "improve":
+            case _:
+                assert name == "improve"
                 await self.improve(group, number)
 
     def split(self, num: int) -> None:
