@@ -89,6 +89,9 @@ class GenerateEngine:
     def drop(self, problem: str, path: tuple[int, ...]) -> None:
         """Nothing is kept between calls."""
 
+    def kv_tokens(self, problem: str, paths: Sequence[tuple[int, ...]]) -> int:
+        raise AssertionError(f"tree of thoughts does not ask for it, but did for {problem} {paths}")
+
     def end_problem(self, problem: str) -> int:
         self._waiting = [expansion for expansion in self._waiting if expansion.problem != problem]
         return 0

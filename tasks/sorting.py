@@ -8,15 +8,16 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
-from treereason.core import Finish, Problem, Prompt, Score, Thought, oracle
+from treereason.core import Finish, Problem, Prompt, Score, Thought, UserError, oracle
 from treereason.tasks.base import BaseTask
 from treereason.tasks.files import bad_line, named_rows
-from treereason.tasks.lists import json_list, read_list
+from treereason.tasks.lists import json_list, read_list, runs
 from treereason.tasks.prompt_files import builtin_templates
 from treereason.text import shown
 
@@ -51,11 +52,34 @@ class Sorting(BaseTask):
         if thought.score is not None and thought.score.final:
             return None
         digits, attempt = thought.problem.input, thought.answer
-        values = {"numbers": digits, "digits": _join(digits)}
         if attempt:
-            values |= {"attempt": attempt, "attempt_digits": _join(attempt)}
-        chatty = 1 if style == "embedded" else 4
-        return self.fill(style, "improve" if attempt else "solve", values, max_tokens=(len(digits) + 8) * chatty)
+            values = {"numbers": digits, "digits": _join(digits), "attempt": attempt, "attempt_digits": _join(attempt)}
+            return self.fill(style, "improve", values, max_tokens=_room(digits, style))
+        return self.part_prompt(digits, style)
+
+    def split(self, problem: Problem, parts: int) -> list[Any]:
+        """Runs of digits, as equal in length as can be."""
+        return list(runs(problem.input, parts))
+
+    def part_prompt(self, part: Any, style: str) -> Prompt:
+        values = {"numbers": part, "digits": _join(part)}
+        return self.fill(style, "solve", values, max_tokens=_room(part, style))
+
+    def parse_part(self, thought: Thought) -> list[int] | None:
+        return self.parse(thought)
+
+    @oracle
+    def score_part(self, thought: Thought) -> Score:
+        """As `sorting_errors`, against the part."""
+        return _errors(thought.data["part"], self.parse_part(thought))
+
+    def aggregate_prompt(self, thoughts: Sequence[Thought], style: str) -> Prompt:
+        """Merge the sorted parts. Raises UserError where the shipped model would have to merge other than two."""
+        lists = [self.parse_part(thought) or [] for thought in thoughts]
+        if style == "embedded" and len(lists) != 2:
+            raise UserError(f"the shipped model merges two lists, not {len(lists)}: take split 2 and keep 1")
+        values = {"numbers": ", ".join(map(str, lists)), "digits": "+".join(map(_join, lists))}
+        return self.fill(style, "aggregate", values, max_tokens=_room(thoughts[0].problem.input, style))
 
     def parse(self, thought: Thought) -> list[int] | None:
         """A text of digits alone, else the list that `read_list` finds: of a text that was cut off, a closed one."""
@@ -63,6 +87,11 @@ class Sorting(BaseTask):
         if _DIGITS.fullmatch(text):
             return None if cut else [int(digit) for digit in text]
         return read_list(text, cut=cut)
+
+
+def _room(digits: Sequence[int], style: str) -> int:
+    """Tokens for as many digits and some more; a model that chats writes brackets and commas."""
+    return (len(digits) + 8) * (1 if style == "embedded" else 4)
 
 
 def _join(digits: Sequence[int]) -> str:
@@ -82,11 +111,15 @@ def _digit_list(path: Path, line: int, cell: str) -> list[int]:
 @oracle
 def sorting_errors(thought: Thought) -> Score:
     """Minus the errors: how far each number's count is off, plus descents; -300 when there is no answer."""
-    if thought.answer is None:
+    return _errors(thought.problem.input, thought.answer)
+
+
+def _errors(digits: Sequence[int], answer: Sequence[int] | None) -> Score:
+    if answer is None:
         return Score(-UNPARSABLE)
-    given, found = Counter(thought.problem.input), Counter(thought.answer)
+    given, found = Counter(digits), Counter(answer)
     miscounted = ((given - found) + (found - given)).total()
-    descents = sum(a > b for a, b in zip(thought.answer, thought.answer[1:], strict=False))
+    descents = sum(a > b for a, b in pairwise(answer))
     return Score(-(miscounted + descents), final=miscounted + descents == 0)
 
 

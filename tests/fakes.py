@@ -167,6 +167,11 @@ class ScriptedEngine:
     def drop(self, problem: str, path: ThoughtPath) -> None:  # noqa: ARG002
         self.dropped.append(path)
 
+    def kv_tokens(self, problem: str, paths: Sequence[ThoughtPath]) -> int:
+        """A letter is a token and a page of its own."""
+        held = {path[:depth] for path in paths for depth in range(1, len(path) + 1)}
+        return sum(len(self._texts.get((problem, path), "")) for path in held)
+
     def end_problem(self, problem: str) -> int:
         self.ended.append(problem)
         return 42
@@ -252,6 +257,8 @@ def run_search(
     problems: Sequence[Problem] = (Problem("p", 9),),
     engine: type[ScriptedEngine] = ScriptedEngine,
     style: str = "plain",
+    parallel_problems: int = 2,
+    sampling: Sampling | None = None,
 ) -> Outcome:
     """Run a search on a scripted engine; over one problem, called p, unless others are given."""
     outcome = Outcome(engine(script, likely))
@@ -261,8 +268,8 @@ def run_search(
         scoring=InstantScoring(scorer),  # type: ignore[arg-type]
         task=task or NumberTask(),
         search=search,
-        sampling=Sampling(),
-        parallel_problems=2,
+        sampling=sampling or Sampling(),
+        parallel_problems=parallel_problems,
         emit=outcome.log.append,
         scorer="value",
         inline_scorer=inline_scorer,

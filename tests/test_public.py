@@ -19,6 +19,7 @@ import pytest
 import treereason as tr
 from tests.fakes import ROOT
 from treereason.config.registry import Kind, builtin
+from treereason.core import Planned, Proposing, Splittable, Votable
 
 PUBLIC = {
     "__version__",
@@ -94,9 +95,13 @@ def documented() -> Iterator[tuple[str, Any]]:
 
 
 def contract(title: str) -> str | None:
-    """What the protocol says that a built-in task or search follows."""
-    protocol = {"treereason.tasks": tr.Task, "treereason.search": tr.Search}.get(title.rsplit(".", 2)[0])
-    return inspect.getdoc(getattr(protocol, title.rpartition(".")[2], None))
+    """What the protocols say that a built-in task or search follows, those included that a task may leave out."""
+    protocols = {
+        "treereason.tasks": (tr.Task, Proposing, Votable, Splittable, Planned),
+        "treereason.search": (tr.Search,),
+    }.get(title.rsplit(".", 2)[0], ())
+    name = title.rpartition(".")[2]
+    return next((inspect.getdoc(getattr(each, name)) for each in protocols if hasattr(each, name)), None)
 
 
 @pytest.mark.parametrize(("title", "found"), [pytest.param(*pair, id=pair[0]) for pair in documented()])

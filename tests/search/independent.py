@@ -7,7 +7,8 @@ thought's value is a function of its path.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import chain, combinations
 from math import exp, inf, log, sqrt
 from random import Random
 
@@ -142,3 +143,109 @@ def ab_mcts(value: Value, steps: int, n_iters: int, draw: Callable[[list[float]]
             own[path[:depth]].append(reward)
             continued[path[: depth - 1]].append(reward)
     return order
+
+
+def tree_of_thoughts(value: Value, steps: int, k: int, b: int) -> tuple[Tree, ThoughtPath]:
+    """Algorithm 1 with G = k samples and V = a value of each."""
+    tree, answers, front = Tree(steps), list[ThoughtPath](), list[ThoughtPath]([()])
+    for _ in range(steps):
+        below = [child for path in front for child in tree.grow(path, k)]
+        front = sorted(below, key=lambda path: (-value(path), path))[:b]
+        answers += [path for path in below if tree.whole(path)]
+    return tree, best(answers, value)
+
+
+def tree_of_proposals(
+    value: Value, proposals: Callable[[ThoughtPath], Sequence[str]], steps: int, k: int, b: int
+) -> list[ThoughtPath]:
+    """Algorithm 1 with G = a propose prompt: the thoughts kept at each step. The first child holds the proposals."""
+    kept, front = list[ThoughtPath](), list[ThoughtPath]([()])
+    for _ in range(steps):
+        below = list[ThoughtPath]()
+        for path in front:
+            different = len(dict.fromkeys(proposals((*path, 0))))
+            below += [(*path, 1 + rank) for rank in range(min(k, different))]
+        front = sorted(below, key=lambda path: (-value(path), path))[:b]
+        kept += front
+    return kept
+
+
+def tree_by_votes(
+    ballot: Callable[[ThoughtPath, int], int | None], steps: int, k: int, b: int, n_vote: int
+) -> tuple[Tree, list[ThoughtPath]]:
+    """Algorithm 1 with V = n votes on all candidates of a step, which are children of the first one."""
+    tree, kept, front = Tree(steps), list[ThoughtPath](), list[ThoughtPath]([()])
+    for _ in range(steps):
+        below = [child for path in front for child in tree.grow(path, k)]
+        votes = Counter(ballot(path, len(below)) for path in tree.grow(below[0], n_vote))
+        front = sorted(below, key=lambda path: (-votes[below.index(path)], path))[:b]
+        kept += front
+    return tree, kept
+
+
+def ets(
+    value: Value, steps: int, width: int, balance: float, lambda_b: float, lambda_d: float, tokens: int
+) -> tuple[Tree, list[ThoughtPath]]:
+    """Every set of leaves is tried. All texts differ; a thought holds `tokens`. Returns the whole answers as well."""
+    tree, whole = Tree(steps), list[ThoughtPath]()
+    shares: dict[ThoughtPath, int] = {(): width}
+    while shares:
+        below = [child for path, share in shares.items() if share for child in tree.grow(path, share)]
+        whole += [path for path in below if tree.whole(path)]
+        leaves = [path for path in below if not tree.whole(path)]
+
+        def held(paths: Sequence[ThoughtPath]) -> int:
+            return tokens * len({path[: i + 1] for path in paths for i in range(len(path))})
+
+        def objective(paths: Sequence[ThoughtPath], leaves: Sequence[ThoughtPath] = leaves) -> float:
+            gained = sum(exp(value(path) / balance) for path in paths)
+            gained /= sum(exp(value(path) / balance) for path in leaves)
+            return gained - lambda_b * held(paths) / held(leaves) + lambda_d * len(paths) / len(leaves)
+
+        subsets = chain.from_iterable(combinations(leaves, size + 1) for size in range(len(leaves)))
+        kept = max(subsets, key=objective, default=())
+        total = sum(exp(value(path) / balance) for path in kept)
+        left = width - len(whole)
+        shares = {path: round(left * exp(value(path) / balance) / total) for path in kept}
+        if not any(shares.values()):
+            break
+    return tree, whole
+
+
+def sorting_graph(value: Value, k: int, num_merged: int, num_improved: int) -> tuple[list[ThoughtPath], ThoughtPath]:
+    """The plan for sorting, written out: the thoughts in the order in which they are made, and the best answer."""
+    tree = Tree(steps=9)
+    left, right = tree.grow((), k), tree.grow((), k)
+    above = best(left, value)
+    merged = tree.grow(above, num_merged)
+    improved = tree.grow(best(merged, value), num_improved)
+    return [*left, *right, *merged, *improved], best([*merged, *improved], value)
+
+
+def merging_graph(value: Value) -> tuple[list[ThoughtPath], ThoughtPath]:
+    """The plan for document merging: generate 5, keep 3, aggregate 5, keep 1 of all, improve 10, keep 1 of all."""
+    tree = Tree(steps=9)
+    drafts = tree.grow((), 5)
+    kept = sorted(drafts, key=lambda path: (-value(path), path))[:3]
+    joined = tree.grow(kept[0], 5)
+    improved = tree.grow(best([*kept, *joined], value), 10)
+    return [*drafts, *joined, *improved], best([*drafts, *joined, *improved], value)
+
+
+def successive_halving(
+    texts: dict[ThoughtPath, str], loss: Callable[[str], float], eta: int, chunk: int
+) -> tuple[list[ThoughtPath], ThoughtPath]:
+    """Arms pulled `chunk` tokens at a time, one letter each. Returns the arms that are left, and the best of them."""
+    arms, pulled = sorted(texts), chunk
+    while any(len(texts[arm]) > pulled for arm in arms):
+        ranked = sorted(arms, key=lambda arm: (loss(texts[arm][:pulled]), arm))
+        arms, pulled = ranked[: (len(arms) + eta - 1) // eta], pulled + chunk
+    return arms, min(arms, key=lambda arm: loss(texts[arm]))
+
+
+def student_t(seen: Sequence[float]) -> tuple[int, float, float]:
+    """Degrees of freedom, centre and scale of the posterior of a mean, as textbooks state it for the paper's prior."""
+    n, mean = len(seen), sum(seen) / max(1, len(seen))
+    kappa, nu = 1 + n, 1 + n
+    squares = 1 * 0.1 + sum((value - mean) ** 2 for value in seen) + n * 1 / kappa * (mean - 0) ** 2
+    return nu, n * mean / kappa, sqrt(squares / nu / kappa)

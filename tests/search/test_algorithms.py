@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from math import exp
+from random import Random
+from statistics import fmean, pvariance, quantiles
 from typing import Any
 
 import pytest
@@ -28,6 +30,7 @@ from treereason.search import (
     SuccessiveHalving,
     ab_mcts,
 )
+from treereason.search.posteriors import beta, gaussian
 
 STEPS = 3
 SEEDS = range(6)
@@ -232,6 +235,39 @@ def test_of_samples_in_mid_thought_the_likelier_part_goes_on() -> None:
     outcome = run_search(SuccessiveHalving(n=4, eta=2, chunk=3), texts.__getitem__, likely=lambda t: -float(len(t)))
     assert outcome.done.answer is not None
     assert len(outcome.of(events.ThoughtPruned)) >= 2
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize(("eta", "chunk"), [(2, 4), (3, 5)])
+def test_of_the_arms_the_eta_th_part_of_least_loss_is_pulled_on(seed: int, eta: int, chunk: int) -> None:
+    rng = Random(seed)
+    texts: dict[ThoughtPath, str] = {(i,): f"{i + 1}{10 ** rng.randrange(3, 18)}" for i in range(9)}
+
+    def loss(text: str) -> float:
+        return Random(f"{seed}/{text}").random()
+
+    left, best = independent.successive_halving(texts, loss, eta, chunk)
+    search = SuccessiveHalving(n=9, eta=eta, chunk=chunk)
+    outcome = run_search(search, texts.__getitem__, likely=lambda text: -loss(text) * len(text))
+    assert outcome.done.best == best
+    assert {event.thought for event in outcome.of(events.ThoughtPruned)} == texts.keys() - set(left)
+
+
+@pytest.mark.parametrize("seen", [[], [0.5], [0.2, 0.9, 0.4], [1.0] * 6])
+def test_ab_mcts_draws_a_mean_from_the_papers_posteriors(seen: list[float]) -> None:
+    """Quartiles of Student's t in units of its scale, from tables; mean and variance of the beta distribution."""
+    quartile = {1: 1.0, 2: 0.8165, 4: 0.7407, 7: 0.7111}
+    rng, num = Random(0), 20_000
+    freedom, centre, scale = independent.student_t(seen)
+    low, middle, high = quantiles((gaussian(rng, seen) for _ in range(num)), n=4)
+    assert middle == pytest.approx(centre, abs=0.05 * scale)
+    assert [low, high] == pytest.approx(
+        [centre - quartile[freedom] * scale, centre + quartile[freedom] * scale], abs=0.05 * scale
+    )
+    a, b = 0.5 + sum(seen), 0.5 + len(seen) - sum(seen)
+    drawn = [beta(rng, seen) for _ in range(num)]
+    assert fmean(drawn) == pytest.approx(a / (a + b), abs=0.01)
+    assert pvariance(drawn) == pytest.approx(a * b / (a + b) ** 2 / (a + b + 1), abs=0.005)
 
 
 def test_successive_halving_says_that_a_server_without_log_probabilities_cannot_rank() -> None:

@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import permutations
+from math import exp
+from random import Random
+
+import pytest
+
+from tests.controller.test_tree import run as in_tree
 from tests.fakes import NumberTask, digits
 from tests.fakes import run_search as run
+from tests.search import independent
 from treereason import events
-from treereason.core import ThoughtPath
+from treereason.core import Finish, Problem, Prompt, Sampling, Score, Thought, ThoughtPath, Tree
+from treereason.search.ballots import vote
+from treereason.search.softmax import draw
 from treereason.search.tree_of_thoughts import TreeOfThoughts
 
 
@@ -39,3 +52,148 @@ def test_tokens_that_the_answer_does_not_stand_on_are_wasted() -> None:
     outcome = run(TreeOfThoughts(k=3, b=1, steps=2), digits, NumberTask(steps=2))
     assert outcome.done.tokens_decoded == 6
     assert outcome.done.tokens_wasted == 4
+
+
+SEEDS = range(6)
+
+
+def number(path: ThoughtPath, seed: int) -> str:
+    return str(int(independent.values(seed)(path)))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("b", [1, 3])
+def test_the_b_best_of_k_samples_go_on(seed: int, b: int) -> None:
+    tree, best = independent.tree_of_thoughts(independent.values(seed), 3, 4, b)
+    outcome = run(TreeOfThoughts(k=4, b=b), lambda path: number(path, seed), NumberTask(steps=3))
+    assert [(each.parent, len(each.children)) for each in outcome.engine.expansions] == tree.expanded
+    assert outcome.done.best == best
+
+
+class Proposer(NumberTask):
+    """Proposes numbers, some of them twice; a thought's text is its number."""
+
+    def propose_prompt(self, thought: Thought, style: str) -> Prompt | None:
+        return replace(asked, text="propose") if (asked := self.prompt(thought, style)) is not None else None
+
+    def proposals(self, thought: Thought, text: str) -> list[str]:
+        assert thought.finish is not Finish.LENGTH
+        return text.split()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize(("k", "b"), [(9, 2), (2, 3)])
+def test_each_proposal_of_one_text_becomes_a_child_once_and_at_most_k_do(seed: int, k: int, b: int) -> None:
+    def proposals(path: ThoughtPath) -> list[str]:
+        made = [number((*path, rank), seed) for rank in range(4)]
+        return [made[0], made[1], made[0], made[2], made[3]]
+
+    def value_at(path: ThoughtPath) -> float:
+        return float(list(dict.fromkeys(proposals((*path[:-1], 0))))[path[-1] - 1])
+
+    search = TreeOfThoughts(k=k, b=b, generate="propose")
+    outcome = run(search, lambda path: " ".join(proposals(path)), Proposer(steps=3))
+    kept = independent.tree_of_proposals(value_at, proposals, 3, k, b)
+    assert [event.thought for event in outcome.of(events.ThoughtKept)] == kept
+    assert all(each.prompt.text == "propose" for each in outcome.engine.expansions), "all that is decoded are proposals"
+    assert outcome.done.answer == value_at(kept[-b])
+
+
+def test_a_thought_that_needs_no_further_one_is_not_asked_for_proposals() -> None:
+    outcome = run(TreeOfThoughts(generate="propose", steps=9), lambda _: "3 4", Proposer(steps=2))
+    assert len(outcome.engine.expansions) == 2
+    assert outcome.done.answer == 4
+
+
+def test_a_text_without_proposals_ends_the_branch() -> None:
+    outcome = run(TreeOfThoughts(generate="propose", b=2), lambda path: "3 4" if path == (0,) else " ", Proposer(2))
+    assert [event.thought for event in outcome.of(events.ThoughtKept)] == [(2,), (1,)]
+    assert outcome.done.error == "no thought holds an answer"
+
+
+class Voter(NumberTask):
+    """A text that is a number makes a choice, or none when it divides by one more than there are candidates."""
+
+    def vote_prompt(self, thoughts: Sequence[Thought], style: str) -> Prompt:  # noqa: ARG002
+        return Prompt(f"best of {len(thoughts)}?")
+
+    def parse_vote(self, text: str, num: int) -> int | None:
+        choice = int(text) % (num + 1)
+        return choice - 1 if choice else None
+
+
+def never(thought: Thought) -> str:
+    return f"{thought} is not for the scorer"
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("b", [1, 2])
+def test_the_thoughts_with_most_votes_go_on(seed: int, b: int) -> None:
+    def ballot(path: ThoughtPath, num: int) -> int | None:
+        return Voter().parse_vote(number(path, seed), num)
+
+    search = TreeOfThoughts(k=3, b=b, evaluate="vote", n_vote=7)
+    outcome = run(search, lambda path: number(path, seed), Voter(steps=3), scorer=never)
+    tree, kept = independent.tree_by_votes(ballot, 3, 3, b, 7)
+    assert [(each.parent, len(each.children)) for each in outcome.engine.expansions] == tree.expanded
+    assert [event.thought for event in outcome.of(events.ThoughtKept)] == kept
+    assert outcome.done.guided_by == ("by_votes",)
+    assert outcome.done.best == kept[-b]
+
+
+@pytest.mark.parametrize("multiplicity", [1, 3])
+def test_one_greedy_ballot_stands_for_all_votes(multiplicity: int) -> None:
+    async def search(tree: Tree) -> Thought | None:
+        thoughts = await tree.expand([tree.root], 3, sampling=Sampling(1.0))
+        thoughts[0].multiplicity = multiplicity
+        await vote(tree, thoughts, 4)
+        assert [thought.score for thought in thoughts] == [Score(0.0), Score(4.0), Score(0.0)]
+        return thoughts[1]
+
+    outcome = in_tree(
+        search, lambda path: "2" if len(path) == 2 else str(path[0]), task=Voter(), sampling=Sampling(0.0)
+    )
+    assert outcome.done.best == (1,)
+
+
+@pytest.mark.parametrize(
+    ("search", "named"),
+    [
+        (TreeOfThoughts(generate="propose"), "search.generate=propose: task NumberTask has no propose_prompt"),
+        (TreeOfThoughts(evaluate="vote"), "search.evaluate=vote: task NumberTask has no vote_prompt"),
+    ],
+)
+def test_a_task_that_cannot_propose_or_vote_is_named_in_one_line(search: TreeOfThoughts, named: str) -> None:
+    error = run(search, digits, NumberTask()).done.error
+    assert error is not None
+    assert named in error
+    assert "\n" not in error
+
+
+def test_drawn_thoughts_are_different_ones_and_the_others_are_pruned() -> None:
+    search = TreeOfThoughts(k=6, b=3, steps=2, select="sample", temperature=2.0)
+    outcome = run(search, digits, NumberTask(steps=2))
+    kept = [event.thought for event in outcome.of(events.ThoughtKept) if len(event.thought) == 1]
+    pruned = [event.thought for event in outcome.of(events.ThoughtPruned) if len(event.thought) == 1]
+    assert sorted(kept + pruned) == [(rank,) for rank in range(6)]
+    assert len(kept) == 3
+    greedy = run(TreeOfThoughts(k=6, b=3, steps=2), digits, NumberTask(steps=2))
+    problems = [Problem(str(i), 9) for i in range(20)]
+    many = run(search, digits, NumberTask(steps=2), problems=problems)
+    best = [event.thought for event in greedy.of(events.ThoughtKept)][:3]
+    by_problem = [
+        [e.thought for e in many.of(events.ThoughtKept) if e.problem == problem.id][:3] for problem in problems
+    ]
+    assert any(drawn != best for drawn in by_problem)
+
+
+def test_draws_follow_the_softmax_of_the_scores_that_are_left() -> None:
+    """P(first = i) = w_i, and P(then j) = w_j / (1 - w_i)."""
+    thoughts = [Thought(Problem("p", 9), (i,), score=Score(float(i))) for i in range(3)]
+    weights = [exp(i / 1.5) / sum(exp(j / 1.5) for j in range(3)) for i in range(3)]
+    rng, num = Random(0), 20_000
+    seen = Counter(tuple(t.path[0] for t in draw(rng, thoughts, 2, 1.5)) for _ in range(num))
+    for first, then in permutations(range(3), 2):
+        expected = weights[first] * weights[then] / (1 - weights[first])
+        assert seen[first, then] / num == pytest.approx(expected, abs=0.015)
+    assert sorted(draw(rng, thoughts, 9, 1.5), key=lambda t: t.path) == thoughts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from treereason.core import Decoded, Request, ThoughtPath
@@ -33,6 +34,10 @@ class Decoder(Protocol):
 
     def drop(self, problem: str, path: ThoughtPath) -> None:
         """Give back a thought's KV; it can still be continued, and is then computed again. Never an error."""
+        ...
+
+    def kv_tokens(self, problem: str, paths: Sequence[ThoughtPath]) -> int:
+        """KV tokens that these thoughts hold together, in whole pages, shared ones once. A server raises UserError."""
         ...
 
     def end_problem(self, problem: str) -> int:

@@ -198,6 +198,7 @@ class Runner:
             style=self._engine.style,
             sampling=self._sampling,
             drop_kv=self._user_code.uninterrupted(lambda path: self._engine.drop(problem.id, path)),
+            kv_tokens=self._user_code.uninterrupted(lambda paths: self._engine.kv_tokens(problem.id, paths)),
             emit=self._emit,
             seed=self._seed,
             scorer=self._scorer,

@@ -38,8 +38,8 @@ from treereason.text import shown
 class SearchTree:
     """One problem's thought graph; implements `core.Tree`.
 
-    drop_kv: gives a thought's KV back to the engine. scorer: name of the run's scorer. inline_scorer: the run's scorer
-    where it runs beside the search and not in a process of its own.
+    drop_kv: gives a thought's KV back to the engine. kv_tokens: what thoughts hold of it together. scorer: name of the
+    run's scorer. inline_scorer: that scorer, where it runs beside the search and not in a process of its own.
     """
 
     def __init__(
@@ -50,6 +50,7 @@ class SearchTree:
         style: str,
         sampling: Sampling,
         drop_kv: Callable[[ThoughtPath], None],
+        kv_tokens: Callable[[Sequence[ThoughtPath]], int],
         emit: events.Sink,
         seed: int = 0,
         scorer: str = "",
@@ -66,6 +67,7 @@ class SearchTree:
         self.growth = Growth(task, sampling, emit, budget or Budget(), self.scores, log_once or LogOnce())
         self._merged: set[Thought] = set()
         self._drop_kv = drop_kv
+        self._kv_tokens = kv_tokens
         self._emit = emit
         self._scorer = scorer
         self._inline_scorer = inline_scorer
@@ -201,6 +203,9 @@ class SearchTree:
                 self._prune(thought)
             elif thought.depth and thought.status is not Status.DECODING:
                 self._drop_kv(thought.path)
+
+    def kv_tokens(self, thoughts: Sequence[Thought]) -> int:
+        return self._kv_tokens([thought.path for thought in thoughts])
 
     @primitive
     async def gather(self, *coroutines: Awaitable[Any]) -> list[Any]:

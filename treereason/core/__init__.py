@@ -2,29 +2,45 @@
 
 from treereason.core.errors import UserError
 from treereason.core.prompt import Prompt, Sampling
-from treereason.core.protocols import Scorer, Search, Task, Tree, oracle
+from treereason.core.protocols import (
+    Aggregable,
+    Planned,
+    Proposing,
+    Scorer,
+    Search,
+    Splittable,
+    Task,
+    Tree,
+    Votable,
+    oracle,
+)
 from treereason.core.requests import Decoded, Expansion, Request, Resumption, Writing
 from treereason.core.thought import Cost, Finish, Problem, Score, Status, Thought, ThoughtPath
 
 __all__ = [
+    "Aggregable",
     "Cost",
     "Decoded",
     "Expansion",
     "Finish",
+    "Planned",
     "Problem",
     "Prompt",
+    "Proposing",
     "Request",
     "Resumption",
     "Sampling",
     "Score",
     "Scorer",
     "Search",
+    "Splittable",
     "Status",
     "Task",
     "Thought",
     "ThoughtPath",
     "Tree",
     "UserError",
+    "Votable",
     "Writing",
     "oracle",
 ]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from random import Random
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from treereason.core.prompt import Prompt, Sampling
-from treereason.core.thought import Cost, Problem, Thought
+from treereason.core.thought import Cost, Problem, Score, Thought
 
 
 class Task(Protocol):
@@ -170,6 +170,13 @@ class Tree(Protocol):
         """
         ...
 
+    def kv_tokens(self, thoughts: Sequence[Thought]) -> int:
+        """KV tokens that the paths of these thoughts hold together, in whole pages; what they share counts once.
+
+        A thought whose KV was given back holds none. Raises UserError on a server, which shows no KV.
+        """
+        ...
+
     async def gather(self, *coroutines: Awaitable[Any]) -> list[Any]:
         """Results of several coroutines that await primitives, run side by side in rounds.
 
@@ -188,4 +195,70 @@ class Search(Protocol):
 
     async def run(self, tree: Tree) -> Thought | None:
         """The thought to answer with, or None when nothing was found."""
+        ...
+
+
+@runtime_checkable
+class Proposing(Protocol):
+    """A task that can be asked for several next thoughts in one text (`search=tree_of_thoughts generate=propose`)."""
+
+    def propose_prompt(self, thought: Thought, style: str) -> Prompt | None:
+        """Asks for a list of next thoughts below `thought`; None when it needs no further one."""
+        ...
+
+    def proposals(self, thought: Thought, text: str) -> list[str]:
+        """The texts of the thoughts that were proposed below `thought`, in their order."""
+        ...
+
+
+@runtime_checkable
+class Votable(Protocol):
+    """A task whose thoughts can be compared by the model itself (`search=tree_of_thoughts evaluate=vote`)."""
+
+    def vote_prompt(self, thoughts: Sequence[Thought], style: str) -> Prompt:
+        """Asks which of the thoughts is the best."""
+        ...
+
+    def parse_vote(self, text: str, num: int) -> int | None:
+        """The choice among `num` thoughts, 0 for the first; None where the text makes none."""
+        ...
+
+
+@runtime_checkable
+class Aggregable(Protocol):
+    """A task whose thoughts can be joined into one (`search=graph_of_thoughts`)."""
+
+    def aggregate_prompt(self, thoughts: Sequence[Thought], style: str) -> Prompt:
+        """Asks for one thought, a whole answer, from answers or from the answers to all parts in their order."""
+        ...
+
+
+@runtime_checkable
+class Splittable(Aggregable, Protocol):
+    """A task whose problems come apart (`search=graph_of_thoughts`). A thought's `data["part"]` is what it answers."""
+
+    def split(self, problem: Problem, parts: int) -> list[Any]:
+        """The inputs of `parts` sub-problems, or of fewer where there are not as many. JSON-like values."""
+        ...
+
+    def part_prompt(self, part: Any, style: str) -> Prompt:
+        """Asks for the answer to one sub-problem."""
+        ...
+
+    def parse_part(self, thought: Thought) -> Any:
+        """The answer to the sub-problem in a decoded thought, or None."""
+        ...
+
+    def score_part(self, thought: Thought) -> Score:
+        """How well the thought answers its sub-problem, also when it has no answer; higher is better."""
+        ...
+
+
+@runtime_checkable
+class Planned(Protocol):
+    """A task with a plan of its own for `search=graph_of_thoughts`."""
+
+    @property
+    def plan(self) -> Sequence[str]:
+        """Operations in order, such as "generate 5", "score", "keep 1"."""
         ...

@@ -202,6 +202,10 @@ class Engine:
         """
         self._thoughts.drop(problem, path)
 
+    def kv_tokens(self, problem: str, paths: Sequence[ThoughtPath]) -> int:
+        """KV tokens that these thoughts of a problem hold together, in whole pages; what they share counts once."""
+        return self._thoughts.kv_tokens(problem, paths)
+
     def end_problem(self, problem: str) -> int:
         """Stop and forget all that the problem still has; returns the most KV tokens that it ever had."""
         for item in self._scheduler.drop(problem):

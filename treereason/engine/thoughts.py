@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from treereason.core import ThoughtPath
@@ -89,6 +89,16 @@ class Thoughts:
             thought.tokens = thought.token_ids()
             self._forest.release(thought.node)
             thought.node = None
+
+    def kv_tokens(self, problem: str, paths: Iterable[ThoughtPath]) -> int:
+        """KV tokens of the nodes down to these thoughts, each node once, in whole pages.
+
+        Evicted ones count as well: what is evicted depends on the other problems in flight.
+        """
+        found = (self._thoughts.get((problem, path)) for path in paths)
+        nodes = {node for thought in found if thought and thought.node for node in thought.node.path()}
+        size = self._forest.page_size
+        return sum(-(-len(node.tokens) // size) * size for node in nodes)
 
     def end_problem(self, problem: str) -> None:
         """Forget all of a problem, token ids included."""

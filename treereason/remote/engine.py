@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Self
 
-from treereason.core import Decoded, Expansion, Finish, Request, Resumption, ThoughtPath, Writing
+from treereason.core import Decoded, Expansion, Finish, Request, Resumption, ThoughtPath, UserError, Writing
 from treereason.events import StepDone
 from treereason.remote.completions import Completions, Transcript, failures
 from treereason.remote.context import Context, context_of
@@ -106,6 +106,12 @@ class RemoteEngine:
 
     def drop(self, problem: str, path: ThoughtPath) -> None:
         """A thought is not needed for now. There is no KV to give back; its text stays known until `end_problem`."""
+
+    def kv_tokens(self, problem: str, paths: Sequence[ThoughtPath]) -> int:  # noqa: ARG002
+        """Raises UserError: a server does not show its KV."""
+        raise UserError(
+            "a server does not show how much KV thoughts hold: take a model on this machine, or search=rebase"
+        )
 
     def end_problem(self, problem: str) -> int:
         """Give up the problem's requests and forget its texts; returns 0: the KV is the server's."""

@@ -11,6 +11,8 @@ if TYPE_CHECKING:  # what editors and type checkers know; a new file is found wi
     from treereason.search.choose import Choose as Choose
     from treereason.search.depth_first import DepthFirst as DepthFirst
     from treereason.search.dvts import DVTS as DVTS
+    from treereason.search.ets import ETS as ETS
+    from treereason.search.graph_of_thoughts import GraphOfThoughts as GraphOfThoughts
     from treereason.search.mcts import MCTS as MCTS
     from treereason.search.particle_filtering import ParticleFiltering as ParticleFiltering
     from treereason.search.rebase import Rebase as Rebase

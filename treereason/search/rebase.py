@@ -37,11 +37,15 @@ class Rebase:
             tree.drop(above for above in frontier if above not in thoughts)
             scored = [thought for thought in thoughts if thought.score is not None]
             whole += [thought for thought in scored if not tree.unfinished(thought)]
-            frontier = [thought for thought in scored if tree.unfinished(thought)]
+            frontier = self.going_on(tree, [thought for thought in scored if tree.unfinished(thought)])
             shares = self.shares(frontier, self.width - len(whole))
             if not any(shares):
                 break
         return by_vote(whole, score_as_weight) if self.answer == "vote" else tree.best()
+
+    def going_on(self, tree: Tree, thoughts: list[Thought]) -> list[Thought]:  # noqa: ARG002
+        """Those of the unfinished thoughts that are expanded: all."""
+        return thoughts
 
     def shares(self, thoughts: Sequence[Thought], num_branches: int) -> list[int]:
         """Children of each thought."""
