@@ -155,6 +155,7 @@ def run(
     kv_gib: float | None = None,
     threads: int | None = None,
     deterministic: bool = False,
+    token_statistics: bool = False,
     profile: bool = False,
 ) -> Run:
     """Run a search over all problems of a task; the same settings give the same numbers as on the command line.
@@ -181,6 +182,8 @@ def run(
     kv_tokens, kv_gib: size of the KV pool in tokens or in GiB; by default a quarter of the free memory.
     threads: CPU threads during the run; None is one for the embedded model and torch's own number for others.
     deterministic: logits have the same bits whatever else decodes in the step; slow.
+    token_statistics: thoughts hold entropy, self-certainty and confidence of each token; scorers that need them turn it
+        on by themselves.
     profile: adds to the summary where the time went.
 
     Raises UserError for a setting that is not valid, and for problems that cannot be read. A problem that fails does
@@ -211,6 +214,7 @@ def run(
                 "kv_gib": kv_gib,
                 "threads": threads,
                 "deterministic": deterministic,
+                "token_statistics": token_statistics,
                 "profile": profile,
             },
         }

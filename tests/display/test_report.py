@@ -57,6 +57,27 @@ def test_the_report_names_an_oracle_only_when_it_guided_the_search() -> None:
     assert "knows the truth" not in text
 
 
+@pytest.mark.parametrize(
+    ("guides", "said"),
+    [
+        ({}, "no score"),
+        ({"sums": "oracle"}, "sums (an oracle: knows the truth)"),
+        ({"self_certainty": "label_free"}, "self_certainty (label-free)"),
+        ({"judge_value": "judge", "of_all": "derived"}, "judge_value (a model as judge), of_all (from other scores)"),
+        ({"mine": "unmarked"}, "mine (unmarked: its author does not say what it rests on)"),
+        ({"old": ""}, "old"),
+    ],
+)
+def test_the_report_tells_what_guided_the_search(guides: dict[str, str], said: str) -> None:
+    done = run_done(guided_by=list(guides), guided_by_basis=list(guides.values()))
+    assert f"\nguides    {said}\n" in "\n".join([*report.lines(done), ""])
+
+
+def test_the_report_names_the_oracles_of_the_search_itself() -> None:
+    done = run_done(oracle_guided=True, scorer="fair", guided_by=["a", "b"], guided_by_basis=["oracle", "oracle"])
+    assert "The scorers a, b know the truth" in "\n".join(report.lines(done))
+
+
 def test_the_report_says_how_a_gpu_ran_the_steps() -> None:
     text = "\n".join(report.lines(run_done(launches={"prefill": 12, "graph": 3_400, "engine.deterministic": 1})))
     assert "steps     3,400 from graphs, 12 eager: prefill, 1 eager: engine.deterministic" in text

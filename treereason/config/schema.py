@@ -178,6 +178,13 @@ class EngineConfig(_Strict):
             "each step has max_branches + prefill_tokens rows"
         ),
     ] = False
+    token_statistics: Annotated[
+        bool,
+        Field(
+            description="true: thoughts hold entropy, self-certainty and confidence of each token; scorers that need "
+            "them turn it on by themselves"
+        ),
+    ] = False
     profile: Annotated[bool, Field(description="true: print where the time goes")] = False
 
     @model_validator(mode="after")
@@ -209,6 +216,17 @@ class BudgetConfig(_Strict):
     ] = None
 
 
+class ConfidenceConfig(_Strict):
+    """Of the scorers lowest_group_confidence and tail_confidence; the defaults are those of arXiv 2508.15260."""
+
+    window: Annotated[
+        int, Field(ge=1, le=TOKENS_LIMIT, description="scorer=lowest_group_confidence: tokens of a group")
+    ] = 2048
+    tail: Annotated[
+        int, Field(ge=1, le=TOKENS_LIMIT, description="scorer=tail_confidence: tokens at the end that count")
+    ] = 2048
+
+
 class Config(_Strict):
     """One run. `task` and `search` hold the name of a class and its options."""
 
@@ -218,7 +236,7 @@ class Config(_Strict):
     scorer: Annotated[
         Annotated[str, Field(min_length=1)] | None,
         Field(
-            description="how thoughts are scored: a name that the task knows, ./mine.py:my_scorer or "
+            description="how thoughts are scored: a name of the lists below, ./mine.py:my_scorer or "
             "package.module:my_scorer; null: the task's own"
         ),
     ] = None
@@ -270,6 +288,7 @@ class Config(_Strict):
     ] = 120.0
     engine: EngineConfig = EngineConfig()
     budget: BudgetConfig = BudgetConfig()
+    confidence: ConfidenceConfig = ConfidenceConfig()
 
 
 def parse(values: Mapping[str, Any]) -> Config:

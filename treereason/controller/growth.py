@@ -184,6 +184,7 @@ class Growth:
             self.budget.settle(grant, decoded.cost.tokens_decoded)
         thought.text, thought.logprob = decoded.text, decoded.logprob
         thought.finish, thought.stop = decoded.finish, decoded.stop
+        thought.token_statistics = decoded.token_statistics
         thought.prompt = thought.prompt if decoded.prompt is None else decoded.prompt
         thought.cost.add(decoded.cost)
         self.cost.add(decoded.cost)

@@ -19,6 +19,7 @@ from treereason.controller.log_once import LogOnce
 from treereason.controller.own_scorers import name_of, verdicts
 from treereason.controller.scores import Scores
 from treereason.core import (
+    Basis,
     Cost,
     Decoded,
     Finish,
@@ -31,6 +32,7 @@ from treereason.core import (
     Task,
     Thought,
     ThoughtPath,
+    basis_of,
 )
 from treereason.text import shown
 
@@ -38,7 +40,8 @@ from treereason.text import shown
 class SearchTree:
     """One problem's thought graph; implements `core.Tree`.
 
-    drop_kv: gives a thought's KV back to the engine. scorer: name of the run's scorer. inline_scorer: the run's scorer
+    drop_kv: gives a thought's KV back to the engine. scorer: name of the run's scorer. scorer_basis: what its verdicts
+    rest on. inline_scorer: the run's scorer
     where it runs beside the search and not in a process of its own.
     """
 
@@ -53,6 +56,7 @@ class SearchTree:
         emit: events.Sink,
         seed: int = 0,
         scorer: str = "",
+        scorer_basis: Basis = Basis.UNMARKED,
         inline_scorer: Scorer | None = None,
         budget: Budget | None = None,
         log_once: LogOnce | None = None,
@@ -68,6 +72,7 @@ class SearchTree:
         self._drop_kv = drop_kv
         self._emit = emit
         self._scorer = scorer
+        self._scorer_basis = scorer_basis
         self._inline_scorer = inline_scorer
 
     @property
@@ -169,12 +174,12 @@ class SearchTree:
         if by is None:
             unscored = [thought for thought in whole if thought.score is None]
             if unscored:
-                self.scores.guided_by.add(self._scorer)
+                self.scores.guided_by.add((self._scorer, self._scorer_basis))
             await self._score(unscored)
             return
         name = name_of(by)
         if whole:
-            self.scores.guided_by.add(name)
+            self.scores.guided_by.add((name, basis_of(by)))
         for thought, verdict in zip(whole, await verdicts(by, whole, self), strict=True):
             self._take_verdict(thought, verdict, name)
 

@@ -2,11 +2,13 @@
 
 from treereason.core.errors import UserError
 from treereason.core.prompt import Prompt, Sampling
-from treereason.core.protocols import Scorer, Search, Task, Tree, oracle
+from treereason.core.protocols import Basis, Scorer, Search, Task, Tree, basis_of, derived, judge, label_free, oracle
 from treereason.core.requests import Decoded, Expansion, Request, Resumption, Writing
 from treereason.core.thought import Cost, Finish, Problem, Score, Status, Thought, ThoughtPath
+from treereason.core.token_statistics import TokenStatistics
 
 __all__ = [
+    "Basis",
     "Cost",
     "Decoded",
     "Expansion",
@@ -23,8 +25,13 @@ __all__ = [
     "Task",
     "Thought",
     "ThoughtPath",
+    "TokenStatistics",
     "Tree",
     "UserError",
     "Writing",
+    "basis_of",
+    "derived",
+    "judge",
+    "label_free",
     "oracle",
 ]

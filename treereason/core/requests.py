@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from treereason.core.prompt import Prompt, Sampling
 from treereason.core.thought import Cost, Finish, ThoughtPath
+from treereason.core.token_statistics import TokenStatistics
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ class Decoded:
     cost: of this request alone.
     finish, stop: as in Thought; finish is None with an error.
     prompt: the prompt's text as the model saw it, or None where that is not known.
+    token_statistics: as in Thought, of the whole thought.
     """
 
     problem: str
@@ -80,3 +82,4 @@ class Decoded:
     finish: Finish | None = None
     stop: str = ""
     prompt: str | None = None
+    token_statistics: TokenStatistics | None = None

@@ -1,0 +1,12 @@
+"""The scorers that serve every task, by the name that `scorer=NAME` takes."""
+
+from treereason.scoring import label_free
+
+SCORERS = {
+    "likelihood": label_free.likelihood,
+    "entropy": label_free.entropy,
+    "self_certainty": label_free.self_certainty,
+    "confidence": label_free.confidence,
+    "lowest_group_confidence": label_free.LowestGroupConfidence,
+    "tail_confidence": label_free.TailConfidence,
+}
