@@ -19,11 +19,16 @@ MOST_PROBLEMS = 100_000  # all are made, and held, before the first is solved
 
 @dataclass(frozen=True)
 class Template:
-    """A prompt as data: `text` has {placeholders}; `shared` goes before it unchanged, the same for all problems."""
+    """A prompt as data: `text` has {placeholders}; `shared` goes before it unchanged, the same for all problems.
+
+    choices: texts of which one answers it, the favourable one first. The judge `scorer=judge_yes_no` puts the text of
+    the template "verdict" behind a thought as it is, and measures its choices.
+    """
 
     text: str
     shared: str = ""
     stop: tuple[str, ...] = ()
+    choices: tuple[str, ...] = ()
 
 
 Templates = Mapping[str, Mapping[str, Template]]

@@ -29,6 +29,7 @@ PROMPTS = {
     "embedded": {
         "solve": Template("Q{question}\n", stop=("\nQ",)),
         "example": Template("Q{question}\n{rationale}A{answer}\n"),
+        "verdict": Template("?", choices=("+", "-")),
     },
     "chat": {
         "solve": Template(

@@ -145,7 +145,7 @@ class StepDone(Event):
 @dataclass(frozen=True)
 class ProblemDone(Event):
     """`status` is "done" or "failed"; the fields are those of one line of results.jsonl, but for
-    thoughts_failed, first_thought_error and thoughts_cut.
+    thoughts_failed, first_thought_error, thoughts_cut and those of judges.
 
     tokens_wasted: decoded tokens of thoughts that the answer does not build on.
     thoughts_failed, first_thought_error: how many thoughts failed, and the error of the first; the problem may be
@@ -153,6 +153,7 @@ class ProblemDone(Event):
     guided_by: names of the scorers that the search itself asked, so that they could steer it. guided_by_basis: what the
     verdicts of each rest on, as in core.Basis.
     thoughts_cut: thoughts whose text a token limit ended.
+    judge_tokens_decoded, judge_tokens_prefilled: of the problem's tokens, those that scorers took to ask the model.
     """
 
     problem: str
@@ -174,6 +175,8 @@ class ProblemDone(Event):
     guided_by: tuple[str, ...] = ()
     thoughts_cut: int = 0
     guided_by_basis: tuple[str, ...] = ()
+    judge_tokens_decoded: int = 0
+    judge_tokens_prefilled: int = 0
 
 
 @dataclass(frozen=True)

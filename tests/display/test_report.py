@@ -33,6 +33,11 @@ ONE = {"problems": 1, "problems_done": 1, "solved": 1, "failed": 0}
         ({"greedy_problems_done": 60}, "51 of 60", "51 of 100"),
         ({"first_error": "3: scorer: no key"}, "\nThe first failure, problem 3: scorer: no key", None),
         ({"solved": 0, "failed": 100}, "done: 100 problems in 1:42, all failed\n", "83 of 100"),
+        (
+            {"judge_tokens_decoded": 5, "judge_tokens_prefilled": 1234},
+            "; by judges 5 decoded and 1,234 prefilled",
+            None,
+        ),
         ({"tokens_unfinished": 1234}, "; 1,234 decoded for unfinished problems", None),
         ({"thoughts_failed": 1, "first_thought_error": "3: no"}, "\n1 thought failed; the first, problem 3: no", None),
         ({"thoughts_failed": 2, "first_thought_error": None}, "\n2 thoughts failed.", None),

@@ -235,6 +235,8 @@ def test_summary_adds_up_the_search_pass() -> None:
         "tokens_rebuilt": 6,
         "tokens_reused": 21,
         "tokens_wasted": 12,
+        "judge_tokens_decoded": 0,
+        "judge_tokens_prefilled": 0,
         "tokens_unfinished": 0,
         "kv_tokens_peak": 70,
         "kv_tokens_read_tree": 20,
@@ -291,6 +293,12 @@ def test_the_summary_tells_what_each_guide_rests_on() -> None:
     assert found["guided_by_basis"] == ["label_free", "unmarked", "oracle"]
     assert found["oracle_guided"], "by a scorer of the search's own"
     assert not summary_of([started(), first]).as_dict()["oracle_guided"]
+
+
+def test_the_summary_adds_up_what_judges_took() -> None:
+    events = [started(), *(done(name, judge_tokens_decoded=3, judge_tokens_prefilled=5) for name in "ab")]
+    found = summary_of(events).as_dict()
+    assert (found["judge_tokens_decoded"], found["judge_tokens_prefilled"]) == (6, 10)
 
 
 def test_tokens_of_an_interrupted_run_are_those_of_its_done_problems_and_the_rest_has_a_name() -> None:

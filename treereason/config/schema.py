@@ -227,6 +227,15 @@ class ConfidenceConfig(_Strict):
     ] = 2048
 
 
+class JudgeConfig(_Strict):
+    """Of the scorers judge_value and judge_vote."""
+
+    samples: Annotated[
+        int,
+        Field(ge=1, le=1024, description="scorer=judge_value, judge_vote: grades or votes that the model is asked for"),
+    ] = 3
+
+
 class Config(_Strict):
     """One run. `task` and `search` hold the name of a class and its options."""
 
@@ -289,6 +298,7 @@ class Config(_Strict):
     engine: EngineConfig = EngineConfig()
     budget: BudgetConfig = BudgetConfig()
     confidence: ConfidenceConfig = ConfidenceConfig()
+    judge: JudgeConfig = JudgeConfig()
 
 
 def parse(values: Mapping[str, Any]) -> Config:

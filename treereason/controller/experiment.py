@@ -123,7 +123,7 @@ def _statistics_for(spec: RunSpec) -> str | None:
 def _inline_scorer(spec: RunSpec) -> Scorer | None:
     """The scorer where it runs beside the search: one that asks the model, or that no other process can import."""
     scorer: Scorer | type[Scorer] = _scorer(spec)
-    if isinstance(spec.scorer, str) and kind_of(scorer) != "async":
+    if isinstance(spec.scorer, str) and kind_of(scorer) not in ("async", "async batch"):
         return None
     return scorer(**scorer_options(scorer, spec.config)) if isinstance(scorer, type) else scorer
 

@@ -58,7 +58,7 @@ class _Run:
             ask = self._step()
             assert isinstance(ask, Ask)
             return ask
-        except StopIteration:
+        except (StopIteration, BudgetSpent):  # nothing is left for a scorer that decodes
             return None
         except BROKEN as error:  # of the task's, which is asked whether a thought is whole
             self.error = self.error or f"task: {describe(error)}"
@@ -281,6 +281,8 @@ class Runner:
             single_sample_solved=samples_solved,
             thoughts_failed=len(failed),
             first_thought_error=failed[0].error if failed else None,
+            judge_tokens_decoded=tree.growth.judge_cost.tokens_decoded,
+            judge_tokens_prefilled=tree.growth.judge_cost.tokens_prefilled,
             guided_by=tuple(name for name, _ in guided_by),
             guided_by_basis=tuple(basis for _, basis in guided_by),
             thoughts_cut=tree.growth.num_cut,

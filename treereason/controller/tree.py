@@ -180,7 +180,7 @@ class SearchTree:
         name = name_of(by)
         if whole:
             self.scores.guided_by.add((name, basis_of(by)))
-        for thought, verdict in zip(whole, await verdicts(by, whole, self), strict=True):
+        for thought, verdict in zip(whole, await verdicts(by, whole, self, self.growth), strict=True):
             self._take_verdict(thought, verdict, name)
 
     def keep(self, thoughts: Sequence[Thought], b: int) -> list[Thought]:
@@ -240,7 +240,9 @@ class SearchTree:
         if self._inline_scorer is None:
             await Ask(thoughts=list(thoughts))
             return
-        for thought, verdict in zip(thoughts, await verdicts(self._inline_scorer, thoughts, self), strict=True):
+        for thought, verdict in zip(
+            thoughts, await verdicts(self._inline_scorer, thoughts, self, self.growth), strict=True
+        ):
             self.take_score(thought, verdict)
 
     def single_samples(self) -> list[Thought]:

@@ -38,7 +38,7 @@ class Task(Protocol):
 
 Scorer = Callable[..., Any]
 """One of three: `f(thought)` gives a number or a Score; `f(thoughts)`, whose parameter is called so, gives a list of
-them for a batch; `async f(thought, tree)` may await the tree's primitives first."""
+them for a batch; `async f(thought, tree)`, or of `thoughts`, may await the tree's primitives first."""
 _S = TypeVar("_S", bound=Scorer)
 
 

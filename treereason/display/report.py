@@ -209,6 +209,9 @@ def _figures(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     text = f"{decoded:,} decoded, {prefilled:,} prefilled, {reused:,} reused"
     if unfinished := summary.get("tokens_unfinished"):
         text += f"; {unfinished:,} decoded for unfinished problems"
+    judged = [f"{int(summary.get(f'judge_tokens_{name}') or 0):,} {name}" for name in ("decoded", "prefilled")]
+    if judged != ["0 decoded", "0 prefilled"]:
+        text += f"; by judges {' and '.join(judged)}"
     found = [("tokens", text)]
     if pace := summary.get("tokens_per_second"):
         found.append(("speed", f"{pace:,.0f} tokens decoded per second"))

@@ -104,6 +104,7 @@ class Summary:
     a problem.
 
     tokens_decoded, _prefilled, _reused, _wasted: of the problems that are done, the sums of results.jsonl.
+    judge_tokens_decoded, judge_tokens_prefilled: of these, what scorers took that ask the run's own model.
     tokens_unfinished: decoded for problems that an interrupted run did not finish.
     tokens_rebuilt, tokens_per_second, KV figures: of all engine steps.
     Means: over the problems that have a finite score; null without any.
@@ -187,6 +188,8 @@ class Summary:
             "tokens_rebuilt": search.tokens_rebuilt,
             "tokens_reused": sum(done.tokens_reused for done in search.done.values()),
             "tokens_wasted": sum(done.tokens_wasted for done in search.done.values()),
+            "judge_tokens_decoded": sum(done.judge_tokens_decoded for done in search.done.values()),
+            "judge_tokens_prefilled": sum(done.judge_tokens_prefilled for done in search.done.values()),
             "tokens_unfinished": search.tokens_decoded - decoded,
             "kv_tokens_peak": search.kv_tokens_peak,
             "kv_tokens_read_tree": search.kv_tokens_read_tree,

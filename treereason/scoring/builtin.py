@@ -1,6 +1,6 @@
 """The scorers that serve every task, by the name that `scorer=NAME` takes."""
 
-from treereason.scoring import label_free
+from treereason.scoring import judges, label_free
 
 SCORERS = {
     "likelihood": label_free.likelihood,
@@ -9,4 +9,7 @@ SCORERS = {
     "confidence": label_free.confidence,
     "lowest_group_confidence": label_free.LowestGroupConfidence,
     "tail_confidence": label_free.TailConfidence,
+    "judge_yes_no": judges.YesNo,
+    "judge_value": judges.Value,
+    "judge_vote": judges.Vote,
 }
