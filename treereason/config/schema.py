@@ -236,6 +236,30 @@ class JudgeConfig(_Strict):
     ] = 3
 
 
+class RewardConfig(_Strict):
+    """Of scorer=reward_model."""
+
+    model: Annotated[
+        Annotated[str, Field(min_length=1)] | None,
+        Field(
+            description="scorer=reward_model: folder of a sequence classification model of transformers, or of a token "
+            "classification model, which scores steps; must be given"
+        ),
+    ] = None
+    aggregate: Annotated[
+        Literal["last", "min", "prod", "mean"], Field(description="of the scores of steps, up to the thought")
+    ] = "last"
+    step: Annotated[
+        Literal["line", "paragraph"], Field(description="a step ends with a line, or with a paragraph (an empty line)")
+    ] = "line"
+    dtype: Annotated[
+        Literal["auto", "float32", "bfloat16", "float16"], Field(description="as model.dtype, of the reward model")
+    ] = "auto"
+    device: Annotated[
+        str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="as model.device, of the reward model")
+    ] = "auto"
+
+
 class Config(_Strict):
     """One run. `task` and `search` hold the name of a class and its options."""
 
@@ -299,6 +323,7 @@ class Config(_Strict):
     budget: BudgetConfig = BudgetConfig()
     confidence: ConfidenceConfig = ConfidenceConfig()
     judge: JudgeConfig = JudgeConfig()
+    reward: RewardConfig = RewardConfig()
 
 
 def parse(values: Mapping[str, Any]) -> Config:

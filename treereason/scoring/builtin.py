@@ -1,6 +1,6 @@
 """The scorers that serve every task, by the name that `scorer=NAME` takes."""
 
-from treereason.scoring import judges, label_free
+from treereason.scoring import judges, label_free, reward_model
 
 SCORERS = {
     "likelihood": label_free.likelihood,
@@ -12,4 +12,5 @@ SCORERS = {
     "judge_yes_no": judges.YesNo,
     "judge_value": judges.Value,
     "judge_vote": judges.Vote,
+    "reward_model": reward_model.RewardModel,
 }

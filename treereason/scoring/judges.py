@@ -38,9 +38,9 @@ class YesNo:
     """
 
     @staticmethod
-    def refusal(task: object, style: str) -> str | None:
+    def refusal(task: object, config: Any) -> str | None:
         """Why it cannot judge for a task, None where it can."""
-        return _unless(_verdict(task, style) is not None, 'template "verdict"', task, style)
+        return _unless(_verdict(task, config.model.style) is not None, 'template "verdict"', task, config.model.style)
 
     async def __call__(self, thought: Thought, tree: Tree) -> float:
         template = _verdict(tree.task, tree.style)
@@ -69,9 +69,9 @@ class Value:
     samples: int = 3
 
     @staticmethod
-    def refusal(task: object, style: str) -> str | None:
+    def refusal(task: object, config: Any) -> str | None:
         """Why it cannot judge for a task, None where it can."""
-        return _unless(hasattr(task, "judge_prompt"), "judge_prompt", task, style)
+        return _unless(hasattr(task, "judge_prompt"), "judge_prompt", task, config.model.style)
 
     async def __call__(self, thought: Thought, tree: Tree) -> float:
         own = _question("judge_prompt", thought, tree)
@@ -98,9 +98,9 @@ class Vote:
     samples: int = 3
 
     @staticmethod
-    def refusal(task: object, style: str) -> str | None:
+    def refusal(task: object, config: Any) -> str | None:
         """Why it cannot judge for a task, None where it can."""
-        return _unless(hasattr(task, "vote_prompt"), "vote_prompt", task, style)
+        return _unless(hasattr(task, "vote_prompt"), "vote_prompt", task, config.model.style)
 
     async def __call__(self, thoughts: Sequence[Thought], tree: Tree) -> list[float]:
         if len(thoughts) == 1:
