@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -192,8 +193,11 @@ def test_an_answer_that_no_judge_can_be_paid_for_has_no_score() -> None:
                 pass
             return first
 
-    outcome = judged(Value(samples=2), search=Search(), budget=lambda: Budget(3))
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        outcome = judged(Value(samples=2), search=Search(), budget=lambda: Budget(3))
     assert (outcome.done.status, outcome.done.answer, outcome.done.score) == ("done", 3, None)
+    assert [str(warning.message) for warning in told] == [], "of judges that were asked and never ended"
 
 
 def test_every_judge_is_marked_as_one() -> None:
@@ -201,6 +205,7 @@ def test_every_judge_is_marked_as_one() -> None:
         "judge_yes_no",
         "judge_value",
         "judge_vote",
+        "reward_model",
     }
 
 
