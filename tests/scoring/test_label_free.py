@@ -156,3 +156,23 @@ def test_label_free_scores_weigh_votes_and_choose_among_samples() -> None:
     assert weighted.done.answer == 7
     assert run_search(BestOfN(n=3), lambda path: texts[path[0]], **options).done.answer == 7
     assert run_search(SelfConsistency(n=3), lambda path: texts[path[0]], **options).done.answer == 3
+
+
+def test_options_of_scorers_are_given_from_python_by_group() -> None:
+    model, task, search = tr.load("embedded"), tr.tasks.FewShot(limit=1), tr.search.SingleSample()
+    narrow, wide = (
+        tr.run(
+            task,
+            search,
+            model,
+            scorer="lowest_group_confidence",
+            scorer_options={"confidence": {"window": window}},
+            baseline="none",
+        ).mean_score
+        for window in (1, 2048)
+    )
+    assert narrow is not None
+    assert wide is not None
+    assert narrow < wide
+    with pytest.raises(tr.UserError, match=r"no option is called confidence\.windows"):
+        tr.run(task, search, model, scorer_options={"confidence": {"windows": 1}})
