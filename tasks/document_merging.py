@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from treereason.core import Finish, Problem, Prompt, Score, Thought, UserError, oracle
+from treereason.core import Finish, Problem, Prompt, Score, Thought, UserError, label_free, oracle
 from treereason.tasks.base import BaseTask
 from treereason.tasks.files import bad_line, named_rows
 from treereason.tasks.generators import contracts, text_overlap
@@ -120,6 +120,7 @@ def merge_quality(thought: Thought) -> Score:
     return Score(value, final=value == 1.0)
 
 
+@label_free
 def word_overlap(thought: Thought) -> Score:
     """The same for free text, a proxy by shared words; see text_overlap. It knows no right answer."""
     return Score(0.0 if thought.answer is None else text_overlap.overlap(thought.problem.input, thought.answer))

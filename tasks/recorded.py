@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from treereason.core import Problem, Prompt, Score, Thought, UserError
+from treereason.core import Problem, Prompt, Score, Thought, UserError, label_free
 from treereason.core.given_file import file_name, parse_json
 from treereason.tasks.base import BaseTask
 from treereason.tasks.files import read_text
@@ -84,6 +84,7 @@ def segment(thought: Thought) -> Mapping[str, Any]:
     return found
 
 
+@label_free
 def share_replayed(thought: Thought) -> Score:
     """Share of the recorded nodes that were followed to their end."""
     ended: int = thought.answer["ended"] if thought.answer else 0

@@ -44,6 +44,9 @@ if TYPE_CHECKING:
     from treereason.core import Tree as Tree
     from treereason.core import UserError as UserError
     from treereason.core import Writing as Writing
+    from treereason.core import derived as derived
+    from treereason.core import judge as judge
+    from treereason.core import label_free as label_free
     from treereason.core import oracle as oracle
     from treereason.engine.engine import Engine as Engine
 
@@ -67,6 +70,9 @@ _MODULES = {
     "Tree": "treereason.core",
     "UserError": "treereason.core",
     "Writing": "treereason.core",
+    "derived": "treereason.core",
+    "judge": "treereason.core",
+    "label_free": "treereason.core",
     "load": "treereason.api",
     "oracle": "treereason.core",
     "run": "treereason.api",

@@ -6,7 +6,7 @@ given, and an asyncio loop that is already running, as in a notebook, does not m
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -146,6 +146,7 @@ def run(
     baseline: Literal["greedy", "none"] = "greedy",
     budget_tokens: int | None = None,
     budget_seconds: float | None = None,
+    scorer_options: Mapping[str, Any] | None = None,
     display: DisplayMode = "none",
     folder: str | Path | None = None,
     max_branches: int = 256,
@@ -155,6 +156,7 @@ def run(
     kv_gib: float | None = None,
     threads: int | None = None,
     deterministic: bool = False,
+    token_statistics: bool = False,
     profile: bool = False,
 ) -> Run:
     """Run a search over all problems of a task; the same settings give the same numbers as on the command line.
@@ -174,6 +176,8 @@ def run(
         beyond it, and for importing the scorer.
     baseline: "greedy" answers each problem once more at temperature 0, for the summary; "none" does not.
     budget_tokens, budget_seconds: what one problem may spend of decoded tokens and of wall time; None is without limit.
+    scorer_options: the options of built-in scorers by group, as on the command line: {"reward": {"model": FOLDER}},
+        {"judge": {"samples": 5}}, {"confidence": {"window": 512}}.
     display: "none"; "rich" (live, on a terminal), "plain" (lines), "auto" (one of these two) or "json" (events).
     folder: where journal.sqlite, results.jsonl and summary.json are written; None writes nothing to disk.
     max_branches, parallel_problems, prefill_tokens: branches decoded together, problems in work at once and prompt
@@ -181,6 +185,8 @@ def run(
     kv_tokens, kv_gib: size of the KV pool in tokens or in GiB; by default a quarter of the free memory.
     threads: CPU threads during the run; None is one for the embedded model and torch's own number for others.
     deterministic: logits have the same bits whatever else decodes in the step; slow.
+    token_statistics: thoughts hold entropy, self-certainty and confidence of each token; scorers that need them turn it
+        on by themselves.
     profile: adds to the summary where the time went.
 
     Raises UserError for a setting that is not valid, and for problems that cannot be read. A problem that fails does
@@ -189,6 +195,7 @@ def run(
     given = scorer if callable(scorer) else None
     config = parse(
         {
+            **(scorer_options or {}),
             "task": options_of("task", task),
             "search": options_of("search", search),
             "model": models.model_options(model),
@@ -211,6 +218,7 @@ def run(
                 "kv_gib": kv_gib,
                 "threads": threads,
                 "deterministic": deterministic,
+                "token_statistics": token_statistics,
                 "profile": profile,
             },
         }

@@ -30,7 +30,8 @@ class RunStarted(Event):
 
     program, overrides: what the user typed, to show how the run can be varied; program is "" for a run that was
     started from Python.
-    scorer_oracle: whether the scorer knows or recomputes the truth. repeats: when the run gives the same results again.
+    scorer_oracle: whether the scorer knows or recomputes the truth. scorer_basis: what its verdicts rest on, as in
+    core.Basis. repeats: when the run gives the same results again.
     """
 
     task: str
@@ -45,6 +46,7 @@ class RunStarted(Event):
     overrides: tuple[str, ...] = ()
     scorer_oracle: bool = False
     repeats: str = ""
+    scorer_basis: str = ""
 
 
 @dataclass(frozen=True)
@@ -142,13 +144,16 @@ class StepDone(Event):
 
 @dataclass(frozen=True)
 class ProblemDone(Event):
-    """`status` is "done" or "failed"; the fields are those of one line of results.jsonl, but for the last four.
+    """`status` is "done" or "failed"; the fields are those of one line of results.jsonl, but for
+    thoughts_failed, first_thought_error, thoughts_cut and those of judges.
 
     tokens_wasted: decoded tokens of thoughts that the answer does not build on.
     thoughts_failed, first_thought_error: how many thoughts failed, and the error of the first; the problem may be
     solved all the same.
-    guided_by: names of the scorers that the search itself asked, so that they could steer it.
+    guided_by: names of the scorers that the search itself asked, so that they could steer it. guided_by_basis: what the
+    verdicts of each rest on, as in core.Basis.
     thoughts_cut: thoughts whose text a token limit ended.
+    judge_tokens_decoded, judge_tokens_prefilled: of the problem's tokens, those that scorers took to ask the model.
     """
 
     problem: str
@@ -169,6 +174,9 @@ class ProblemDone(Event):
     first_thought_error: str | None = None
     guided_by: tuple[str, ...] = ()
     thoughts_cut: int = 0
+    guided_by_basis: tuple[str, ...] = ()
+    judge_tokens_decoded: int = 0
+    judge_tokens_prefilled: int = 0
 
 
 @dataclass(frozen=True)

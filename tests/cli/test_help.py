@@ -16,6 +16,7 @@ from treereason.cli.main import main
 from treereason.config.options import options
 from treereason.config.registry import KINDS, builtin
 from treereason.config.schema import Config
+from treereason.config.scorers import builtin as builtin_scorers
 
 
 def test_help_names_every_option_with_its_default_and_meaning() -> None:
@@ -33,6 +34,13 @@ def test_help_names_every_option_with_its_default_and_meaning() -> None:
         if option.name not in (*KINDS, "model"):
             assert f"  {option.name}={help_file._typed(option.default)}" in text
     assert max(map(len, text.splitlines())) <= 100
+
+
+def test_help_lists_the_scorers_with_what_they_rest_on() -> None:
+    text = help_file.help_text()
+    assert "\n  scorer=likelihood                 label_free: Geometric mean" in text
+    assert "\n  scorer=steps_hold                 oracle, task=few_shot: Share of lines" in text
+    assert all(f"\n  scorer={name} " in text for name in builtin_scorers())
 
 
 def test_the_default_choices_come_first() -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from treereason.config.scorers import load_scorer, scorer_reference
 from treereason.config.validate import build_task
-from treereason.core import UserError
+from treereason.core import UserError, basis_of, derived, judge, label_free, oracle
 
 MINE = """
 from treereason.tasks.base import BaseTask
@@ -76,3 +78,35 @@ def test_an_unknown_scorer_of_a_task_gets_the_nearest_one() -> None:
         scorer_reference("sorting_error", build_task({"name": "sorting"}))
     with pytest.raises(UserError, match="task Sorting has no such scorer"):
         scorer_reference("shown", build_task({"name": "sorting"}))
+
+
+def test_a_name_that_no_task_knows_is_looked_up_among_those_of_every_task() -> None:
+    for task in ("sorting", "few_shot"):
+        assert scorer_reference("likelihood", build_task({"name": task})).endswith("builtin:SCORERS.likelihood")
+
+
+def test_an_unknown_scorer_without_a_near_one_lists_them_with_what_they_rest_on(mine: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        scorer_reference("zzz", build_task({"name": "few_shot"}))
+    assert "it may be exact_match (oracle), steps_hold (oracle), likelihood (label_free), " in str(caught.value)
+    with pytest.raises(UserError, match=r"no such scorer; did you mean likelihood\?"):
+        scorer_reference("likelyhood", build_task({"name": str(mine)}))
+
+
+@pytest.mark.parametrize(
+    ("mark", "basis"), [(oracle, "oracle"), (label_free, "label_free"), (judge, "judge"), (derived, "derived")]
+)
+def test_a_mark_says_what_a_scorer_rests_on(mark: Callable[[Any], Any], basis: str) -> None:
+    def scorer(thought: object) -> float:  # noqa: ARG001
+        return 1.0
+
+    assert basis_of(scorer) == "unmarked"
+    assert basis_of(mark(scorer)) == basis
+    assert (getattr(scorer, "oracle", False), mark(scorer)) == (basis == "oracle", scorer)
+
+
+def test_a_scorer_that_calls_itself_an_oracle_is_one() -> None:
+    class Old:
+        oracle = True
+
+    assert basis_of(Old) == basis_of(Old()) == "oracle"

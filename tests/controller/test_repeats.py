@@ -13,6 +13,10 @@ from treereason.cli.main import main
 RUN = ["task.length=4", "task.limit=1", "baseline=none"]
 ANY = "on this machine, whatever engine.max_branches is"
 SAME = "on this machine with the same engine options (bfloat16); with any under engine.deterministic=true"
+DIGITS = (
+    "on this machine with the same engine options, to the last digit of scores; with any under "
+    "engine.deterministic=true"
+)
 BFLOAT16 = ["model=transformers", "model.name=embedded", "model.style=embedded", "model.dtype=bfloat16"]
 
 
@@ -22,6 +26,8 @@ BFLOAT16 = ["model=transformers", "model.name=embedded", "model.style=embedded",
         ([], ANY),
         (BFLOAT16, SAME),
         ([*BFLOAT16, "engine.deterministic=true", "engine.max_branches=8", "engine.prefill_tokens=16"], ANY),
+        (["scorer=likelihood"], DIGITS),
+        (["scorer=likelihood", "engine.deterministic=true", "engine.max_branches=8", "engine.prefill_tokens=16"], ANY),
         (["budget.seconds=60"], "not for certain: what budget.seconds cuts off depends on the machine's pace"),
     ],
 )

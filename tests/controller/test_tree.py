@@ -27,6 +27,7 @@ from treereason.core import (
     ThoughtPath,
     Tree,
     Writing,
+    label_free,
 )
 from treereason.search.best_of_n import BestOfN
 from treereason.search.self_consistency import SelfConsistency
@@ -281,7 +282,7 @@ def test_what_a_search_judged_by_itself_is_not_laid_to_the_oracle() -> None:
         return tree.best()
 
     outcome = run(search)
-    assert outcome.done.guided_by == ("longest",)
+    assert (outcome.done.guided_by, outcome.done.guided_by_basis) == (("longest",), ("unmarked",))
     assert (outcome.done.best, outcome.done.score) == ((0,), 0.0), "the score on record is the run's scorer's"
     assert {event.by for event in outcome.of(events.ThoughtScored)} == {"longest"}
     assert outcome.done.single_sample_scores == (0.0, 1.0, 2.0)
@@ -411,7 +412,18 @@ def test_scores_set_by_hand_reach_the_record() -> None:
         ((0,), 10.0, "search"),
         ((1,), 9.0, "search"),
     ]
-    assert outcome.done.guided_by == ("search",)
+    assert (outcome.done.guided_by, outcome.done.guided_by_basis) == (("search",), ("unmarked",))
+
+
+def test_a_search_that_hands_on_a_score_by_hand_adds_no_basis_of_its_own() -> None:
+    async def search(tree: Tree) -> Thought | None:
+        first, second = await tree.expand([tree.root], 2)
+        await tree.score([first], by=label_free(lambda _: 3.0))
+        second.score = first.score
+        return tree.best()
+
+    done = run(search).done
+    assert (done.guided_by, done.guided_by_basis) == (("<lambda>", "search"), ("label_free", "derived"))
 
 
 def test_the_handle_knows_task_style_cost_and_a_generator_of_the_problem() -> None:

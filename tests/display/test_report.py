@@ -33,6 +33,11 @@ ONE = {"problems": 1, "problems_done": 1, "solved": 1, "failed": 0}
         ({"greedy_problems_done": 60}, "51 of 60", "51 of 100"),
         ({"first_error": "3: scorer: no key"}, "\nThe first failure, problem 3: scorer: no key", None),
         ({"solved": 0, "failed": 100}, "done: 100 problems in 1:42, all failed\n", "83 of 100"),
+        (
+            {"judge_tokens_decoded": 5, "judge_tokens_prefilled": 1234},
+            "; by judges 5 decoded and 1,234 prefilled",
+            None,
+        ),
         ({"tokens_unfinished": 1234}, "; 1,234 decoded for unfinished problems", None),
         ({"thoughts_failed": 1, "first_thought_error": "3: no"}, "\n1 thought failed; the first, problem 3: no", None),
         ({"thoughts_failed": 2, "first_thought_error": None}, "\n2 thoughts failed.", None),
@@ -55,6 +60,27 @@ def test_the_report_says_what_is_known(changes: dict[str, Any], added: str | Non
 def test_the_report_names_an_oracle_only_when_it_guided_the_search() -> None:
     text = "\n".join(report.lines(run_done(scorer_oracle=True, oracle_guided=False, scorer="sums")))
     assert "knows the truth" not in text
+
+
+@pytest.mark.parametrize(
+    ("guides", "said"),
+    [
+        ({}, "no score"),
+        ({"sums": "oracle"}, "sums (an oracle: knows the truth)"),
+        ({"self_certainty": "label_free"}, "self_certainty (label-free)"),
+        ({"judge_value": "judge", "of_all": "derived"}, "judge_value (a model as judge), of_all (from other scores)"),
+        ({"mine": "unmarked"}, "mine (unmarked: its author does not say what it rests on)"),
+        ({"old": ""}, "old"),
+    ],
+)
+def test_the_report_tells_what_guided_the_search(guides: dict[str, str], said: str) -> None:
+    done = run_done(guided_by=list(guides), guided_by_basis=list(guides.values()))
+    assert f"\nguides    {said}\n" in "\n".join([*report.lines(done), ""])
+
+
+def test_the_report_names_the_oracles_of_the_search_itself() -> None:
+    done = run_done(oracle_guided=True, scorer="fair", guided_by=["a", "b"], guided_by_basis=["oracle", "oracle"])
+    assert "The scorers a, b know the truth" in "\n".join(report.lines(done))
 
 
 def test_the_report_says_how_a_gpu_ran_the_steps() -> None:

@@ -120,16 +120,18 @@ def test_a_folder_in_a_files_place_is_named(tmp_path: Path, name: str) -> None:
 
 def test_the_bytes_of_a_line(tmp_path: Path) -> None:
     hostile = done("a", score=math.nan, answer="é\u2028\ud800", single_sample_scores=(math.inf, 1.0))
+    hostile = replace(hostile, guided_by=("sums",), guided_by_basis=("oracle",))
     data = written(tmp_path, [started(), ProblemStarted("a", 1), hostile])
     assert data == (
         b'{"id": "a", "status": "done", "solved": true, "score": null, "answer": "\\u00e9\\u2028\\ud800", '
         b'"best": [0, 1], "error": null, "tokens_decoded": 10, "tokens_prefilled": 20, "tokens_reused": 30, '
         b'"tokens_wasted": 4, '
-        b'"kv_tokens_peak": 40, "single_sample_scores": [null, 1.0], "single_sample_solved": [false, true]}\n'
+        b'"kv_tokens_peak": 40, "single_sample_scores": [null, 1.0], "single_sample_solved": [false, true], '
+        b'"guided_by": ["sums"], "guided_by_basis": ["oracle"]}\n'
     )
     data = written(tmp_path, [started(), ProblemStarted("a", 1), done("a")])
     assert b'"score": 0.30000000000000004,' in data
-    more = done("a", thoughts_failed=3, first_thought_error="no number", guided_by=("oracle",))
+    more = done("a", thoughts_failed=3, first_thought_error="no number", thoughts_cut=2)
     assert written(tmp_path, [started(), ProblemStarted("a", 1), more]) == data
 
 
@@ -208,7 +210,9 @@ def test_summary_adds_up_the_search_pass() -> None:
         "model": "embedded",
         "scorer": "oracle",
         "scorer_oracle": False,
+        "scorer_basis": "",
         "guided_by": ["checker", "oracle"],
+        "guided_by_basis": ["", ""],
         "oracle_guided": False,
         "seed": 11,
         "repeats": "",
@@ -231,6 +235,8 @@ def test_summary_adds_up_the_search_pass() -> None:
         "tokens_rebuilt": 6,
         "tokens_reused": 21,
         "tokens_wasted": 12,
+        "judge_tokens_decoded": 0,
+        "judge_tokens_prefilled": 0,
         "tokens_unfinished": 0,
         "kv_tokens_peak": 70,
         "kv_tokens_read_tree": 20,
@@ -277,6 +283,22 @@ def test_a_search_is_guided_by_an_oracle_only_when_it_asked_a_scorer_that_knows_
     begin = replace(started(), scorer_oracle=knows_the_truth)
     found = summary_of([begin, done("a"), done("b", guided_by=guided_by)]).as_dict()
     assert (found["guided_by"], found["oracle_guided"]) == (list(guided_by), expected)
+
+
+def test_the_summary_tells_what_each_guide_rests_on() -> None:
+    first = done("a", guided_by=("certain", "mine"), guided_by_basis=("label_free", "unmarked"))
+    second = done("b", guided_by=("certain", "sums"), guided_by_basis=("label_free", "oracle"))
+    found = summary_of([started(), first, second]).as_dict()
+    assert found["guided_by"] == ["certain", "mine", "sums"]
+    assert found["guided_by_basis"] == ["label_free", "unmarked", "oracle"]
+    assert found["oracle_guided"], "by a scorer of the search's own"
+    assert not summary_of([started(), first]).as_dict()["oracle_guided"]
+
+
+def test_the_summary_adds_up_what_judges_took() -> None:
+    events = [started(), *(done(name, judge_tokens_decoded=3, judge_tokens_prefilled=5) for name in "ab")]
+    found = summary_of(events).as_dict()
+    assert (found["judge_tokens_decoded"], found["judge_tokens_prefilled"]) == (6, 10)
 
 
 def test_tokens_of_an_interrupted_run_are_those_of_its_done_problems_and_the_rest_has_a_name() -> None:

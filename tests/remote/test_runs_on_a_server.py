@@ -185,3 +185,18 @@ def test_a_missing_package_is_named(
     monkeypatch.setitem(sys.modules, "httpx", None)
     assert main(["model=openai", "model.name=x", "display=none", f"hydra.run.dir={tmp_path}"]) == 2
     assert capfd.readouterr().err == "treereason: error: model=openai needs httpx: pip install 'treereason[remote]'\n"
+
+
+@pytest.mark.parametrize("options", [["scorer=self_certainty"], ["engine.token_statistics=true"]])
+def test_what_needs_whole_distributions_is_refused_by_name(
+    fake: FakeServer, tmp_path: Path, options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = [f"hydra.run.dir={tmp_path}", "model=openai", "model.name=fake", f"model.url={fake.url}"]
+    assert main([*command, "task=few_shot", "search=best_of_n", *options]) == 2
+    said = capsys.readouterr().err
+    assert f"error: {options[0]}: needs the whole distribution of each token, and a server does not tell it" in said
+
+
+def test_likelihood_needs_no_more_than_a_server_tells(fake: FakeServer, tmp_path: Path) -> None:
+    summary = run(fake, tmp_path, *SEARCHES["few_shot"], "search=best_of_n", "scorer=likelihood", "baseline=none")
+    assert (summary["failed"], summary["guided_by_basis"]) == (0, ["label_free"])

@@ -13,7 +13,10 @@ from treereason.cli import values
 from treereason.config.options import Option, options
 from treereason.config.registry import KINDS, Kind, builtin, find
 from treereason.config.schema import Config, model_class
+from treereason.config.scorers import builtin as builtin_scorers
+from treereason.config.scorers import task_scorers
 from treereason.config.user_files import is_reference
+from treereason.core import Scorer, basis_of
 
 WIDTH = 100
 _MEANINGS_AT = 36
@@ -64,8 +67,19 @@ def help_text(arguments: Sequence[str] = ()) -> str:
     for name in choices("model"):
         lines.extend(_choice(f"model={name}", "", model_options(name)))
     lines.extend(["", "Options of every run", *_option_lines(run_options(), indent=2)])
+    lines.extend(["", *_scorers()])
     lines.extend(["", f"+experiment={'|'.join(_files('experiment'))}", "", _TAIL])
     return "\n".join(lines)
+
+
+def _scorers() -> Iterator[str]:
+    """The built-in scorers, those of every task first, each with what its verdicts rest on."""
+    yield "scorer=NAME, or one of your own: scorer=./FILE.py:NAME, scorer=package.module:NAME"
+    for name, scorer in builtin_scorers().items():
+        yield from _columns(f"  scorer={name}", f"{basis_of(scorer)}: {_summary(scorer)}")
+    for task in choices("task"):
+        for name, scorer in task_scorers(find("task", task)).items():
+            yield from _columns(f"  scorer={name}", f"{basis_of(scorer)}, task={task}: {_summary(scorer)}")
 
 
 def choices(group: str) -> list[str]:
@@ -98,7 +112,7 @@ def _values(kind: Kind, arguments: Sequence[str]) -> list[str]:
     return [value for argument in chosen for value in values.texts(values.parse(argument))]
 
 
-def _summary(cls: type) -> str:
+def _summary(cls: Scorer) -> str:
     """The first paragraph of the class's docstring; `@dataclass` writes a signature where there is none."""
     text = cls.__doc__ or ""
     return "" if text.startswith(f"{cls.__name__}(") else " ".join(text.strip().split("\n\n")[0].split())

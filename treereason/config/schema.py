@@ -178,6 +178,13 @@ class EngineConfig(_Strict):
             "each step has max_branches + prefill_tokens rows"
         ),
     ] = False
+    token_statistics: Annotated[
+        bool,
+        Field(
+            description="true: thoughts hold entropy, self-certainty and confidence of each token; scorers that need "
+            "them turn it on by themselves"
+        ),
+    ] = False
     profile: Annotated[bool, Field(description="true: print where the time goes")] = False
 
     @model_validator(mode="after")
@@ -209,6 +216,50 @@ class BudgetConfig(_Strict):
     ] = None
 
 
+class ConfidenceConfig(_Strict):
+    """Of the scorers lowest_group_confidence and tail_confidence; the defaults are those of arXiv 2508.15260."""
+
+    window: Annotated[
+        int, Field(ge=1, le=TOKENS_LIMIT, description="scorer=lowest_group_confidence: tokens of a group")
+    ] = 2048
+    tail: Annotated[
+        int, Field(ge=1, le=TOKENS_LIMIT, description="scorer=tail_confidence: tokens at the end that count")
+    ] = 2048
+
+
+class JudgeConfig(_Strict):
+    """Of the scorers judge_value and judge_vote."""
+
+    samples: Annotated[
+        int,
+        Field(ge=1, le=1024, description="scorer=judge_value, judge_vote: grades or votes that the model is asked for"),
+    ] = 3
+
+
+class RewardConfig(_Strict):
+    """Of scorer=reward_model."""
+
+    model: Annotated[
+        Annotated[str, Field(min_length=1)] | None,
+        Field(
+            description="scorer=reward_model: folder of a sequence classification model of transformers, or of a token "
+            "classification model, which scores steps; must be given"
+        ),
+    ] = None
+    aggregate: Annotated[
+        Literal["last", "min", "prod", "mean"], Field(description="of the scores of steps, up to the thought")
+    ] = "last"
+    step: Annotated[
+        Literal["line", "paragraph"], Field(description="a step ends with a line, or with a paragraph (an empty line)")
+    ] = "line"
+    dtype: Annotated[
+        Literal["auto", "float32", "bfloat16", "float16"], Field(description="as model.dtype, of the reward model")
+    ] = "auto"
+    device: Annotated[
+        str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="as model.device, of the reward model")
+    ] = "auto"
+
+
 class Config(_Strict):
     """One run. `task` and `search` hold the name of a class and its options."""
 
@@ -218,7 +269,7 @@ class Config(_Strict):
     scorer: Annotated[
         Annotated[str, Field(min_length=1)] | None,
         Field(
-            description="how thoughts are scored: a name that the task knows, ./mine.py:my_scorer or "
+            description="how thoughts are scored: a name of the lists below, ./mine.py:my_scorer or "
             "package.module:my_scorer; null: the task's own"
         ),
     ] = None
@@ -270,6 +321,9 @@ class Config(_Strict):
     ] = 120.0
     engine: EngineConfig = EngineConfig()
     budget: BudgetConfig = BudgetConfig()
+    confidence: ConfidenceConfig = ConfidenceConfig()
+    judge: JudgeConfig = JudgeConfig()
+    reward: RewardConfig = RewardConfig()
 
 
 def parse(values: Mapping[str, Any]) -> Config:

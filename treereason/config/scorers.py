@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import sys
+from collections.abc import Mapping
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, cast
 
+from treereason.config.schema import Config
 from treereason.config.user_files import absolute, address, is_reference, load
-from treereason.core import Scorer, Task, UserError
+from treereason.core import Scorer, Task, UserError, basis_of
 from treereason.text import as_typed, nearest
+
+BUILTIN = "treereason.scoring.builtin"
 
 
 def scorer_reference(name: str | None, task: Task) -> str:
     """The reference that `load` understands in any process, for a name, a reference, or None (the task's own scorer).
 
-    A name is looked up in `SCORERS` of the task's module and of the modules of its base classes; in a user's module
-    any function or class will do. Raises UserError.
+    A name is looked up in `SCORERS` of the task's module and of the modules of its base classes, then among those that
+    serve every task; in a user's module any function or class will do. Raises UserError.
     """
     name = name if name is not None else getattr(task, "scorer", None)
     title = f"task {type(task).__name__}"
@@ -24,16 +29,30 @@ def scorer_reference(name: str | None, task: Task) -> str:
         raise UserError(f'{title} names no scorer: write scorer = "NAME" in it, or choose with scorer=NAME')
     if is_reference(name):
         return absolute(name)
-    known: list[str] = []
     for cls in type(task).__mro__[:-1]:
         module = sys.modules[cls.__module__]
-        scorers = getattr(module, "SCORERS", {})
-        if name in scorers:
+        if name in getattr(module, "SCORERS", {}):
             return f"{address(module)}:SCORERS.{name}"
         if callable(vars(module).get(name)) and not module.__name__.startswith("treereason."):
             return f"{address(module)}:{name}"
-        known.extend(scorers)
-    raise UserError(f"scorer={name}: {title} has no such scorer; {nearest(name, known)}")
+    if name in builtin():
+        return f"{BUILTIN}:SCORERS.{name}"
+    known = {**task_scorers(type(task)), **builtin()}
+    hint = nearest(name, known)
+    if hint.startswith("it may be"):
+        hint = "it may be " + ", ".join(f"{key} ({basis_of(scorer)})" for key, scorer in known.items())
+    raise UserError(f"scorer={name}: {title} has no such scorer; {hint}")
+
+
+def task_scorers(cls: type) -> dict[str, Scorer]:
+    """The scorers of a task's class by name, those of its bases included."""
+    modules = [sys.modules[base.__module__] for base in cls.__mro__[:-1]]
+    return {name: found for module in reversed(modules) for name, found in getattr(module, "SCORERS", {}).items()}
+
+
+def builtin() -> Mapping[str, Scorer]:
+    """The scorers that serve every task, by name."""
+    return cast(Mapping[str, Scorer], load(f"{BUILTIN}:SCORERS"))
 
 
 def importable(scorer: Scorer) -> str | None:
@@ -49,6 +68,15 @@ def importable(scorer: Scorer) -> str | None:
     for part in name.split("."):
         found = getattr(found, part, None)
     return f"{address(module)}:{name}" if found is scorer else None
+
+
+def scorer_options(scorer: object, config: Config) -> dict[str, Any]:
+    """What a built-in class is made with: of the group of options that it names, those that are its fields."""
+    group = getattr(scorer, "option_group", None)
+    if group is None or not dataclasses.is_dataclass(scorer):
+        return {}
+    given = getattr(config, group)
+    return {field.name: getattr(given, field.name) for field in dataclasses.fields(scorer) if field.init}
 
 
 def load_scorer(reference: str) -> Any:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from treereason import events
+from treereason.config.scorers import scorer_options
 from treereason.config.user_files import load as load_reference
 from treereason.controller.budget import Budget
 from treereason.controller.model import open_engine, repeats, sampling_of
@@ -17,7 +18,7 @@ from treereason.controller.problem_result import ProblemResult
 from treereason.controller.run_spec import RunSpec
 from treereason.controller.runner import Runner
 from treereason.controller.user_code import UserCode
-from treereason.core import Scorer, Search
+from treereason.core import Basis, Scorer, Search, basis_of
 from treereason.display.base import Display
 from treereason.engine.model.language_model import LanguageModel
 from treereason.profile import Profile
@@ -59,7 +60,7 @@ def run_experiment(
     profile, summary = Profile(), Summary()
     with ExitStack() as stack:
         # What may fail comes first: a start that fails leaves the record of an earlier run alone.
-        engine = stack.enter_context(open_engine(config, model, profile))
+        engine = stack.enter_context(open_engine(config, model, profile, _statistics_for(spec)))
         inline_scorer = _inline_scorer(spec)
         sinks: list[events.Sink] = [summary, screen]
         results: Results | None = None
@@ -80,7 +81,7 @@ def run_experiment(
         for pass_name, search, temperature in _passes(spec):
             if stopped():
                 break
-            emit(_started(spec, pass_name, repeats(config, model)))
+            emit(_started(spec, pass_name, repeats(config, model, basis_of(_scorer(spec)))))
             Runner(
                 engine=engine,
                 scoring=scoring,
@@ -91,6 +92,7 @@ def run_experiment(
                 emit=emit,
                 seed=config.seed,
                 scorer=_scorer_name(spec),
+                scorer_basis=basis_of(_scorer(spec)),
                 inline_scorer=inline_scorer,
                 budget=lambda: Budget(config.budget.tokens, config.budget.seconds),
                 stopped=stopped,
@@ -108,12 +110,22 @@ def run_experiment(
     return summary.as_dict(status)
 
 
+def _statistics_for(spec: RunSpec) -> str | None:
+    """The option that asks for token statistics, itself or by what it names; None where none does."""
+    asking = {
+        "engine.token_statistics=true": spec.config.engine.token_statistics,
+        f"scorer={_scorer_name(spec)}": getattr(_scorer(spec), "token_statistics", False),
+        f"search={as_typed(spec.config.search['name'])}": getattr(spec.search, "token_statistics", False),
+    }
+    return next((option for option, asks in asking.items() if asks), None)
+
+
 def _inline_scorer(spec: RunSpec) -> Scorer | None:
     """The scorer where it runs beside the search: one that asks the model, or that no other process can import."""
     scorer: Scorer | type[Scorer] = _scorer(spec)
-    if isinstance(spec.scorer, str) and kind_of(scorer) != "async":
+    if isinstance(spec.scorer, str) and kind_of(scorer) not in ("async", "async batch"):
         return None
-    return scorer() if isinstance(scorer, type) else scorer
+    return scorer(**scorer_options(scorer, spec.config)) if isinstance(scorer, type) else scorer
 
 
 def _scoring(spec: RunSpec, folder: Path | None, *, start: bool) -> Scoring:
@@ -122,6 +134,7 @@ def _scoring(spec: RunSpec, folder: Path | None, *, start: bool) -> Scoring:
         spec.scorer if isinstance(spec.scorer, str) else "",
         spec.config.scorer_timeout_s,
         load_reference,
+        options=scorer_options(_scorer(spec), spec.config),
         load_timeout_s=spec.config.scorer_load_timeout_s,
         log=folder / SCORER_LOG if folder is not None else None,
         start=start,
@@ -148,7 +161,7 @@ def _passes(spec: RunSpec) -> list[tuple[str, Search, float]]:
 
 
 def _started(spec: RunSpec, pass_name: str, repeats: str) -> events.RunStarted:
-    config = spec.config
+    config, basis = spec.config, basis_of(_scorer(spec))
     return events.RunStarted(
         task=as_typed(config.task["name"]),
         search=as_typed(config.search["name"]),
@@ -160,6 +173,7 @@ def _started(spec: RunSpec, pass_name: str, repeats: str) -> events.RunStarted:
         config=config.model_dump(mode="json"),
         program=spec.program,
         overrides=spec.overrides,
-        scorer_oracle=bool(getattr(_scorer(spec), "oracle", False)),
+        scorer_oracle=basis is Basis.ORACLE,
+        scorer_basis=basis,
         repeats=repeats,
     )

@@ -45,7 +45,8 @@ class Growth:
     """Makes thoughts and enters their texts.
 
     thoughts: all of them, in the order in which they were made. cost: what they took so far.
-    turn: how often the search has gone on; the runner counts. log_once: for what is worth one line in a run.
+    turn: how often the search has gone on; the runner counts. by_judge: what is made now is made by a judge;
+    judge_cost: what that took so far. log_once: for what is worth one line in a run.
     """
 
     def __init__(
@@ -59,6 +60,8 @@ class Growth:
     ) -> None:
         self.thoughts: list[Thought] = []
         self.cost = Cost()
+        self.judge_cost = Cost()
+        self.by_judge = False
         self.budget = budget
         self.turn = 0
         self._task = task
@@ -70,6 +73,7 @@ class Growth:
         self._num_idle = 0
         self._asked: dict[Thought, tuple[Prompt, Sampling]] = {}
         self._probes: set[Thought] = set()
+        self._judges: set[Thought] = set()
         self._unselected: set[Thought] = set()
         self._shortened: set[Thought] = set()
         self._complete: set[Thought] = set()
@@ -184,9 +188,12 @@ class Growth:
             self.budget.settle(grant, decoded.cost.tokens_decoded)
         thought.text, thought.logprob, thought.num_tokens = decoded.text, decoded.logprob, decoded.num_tokens
         thought.finish, thought.stop = decoded.finish, decoded.stop
+        thought.token_statistics = decoded.token_statistics
         thought.prompt = thought.prompt if decoded.prompt is None else decoded.prompt
         thought.cost.add(decoded.cost)
         self.cost.add(decoded.cost)
+        if thought in self._judges:
+            self.judge_cost.add(decoded.cost)
         if decoded.error is not None:
             self.fail(thought, decoded.error)
             return
@@ -225,7 +232,8 @@ class Growth:
     @property
     def num_cut(self) -> int:
         """Thoughts that a limit of task or budget cut off. What only a limit was to end does not count."""
-        at_limit = [t for t in self.thoughts if t.finish is Finish.LENGTH and not self.is_beginning(t)]
+        own = [t for t in self.thoughts if t not in self._judges]
+        at_limit = [t for t in own if t.finish is Finish.LENGTH and not self.is_beginning(t)]
         return sum(not self._asked[thought][0].ignore_end for thought in at_limit)
 
     def tokens_wasted(self, answer: Thought | None) -> int:
@@ -273,5 +281,7 @@ class Growth:
             self._decoding[child.path] = child, grant
             if probe:
                 self._probes.add(child)
+            if self.by_judge:
+                self._judges.add(child)
             self._emit(events.ThoughtCreated(first.problem.id, child.path, above, probe))
         return children

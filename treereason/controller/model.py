@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from treereason.config.schema import KV_TOKENS_LIMIT, AnyModelConfig, Config, EngineConfig, RemoteModelConfig
-from treereason.core import Sampling, UserError
+from treereason.core import Basis, Sampling, UserError
 from treereason.engine.engine import PAGE_SIZE, Engine
 from treereason.engine.model.generation_rules import other_sampling
 from treereason.engine.model.language_model import LanguageModel
@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # its packages are an extra
     from treereason.remote.engine import RemoteEngine
     from treereason.remote.server import Server
 
+DETERMINISTIC = "engine.deterministic=true"
 _log = logging.getLogger(__name__)
 
 
@@ -62,21 +63,32 @@ def model_options(model: LanguageModel | Server) -> dict[str, Any]:
     raise UserError(f"model={model!r}: give what treereason.load returns")
 
 
-def repeats(config: Config, model: LanguageModel | Server) -> str:
-    """When a run of one seed gives the same results again, in words."""
+def repeats(config: Config, model: LanguageModel | Server, basis: Basis = Basis.ORACLE) -> str:
+    """When a run of one seed gives the same results again, in words. basis: what the scorer's verdicts rest on."""
     if config.budget.seconds is not None:
         return "not for certain: what budget.seconds cuts off depends on the machine's pace"
     if not isinstance(model, LanguageModel):
         return "as far as the server keeps to its seed"
+    if not config.engine.deterministic and basis in (Basis.LABEL_FREE, Basis.JUDGE):
+        # Texts do not depend on the last bits of logits, but these scores do, and may tip what is nearly equal.
+        return (
+            "on this machine with the same engine options, to the last digit of scores; with any under " + DETERMINISTIC
+        )
     if config.engine.deterministic or model.dtype == torch.float32:
         return "on this machine, whatever engine.max_branches is"
     dtype = str(model.dtype).removeprefix("torch.")
-    return f"on this machine with the same engine options ({dtype}); with any under engine.deterministic=true"
+    return f"on this machine with the same engine options ({dtype}); with any under {DETERMINISTIC}"
 
 
 @contextmanager
-def open_engine(config: Config, model: LanguageModel | Server, profile: Profile) -> Iterator[Engine | RemoteEngine]:
-    """The engine that decodes on the model. Its end frees the KV, or ends the requests in flight."""
+def open_engine(
+    config: Config, model: LanguageModel | Server, profile: Profile, statistics_for: str | None = None
+) -> Iterator[Engine | RemoteEngine]:
+    """The engine that decodes on the model. Its end frees the KV, or ends the requests in flight.
+
+    statistics_for: the option that asks for token statistics, None where none does. Raises UserError for a server,
+    which does not tell them.
+    """
     if isinstance(model, LanguageModel):
         if asked := other_sampling(model.generation, sampling_of(config)):
             _log.warning(
@@ -92,9 +104,15 @@ def open_engine(config: Config, model: LanguageModel | Server, profile: Profile)
                 prefill_tokens=config.engine.prefill_tokens,
                 kv_tokens=_kv_tokens(config.engine, model.kv_bytes_per_token),
                 deterministic=config.engine.deterministic,
+                token_statistics=statistics_for is not None,
                 profile=profile,
             )
         return
+    if statistics_for is not None:
+        raise UserError(
+            f"{statistics_for}: needs the whole distribution of each token, and a server does not tell it: take a "
+            "model on this machine, or scorer=likelihood"
+        )
     from treereason.remote.engine import RemoteEngine
 
     with RemoteEngine(model, seed=config.seed, must_count=config.budget.tokens is not None) as engine:

@@ -23,6 +23,7 @@ class ProblemResult:
     tokens_decoded, tokens_prefilled, tokens_reused: sampled, computed of prompts, and prompt tokens found in KV.
     tokens_wasted: decoded tokens of thoughts that the answer does not build on.
     kv_tokens_peak: most KV tokens that the problem had at once; 0 on a server.
+    guided_by, guided_by_basis: the scorers that the search asked, and what the verdicts of each rest on (core.Basis).
     single_sample_scores, single_sample_solved: of the whole answers sampled from the root before the search had seen
         any score.
     """
@@ -42,6 +43,8 @@ class ProblemResult:
     kv_tokens_peak: int
     single_sample_scores: tuple[float, ...]
     single_sample_solved: tuple[bool, ...]
+    guided_by: tuple[str, ...] = ()
+    guided_by_basis: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, done: ProblemDone, problem: Problem, best: Thought | None, thoughts: Sequence[Thought]) -> Self:

@@ -43,5 +43,7 @@ def specify(config: Config, task: Task, search: Search, scorer: Scorer | None = 
         scorer = load_scorer(found)
         if found.startswith("__main__:"):  # a script or notebook: another process would have to run it from its start
             found = scorer
+    if (refusal := getattr(scorer, "refusal", None)) is not None and (reason := refusal(task, config)):
+        raise UserError(f"scorer={config.scorer or task.scorer}: {reason}")
     problems = read_problems(task, names[0], config.seed, config.model.style)
     return RunSpec(config, task, search, problems, found)

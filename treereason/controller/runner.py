@@ -19,7 +19,7 @@ from treereason.controller.log_once import LogOnce
 from treereason.controller.problem_result import ProblemResult
 from treereason.controller.tree import SearchTree
 from treereason.controller.user_code import Left, UserCode
-from treereason.core import Problem, Sampling, Score, Scorer, Search, Status, Task, Thought
+from treereason.core import Basis, Problem, Sampling, Score, Scorer, Search, Status, Task, Thought
 from treereason.profile import Profile
 from treereason.scoring.process import Scoring
 from treereason.text import describe
@@ -58,7 +58,7 @@ class _Run:
             ask = self._step()
             assert isinstance(ask, Ask)
             return ask
-        except StopIteration:
+        except (StopIteration, BudgetSpent):  # nothing is left for a scorer that decodes
             return None
         except BROKEN as error:  # of the task's, which is asked whether a thought is whole
             self.error = self.error or f"task: {describe(error)}"
@@ -112,8 +112,8 @@ class Runner:
     """Runs one search over many problems, at most `parallel_problems` at a time, in their order.
 
     budget: makes the budget of one problem, when that starts. seed: of the searches' own choices.
-    scorer: name of the run's scorer; inline_scorer: that scorer, where it runs beside the search and not in a second
-    process: a coroutine function, or what another process cannot import.
+    scorer: name of the run's scorer; scorer_basis: what its verdicts rest on; inline_scorer: that scorer, where it runs
+    beside the search and not in a second process: a coroutine function, or what another process cannot import.
     stopped: asked between steps; once it is true, problems in flight are given up and `run` returns.
     user_code: is told when searches, tasks and scorers are at work; whoever sets `stopped` may leave them by it.
     collect: is called with the result of each problem that is done.
@@ -131,6 +131,7 @@ class Runner:
         emit: events.Sink,
         seed: int = 0,
         scorer: str = "",
+        scorer_basis: Basis = Basis.UNMARKED,
         inline_scorer: Scorer | None = None,
         budget: Callable[[], Budget] = Budget,
         stopped: Callable[[], bool] = lambda: False,
@@ -148,6 +149,7 @@ class Runner:
         self._emit = self._user_code.uninterrupted(emit)
         self._seed = seed
         self._scorer = scorer
+        self._scorer_basis = scorer_basis
         self._inline_scorer = inline_scorer
         self._budget = budget
         self._stopped = stopped
@@ -202,6 +204,7 @@ class Runner:
             emit=self._emit,
             seed=self._seed,
             scorer=self._scorer,
+            scorer_basis=self._scorer_basis,
             inline_scorer=self._inline_scorer,
             budget=budget,
             log_once=self._log_once,
@@ -261,6 +264,7 @@ class Runner:
             samples_solved = tuple(self._sample_solves(thought) for thought in samples)
         evaluation = tree.scores.by_run(best) if best is not None else None
         failed = [thought for thought in tree.thoughts if thought.status is Status.FAILED]
+        guided_by = sorted(tree.scores.guided_by)
         done = events.ProblemDone(
             problem=tree.root.problem.id,
             status="done" if error is None else "failed",
@@ -278,7 +282,10 @@ class Runner:
             single_sample_solved=samples_solved,
             thoughts_failed=len(failed),
             first_thought_error=failed[0].error if failed else None,
-            guided_by=tuple(sorted(tree.scores.guided_by)),
+            judge_tokens_decoded=tree.growth.judge_cost.tokens_decoded,
+            judge_tokens_prefilled=tree.growth.judge_cost.tokens_prefilled,
+            guided_by=tuple(name for name, _ in guided_by),
+            guided_by_basis=tuple(basis for _, basis in guided_by),
             thoughts_cut=tree.growth.num_cut,
         )
         self._emit(done)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from treereason import events
-from treereason.core import Score, Thought
+from treereason.core import Basis, Score, Thought
 from treereason.text import shown
 
 BY_HAND = "search"
@@ -15,11 +15,11 @@ BY_HAND = "search"
 class Scores:
     """A search may be guided by scores of its own, while the record counts those of the run's scorer alone.
 
-    guided_by: names of all that the search let itself be guided by.
+    guided_by: names of all that the search let itself be guided by, each with what its verdicts rest on.
     """
 
     def __init__(self, emit: events.Sink) -> None:
-        self.guided_by: set[str] = set()
+        self.guided_by: set[tuple[str, Basis]] = set()
         self._emit = emit
         self._known: dict[Thought, Score] = {}
         self._by_run: dict[Thought, Score] = {}
@@ -51,7 +51,8 @@ class Scores:
             score = score if isinstance(score, Score) else Score(score)
             if not isinstance(score.value, (int, float)):
                 raise ValueError(f"{thought!r} has the score {shown(score.value)}: give a number or a Score")
-            self.guided_by.add(BY_HAND)
+            copied = any(score is known for known in self._known.values())
+            self.guided_by.add((BY_HAND, Basis.DERIVED if copied else Basis.UNMARKED))
             self.enter(thought, score, BY_HAND)
 
     def forget(self, thought: Thought) -> None:

@@ -19,6 +19,7 @@ from treereason.controller.log_once import LogOnce
 from treereason.controller.own_scorers import name_of, verdicts
 from treereason.controller.scores import Scores
 from treereason.core import (
+    Basis,
     Cost,
     Decoded,
     Finish,
@@ -31,6 +32,7 @@ from treereason.core import (
     Task,
     Thought,
     ThoughtPath,
+    basis_of,
 )
 from treereason.text import shown
 
@@ -39,7 +41,8 @@ class SearchTree:
     """One problem's thought graph; implements `core.Tree`.
 
     drop_kv: gives a thought's KV back to the engine. kv_tokens: what thoughts hold of it together. scorer: name of the
-    run's scorer. inline_scorer: that scorer, where it runs beside the search and not in a process of its own.
+    run's scorer. scorer_basis: what its verdicts rest on. inline_scorer: that scorer, where it runs beside the search
+    and not in a process of its own.
     """
 
     def __init__(
@@ -54,6 +57,7 @@ class SearchTree:
         emit: events.Sink,
         seed: int = 0,
         scorer: str = "",
+        scorer_basis: Basis = Basis.UNMARKED,
         inline_scorer: Scorer | None = None,
         budget: Budget | None = None,
         log_once: LogOnce | None = None,
@@ -70,6 +74,7 @@ class SearchTree:
         self._kv_tokens = kv_tokens
         self._emit = emit
         self._scorer = scorer
+        self._scorer_basis = scorer_basis
         self._inline_scorer = inline_scorer
 
     @property
@@ -171,13 +176,13 @@ class SearchTree:
         if by is None:
             unscored = [thought for thought in whole if thought.score is None]
             if unscored:
-                self.scores.guided_by.add(self._scorer)
+                self.scores.guided_by.add((self._scorer, self._scorer_basis))
             await self._score(unscored)
             return
         name = name_of(by)
         if whole:
-            self.scores.guided_by.add(name)
-        for thought, verdict in zip(whole, await verdicts(by, whole, self), strict=True):
+            self.scores.guided_by.add((name, basis_of(by)))
+        for thought, verdict in zip(whole, await verdicts(by, whole, self, self.growth), strict=True):
             self._take_verdict(thought, verdict, name)
 
     def keep(self, thoughts: Sequence[Thought], b: int) -> list[Thought]:
@@ -240,7 +245,9 @@ class SearchTree:
         if self._inline_scorer is None:
             await Ask(thoughts=list(thoughts))
             return
-        for thought, verdict in zip(thoughts, await verdicts(self._inline_scorer, thoughts, self), strict=True):
+        for thought, verdict in zip(
+            thoughts, await verdicts(self._inline_scorer, thoughts, self, self.growth), strict=True
+        ):
             self.take_score(thought, verdict)
 
     def single_samples(self) -> list[Thought]:

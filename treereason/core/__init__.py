@@ -4,6 +4,7 @@ from treereason.core.errors import UserError
 from treereason.core.prompt import Prompt, Sampling
 from treereason.core.protocols import (
     Aggregable,
+    Basis,
     Planned,
     Proposing,
     Scorer,
@@ -12,13 +13,19 @@ from treereason.core.protocols import (
     Task,
     Tree,
     Votable,
+    basis_of,
+    derived,
+    judge,
+    label_free,
     oracle,
 )
 from treereason.core.requests import Decoded, Expansion, Request, Resumption, Writing
 from treereason.core.thought import Cost, Finish, Problem, Score, Status, Thought, ThoughtPath
+from treereason.core.token_statistics import TokenStatistics
 
 __all__ = [
     "Aggregable",
+    "Basis",
     "Cost",
     "Decoded",
     "Expansion",
@@ -38,9 +45,14 @@ __all__ = [
     "Task",
     "Thought",
     "ThoughtPath",
+    "TokenStatistics",
     "Tree",
     "UserError",
     "Votable",
     "Writing",
+    "basis_of",
+    "derived",
+    "judge",
+    "label_free",
     "oracle",
 ]

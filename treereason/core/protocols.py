@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from enum import StrEnum
 from random import Random
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
@@ -37,8 +38,22 @@ class Task(Protocol):
 
 Scorer = Callable[..., Any]
 """One of three: `f(thought)` gives a number or a Score; `f(thoughts)`, whose parameter is called so, gives a list of
-them for a batch; `async f(thought, tree)` may await the tree's primitives first."""
+them for a batch; `async f(thought, tree)`, or of `thoughts`, may await the tree's primitives first."""
 _S = TypeVar("_S", bound=Scorer)
+
+
+class Basis(StrEnum):
+    """What a scorer's verdicts rest on. Reports tell it of each scorer that has guided a search.
+
+    "oracle" knows or recomputes the truth. "label_free" reads what the model did anyway: likelihoods, entropies, votes.
+    "judge" asks a model. "derived" combines scores that were given before. "unmarked": its author does not say.
+    """
+
+    ORACLE = "oracle"
+    LABEL_FREE = "label_free"
+    JUDGE = "judge"
+    DERIVED = "derived"
+    UNMARKED = "unmarked"
 
 
 def oracle(scorer: _S) -> _S:
@@ -47,6 +62,33 @@ def oracle(scorer: _S) -> _S:
     Results that it has guided are reported as such.
     """
     scorer.oracle = True  # type: ignore[attr-defined]
+    return _mark(scorer, Basis.ORACLE)
+
+
+def label_free(scorer: _S) -> _S:
+    """Mark a scorer that reads what the model did anyway, and asks neither a label nor a model; returns it."""
+    return _mark(scorer, Basis.LABEL_FREE)
+
+
+def judge(scorer: _S) -> _S:
+    """Mark a scorer that asks a model, the run's own or another one; returns it."""
+    return _mark(scorer, Basis.JUDGE)
+
+
+def derived(scorer: _S) -> _S:
+    """Mark a scorer that only combines scores which thoughts have already; returns it."""
+    return _mark(scorer, Basis.DERIVED)
+
+
+def basis_of(scorer: object) -> Basis:
+    """What the verdicts of a scorer rest on, as its author has marked it."""
+    if getattr(scorer, "oracle", False):  # set by hand
+        return Basis.ORACLE
+    return Basis(getattr(scorer, "basis", Basis.UNMARKED))
+
+
+def _mark(scorer: _S, basis: Basis) -> _S:
+    scorer.basis = basis  # type: ignore[attr-defined]
     return scorer
 
 

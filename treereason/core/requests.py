@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from treereason.core.prompt import Prompt, Sampling
 from treereason.core.thought import Cost, Finish, ThoughtPath
+from treereason.core.token_statistics import TokenStatistics
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ class Decoded:
     num_tokens: as in Thought.
     finish, stop: as in Thought; finish is None with an error.
     prompt: the prompt's text as the model saw it, or None where that is not known.
+    token_statistics: as in Thought, of the whole thought.
     """
 
     problem: str
@@ -82,3 +84,4 @@ class Decoded:
     stop: str = ""
     prompt: str | None = None
     num_tokens: int = 0
+    token_statistics: TokenStatistics | None = None

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from treereason.core.token_statistics import TokenStatistics
+
 ThoughtPath = tuple[int, ...]
 """Child ranks from the problem's root: the name of a thought inside its problem; the root's is ()."""
 
@@ -94,6 +96,8 @@ class Thought:
     part: the text answers only a part of the problem, so it is not read as an answer, and is never the best one.
     multiplicity: how many equal thoughts this one stands for, itself included: those that `keep` found equal to it, and
         those that sampling at temperature 0 would only have repeated. Votes count them.
+    token_statistics: of its tokens, all its pieces together when it was resumed; None unless the run computes them
+        (`engine.token_statistics`, which scorers turn on that need them).
     data: whatever the search or its scorers want to know of the thought; scorers see it.
     """
 
@@ -114,6 +118,7 @@ class Thought:
     finish: Finish | None = None
     part: bool = False
     multiplicity: int = 1
+    token_statistics: TokenStatistics | None = None
     data: dict[str, Any] = field(default_factory=dict)
     num_tokens: int = 0
 

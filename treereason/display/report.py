@@ -22,6 +22,14 @@ MAX_WIDTH = 100
 LONGEST_COMMAND = 4000
 LABEL = len("another search")
 HEADINGS = ("", "solved", "mean score")
+BASES = {
+    "oracle": "an oracle: knows the truth",
+    "label_free": "label-free",
+    "judge": "a model as judge",
+    "derived": "from other scores",
+    "unmarked": "unmarked: its author does not say what it rests on",
+}
+"""What a scorer's verdicts rest on (core.Basis), in words."""
 
 
 @dataclass(frozen=True)
@@ -157,8 +165,9 @@ def _words(summary: Mapping[str, Any], task: str, search: str, num_done: int) ->
         were = "was" if num_cut == 1 else "were"
         words.append(f"{formatting.count(num_cut, 'thought')} {were} cut off at a token limit.")
     if summary.get("oracle_guided", summary.get("scorer_oracle")):
-        scorer = printable(str(summary.get("scorer")))
-        words.append(f"The scorer {scorer} knows the truth: this shows what the search could reach.")
+        oracles = [name for name, basis in _guides(summary) if basis == "oracle"] or [str(summary.get("scorer"))]
+        names = f"scorer {oracles[0]} knows" if len(oracles) == 1 else f"scorers {', '.join(oracles)} know"
+        words.append(f"The {printable(names)} the truth: this shows what the search could reach.")
     mean, single = summary.get("mean_score"), summary.get("single_sample_mean_score")
     if mean is not None and single is not None:
         words.append(
@@ -188,6 +197,11 @@ def _table(summary: Mapping[str, Any], search: str, num_done: int) -> list[tuple
     return rows
 
 
+def _guides(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Name and basis of each scorer that guided the search."""
+    return list(zip(summary.get("guided_by") or [], summary.get("guided_by_basis") or [], strict=False))
+
+
 def _figures(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     decoded, prefilled, reused = (
         int(summary.get(f"tokens_{name}") or 0) for name in ("decoded", "prefilled", "reused")
@@ -195,6 +209,9 @@ def _figures(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     text = f"{decoded:,} decoded, {prefilled:,} prefilled, {reused:,} reused"
     if unfinished := summary.get("tokens_unfinished"):
         text += f"; {unfinished:,} decoded for unfinished problems"
+    judged = [f"{int(summary.get(f'judge_tokens_{name}') or 0):,} {name}" for name in ("decoded", "prefilled")]
+    if judged != ["0 decoded", "0 prefilled"]:
+        text += f"; by judges {' and '.join(judged)}"
     found = [("tokens", text)]
     if pace := summary.get("tokens_per_second"):
         found.append(("speed", f"{pace:,.0f} tokens decoded per second"))
@@ -210,6 +227,9 @@ def _figures(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     if ratio := summary.get("kv_read_ratio"):
         read, alone = (int(summary.get(f"kv_tokens_read_{name}") or 0) for name in ("tree", "sequence"))
         found.append(("KV reads", f"{read:,} tokens, {alone:,} if every branch read its own: {ratio:.1f}x"))
+    if summary.get("guided_by_basis") is not None and summary.get("problems_done"):
+        guides = (f"{name} ({BASES[basis]})" if basis in BASES else name for name, basis in _guides(summary))
+        found.append(("guides", printable(", ".join(guides) or "no score")))
     if repeats := summary.get("repeats"):
         found.append(("repeats", printable(str(repeats))))
     return found

@@ -43,6 +43,8 @@ class Engine:
     that would not fit alone fails, with its numbers.
     deterministic: a branch's logits have the same bits whatever else is computed in the step. Every step then
     computes max_branches + prefill_tokens rows, and every branch reads its own path.
+    token_statistics: what comes back also tells what the distributions of its tokens looked like
+    (core.TokenStatistics); changes nothing else. On a GPU all steps are then eager.
     attention: the model's own way by default; "sequence" lets every branch read its own path, for comparison.
     capture: how decode steps become graphs; CUDA's own way by default on a GPU, none on a CPU. With a GPU, text is made
     while the next step runs, so a finished child comes back one step later, or with the last.
@@ -57,6 +59,7 @@ class Engine:
         prefill_tokens: int = 2048,
         kv_tokens: int | None = None,
         deterministic: bool = False,
+        token_statistics: bool = False,
         attention: AttentionKind | None = None,
         capture: Capture | None = None,
         profile: Profile | None = None,
@@ -73,7 +76,7 @@ class Engine:
             capture = cuda_capture(model.device)
         kind: AttentionKind = "invariant" if deterministic else attention or model.attention
         self._step_kinds: list[StepKind] = []  # the quickest first; the last one takes every step
-        if capture is not None and kind == "triton":
+        if capture is not None and kind == "triton" and not token_statistics:
             self._step_kinds.append(
                 GraphSteps(
                     model, self.forest, self._cache, max_branches=max_branches, capture=capture, profile=self._profile
@@ -81,12 +84,21 @@ class Engine:
             )
         num_rows = max_branches + prefill_tokens if deterministic else 0
         self._step_kinds.append(
-            EagerSteps(model, self.forest, self._cache, attention=kind, num_rows=num_rows, profile=self._profile)
+            EagerSteps(
+                model,
+                self.forest,
+                self._cache,
+                attention=kind,
+                num_rows=num_rows,
+                token_statistics=token_statistics,
+                profile=self._profile,
+            )
         )
         self._text_is_late = capture is not None
         self._why_no_graphs = ""
         if capture is not None:
-            self._why_no_graphs = "engine.deterministic" if deterministic else f"attention={attention}"
+            reasons = {"engine.deterministic": deterministic, "engine.token_statistics": token_statistics}
+            self._why_no_graphs = next((name for name, on in reasons.items() if on), f"attention={attention}")
         self._thoughts = Thoughts(self.forest)
         self._prompts = Prompts(model, self.forest, self._thoughts, seed)
         self._answers: list[Decoded] = []

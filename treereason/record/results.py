@@ -138,6 +138,8 @@ def line(done: ProblemDone) -> str:
         "kv_tokens_peak": done.kv_tokens_peak,
         "single_sample_scores": [_finite(score) for score in done.single_sample_scores],
         "single_sample_solved": done.single_sample_solved,
+        "guided_by": done.guided_by,
+        "guided_by_basis": done.guided_by_basis,
     }
     return json.dumps(jsonable(fields)) + "\n"
 

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from importlib import metadata
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -59,13 +60,18 @@ class _Pass:
         return next((f"{done.problem}: {done.error}" for done in self.done.values() if done.status == "failed"), None)
 
     @property
-    def guided_by(self) -> list[str]:
-        return sorted({scorer for done in self.done.values() for scorer in done.guided_by})
+    def guided_by(self) -> list[tuple[str, str]]:
+        """Names of scorers, each with what its verdicts rest on: "" in journals that do not tell it."""
+        problems = self.done.values()
+        return sorted(
+            {pair for done in problems for pair in zip_longest(done.guided_by, done.guided_by_basis, fillvalue="")}
+        )
 
     @property
     def oracle_guided(self) -> bool:
         """Whether a scorer that knows the truth steered the search, and did not only judge its answers."""
-        return self.started.scorer_oracle and self.started.scorer in self.guided_by
+        by_run = self.started.scorer if self.started.scorer_oracle else None
+        return any(basis == "oracle" or name == by_run for name, basis in self.guided_by)
 
     @property
     def first_thought_error(self) -> str | None:
@@ -98,12 +104,15 @@ class Summary:
     a problem.
 
     tokens_decoded, _prefilled, _reused, _wasted: of the problems that are done, the sums of results.jsonl.
+    judge_tokens_decoded, judge_tokens_prefilled: of these, what scorers took that ask the run's own model.
     tokens_unfinished: decoded for problems that an interrupted run did not finish.
     tokens_rebuilt, tokens_per_second, KV figures: of all engine steps.
     Means: over the problems that have a finite score; null without any.
     thoughts_cut: those whose text a token limit ended.
-    guided_by, oracle_guided: the scorers that the search asked, and whether one that knows the truth was among them.
-    launches, on a GPU only: steps replayed from a CUDA graph, and eager ones by reason.
+    scorer_basis: what the verdicts of the run's scorer rest on: oracle, label_free, judge, derived or unmarked.
+    guided_by, guided_by_basis, oracle_guided: the scorers that the search asked, what each rests on, and whether one
+    that knows the truth was among them. A search that asked none, such as a majority vote, has empty lists. launches,
+    on a GPU only: steps replayed from a CUDA graph, and eager ones by reason.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -154,7 +163,9 @@ class Summary:
             "model": started.model,
             "scorer": started.scorer,
             "scorer_oracle": started.scorer_oracle,
-            "guided_by": search.guided_by,
+            "scorer_basis": started.scorer_basis,
+            "guided_by": [name for name, _ in search.guided_by],
+            "guided_by_basis": [basis for _, basis in search.guided_by],
             "oracle_guided": search.oracle_guided,
             "seed": started.seed,
             "repeats": started.repeats,
@@ -177,6 +188,8 @@ class Summary:
             "tokens_rebuilt": search.tokens_rebuilt,
             "tokens_reused": sum(done.tokens_reused for done in search.done.values()),
             "tokens_wasted": sum(done.tokens_wasted for done in search.done.values()),
+            "judge_tokens_decoded": sum(done.judge_tokens_decoded for done in search.done.values()),
+            "judge_tokens_prefilled": sum(done.judge_tokens_prefilled for done in search.done.values()),
             "tokens_unfinished": search.tokens_decoded - decoded,
             "kv_tokens_peak": search.kv_tokens_peak,
             "kv_tokens_read_tree": search.kv_tokens_read_tree,

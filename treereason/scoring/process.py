@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe
@@ -40,7 +40,8 @@ class Scoring:
 
     ref: the scorer as `load` understands it; `load` is a function of a module, which the process imports and calls.
     timeout_s: time for one thought; then the process is killed, and a new one goes on with the next thought.
-    load_timeout_s: time for loading the scorer, which a class may spend in its `__init__`.
+    options: a scorer that is a class is made with them. load_timeout_s: time for loading the scorer, which a class may
+    spend in its `__init__`.
     log: file that takes what the scorer prints; None drops it. start: load at once; else with the first thought.
 
     Results come in the order of submission. A scorer that does not load fails every thought.
@@ -52,11 +53,12 @@ class Scoring:
         timeout_s: float,
         load: Callable[[str], Any],
         *,
+        options: Mapping[str, Any] | None = None,
         load_timeout_s: float = LOAD_TIMEOUT_S,
         log: Path | None = None,
         start: bool = True,
     ) -> None:
-        self._hello = (f"{load.__module__}:{load.__qualname__}", ref, timeout_s)
+        self._hello = (f"{load.__module__}:{load.__qualname__}", ref, dict(options or {}), timeout_s)
         self._timeout_s = timeout_s
         self._load_timeout_s = load_timeout_s
         self._log = log

@@ -1,4 +1,4 @@
-"""What a scorer returned, as a score or an error; and which of three kinds a scorer is."""
+"""What a scorer returned, as a score or an error; and which of four kinds a scorer is."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ from typing import Any, Literal
 from treereason.core import Score
 from treereason.text import LONGEST_LINE, shown
 
-Kind = Literal["plain", "batch", "async"]
+Kind = Literal["plain", "batch", "async", "async batch"]
 
 
 def kind_of(scorer: Any) -> Kind:
-    """async: a coroutine function; batch: its first parameter is called `thoughts`; else plain."""
+    """async: a coroutine function; batch: its first parameter is called `thoughts`; both, or else plain."""
     function = scorer if inspect.isroutine(scorer) or inspect.isclass(scorer) else getattr(scorer, "__call__", scorer)  # noqa: B004
     if inspect.isclass(function):
         function = function.__call__
-    if inspect.iscoroutinefunction(function):
-        return "async"
+    awaited = inspect.iscoroutinefunction(function)
     try:
         names = [name for name in inspect.signature(function).parameters if name != "self"]
     except (TypeError, ValueError):  # written in C, without known parameters
         return "plain"
-    return "batch" if names[:1] == ["thoughts"] else "plain"
+    if names[:1] == ["thoughts"]:
+        return "async batch" if awaited else "batch"
+    return "async" if awaited else "plain"
 
 
 def read_verdict(returned: Any) -> Score | str:

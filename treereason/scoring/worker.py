@@ -63,13 +63,13 @@ def main(descriptor: int) -> None:
     inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
     # Scorers keep the main thread, because some refuse to run in another one.
     threading.Thread(target=_receive, args=(connection, inbox), daemon=True).start()
-    loader, reference, timeout_s = inbox.get()
+    loader, reference, options, timeout_s = inbox.get()
     # CPU time runs faster than the clock in a scorer with threads.
     longest_s = (timeout_s + GRACE_S) * (os.cpu_count() or 1)
     try:
         scorer = resolve(loader)(reference)
         if isinstance(scorer, type):
-            scorer = scorer()
+            scorer = scorer(**options)
         if not callable(scorer):
             raise TypeError(f"{reference} cannot be called")
         kind = kind_of(scorer)

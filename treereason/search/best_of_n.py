@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from treereason.core import Thought, Tree
+from treereason.core import Thought, Tree, derived
 from treereason.search.limits import Samples
 from treereason.search.sampling import sample_answers
 
@@ -43,6 +43,7 @@ class BestOfN:
             await tree.score([sample for sample in samples if sample.score is not None], by=self.of_all_steps)
         return tree.best()
 
+    @derived
     def of_all_steps(self, sample: Thought) -> float:
         """The aggregate of the scores of a sample's steps."""
         scores = [step.score for step in sample.ancestors()[:-1]]

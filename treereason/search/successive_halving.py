@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from treereason.core import Finish, Thought, Tree, UserError
+from treereason.core import Finish, Thought, Tree, UserError, label_free
 from treereason.search.limits import Samples
 from treereason.search.sampling import to_answers
 
@@ -35,6 +35,7 @@ class SuccessiveHalving:
         return max(whole, key=mean_logprob, default=None)
 
 
+@label_free
 def mean_logprob(thought: Thought) -> float:
     """Mean log-probability of a thought's tokens. Raises UserError where a server does not tell it."""
     if thought.logprob is None:

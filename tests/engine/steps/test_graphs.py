@@ -366,7 +366,11 @@ def test_a_capture_that_fails_leaves_the_run_eager_and_says_why(num_captured: in
 @interpreted_only
 @pytest.mark.parametrize(
     ("options", "reason"),
-    [({"deterministic": True}, "engine.deterministic"), ({"attention": "tree"}, "attention=tree")],
+    [
+        ({"deterministic": True}, "engine.deterministic"),
+        ({"token_statistics": True}, "engine.token_statistics"),
+        ({"attention": "tree"}, "attention=tree"),
+    ],
 )
 def test_an_engine_without_graphs_says_why(options: dict[str, Any], reason: str) -> None:
     run = Run(make_engine(models("llama")[1], **options))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
 
-from treereason.core import Cost, Decoded, Finish, Prompt, Sampling, ThoughtPath
+from treereason.core import Cost, Decoded, Finish, Prompt, Sampling, ThoughtPath, TokenStatistics
 from treereason.engine.kv.forest import Node
 from treereason.engine.model.language_model import LanguageModel
 from treereason.engine.model.path_text import PathText
@@ -19,8 +20,8 @@ class Branch:
 
     node: it has a reference on it; its path ends with the last token before the tail. max_tokens: most own tokens that
     it may get.
-    key: its name for the sampler. above: the text in front of it. text: its own, as far as it has been read from
-    `path_text`, the path's with its tokens.
+    statistics: of its tokens' distributions, where the engine computes them. key: its name for the sampler. above: the
+    text in front of it. text: its own, as far as it has been read from `path_text`, the path's with its tokens.
     """
 
     problem: str
@@ -33,6 +34,7 @@ class Branch:
     cost: Cost = field(default_factory=Cost)
     tokens: list[int] = field(default_factory=list)
     logprob: float = 0.0
+    statistics: TokenStatistics | None = None
     text: str = ""
     path_text: PathText = field(default_factory=PathText)
     above: PromptText = field(default_factory=PromptText)
@@ -62,6 +64,12 @@ class Branch:
         else:
             self.node.tokens.append(token)
 
+    def measure(self, rows: Iterable[Sequence[float]]) -> None:
+        """Take the statistics of further tokens, in order."""
+        if self.statistics is None:
+            self.statistics = TokenStatistics()
+        self.statistics.extend(rows)
+
     def read(self, model: LanguageModel) -> None:
         """Bring `text` up to date. What a stop string has cut off stays unread: it belongs to whatever comes next."""
         if self.finish not in (Finish.STOP, Finish.GIVEN):
@@ -90,6 +98,7 @@ class Branch:
             max_tokens=max_tokens,
             tokens=list(self.tokens),
             logprob=self.logprob,
+            statistics=self.statistics and self.statistics.copy(),
             text=self.text,
             path_text=self.path_text,
             above=self.above,
@@ -109,6 +118,7 @@ class Branch:
             stop=self.stop,
             prompt=self.above.seen,
             num_tokens=len(self.tokens),
+            token_statistics=self.statistics,
         )
 
     def _end(self, finish: Finish | None, tail: list[int] | None = None) -> None:

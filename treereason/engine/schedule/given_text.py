@@ -33,13 +33,15 @@ class GivenText:
     """`branch` holds the text's tokens; its node ends with the last but one, since no logits are wanted of the last.
 
     start: position of the first token. logprobs: of each token, None until known. num_prefilled: tokens that were
-    computed for it alone, or for it first. ready: all its logits come with this step, or came before.
+    computed for it alone, or for it first. statistics: of each token's distribution by its index, where the engine
+    computes them. ready: all its logits come with this step, or came before.
     """
 
     branch: Branch
     start: int
     logprobs: list[float | None] = field(init=False)
     num_prefilled: int = 0
+    statistics: dict[int, Sequence[float]] = field(default_factory=dict)
     ready: bool = False
 
     def __post_init__(self) -> None:
@@ -70,6 +72,10 @@ class GivenText:
         """Enter the log-probabilities of the tokens from `first` on."""
         self.logprobs[first : first + len(logprobs)] = logprobs
 
+    def measure(self, first: int, rows: Sequence[Sequence[float]]) -> None:
+        """Enter the statistics of the tokens from `first` on."""
+        self.statistics.update(enumerate(rows, first))
+
     def finish(self) -> None:
         """Sum up what was measured; the branch fails where the model gave no number."""
         logprobs = [math.nan if logprob is None else logprob for logprob in self.logprobs]
@@ -78,3 +84,5 @@ class GivenText:
             self.branch.fail_at(self.start + strange)
         else:
             self.branch.logprob = sum(logprobs)
+            if self.statistics:
+                self.branch.measure(self.statistics[i] for i in range(len(logprobs)))

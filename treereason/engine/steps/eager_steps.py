@@ -14,6 +14,7 @@ from treereason.engine.model.language_model import LanguageModel
 from treereason.engine.schedule.branch import Branch
 from treereason.engine.schedule.given_text import GivenTokens
 from treereason.engine.schedule.step_batch import StepBatch
+from treereason.engine.steps.distribution_statistics import distribution_statistics
 from treereason.engine.steps.sampler import sample
 from treereason.engine.steps.sampling_rows import SamplingRows
 from treereason.profile import Profile
@@ -45,7 +46,10 @@ class _Started:
 
 
 class EagerSteps:
-    """Takes every step. num_rows: rows that each step is padded to; 0 for none."""
+    """Takes every step. num_rows: rows that each step is padded to; 0 for none.
+
+    token_statistics: also tell branches and given texts what the distributions of their tokens looked like.
+    """
 
     launch = ""
 
@@ -57,6 +61,7 @@ class EagerSteps:
         *,
         attention: AttentionKind,
         num_rows: int = 0,
+        token_statistics: bool = False,
         profile: Profile | None = None,
     ) -> None:
         self._model = model
@@ -64,6 +69,7 @@ class EagerSteps:
         self._cache = cache
         self._attention = attention
         self._num_rows = num_rows
+        self._token_statistics = token_statistics
         self._profile = profile or Profile()
         self._started: _Started | None = None
 
@@ -92,10 +98,17 @@ class EagerSteps:
         assert self._started is not None
         with self._profile.measure("sampling"):
             for given in self._started.batch.given:
-                _enter(given, self._started.logits_of(given.node, given.rows))
+                logits = self._started.logits_of(given.node, given.rows)
+                _enter(given, logits)
+                if self._token_statistics:
+                    given.text.measure(given.first, distribution_statistics(logits))
             if not branches:
                 return [], []
-            return _draw(self._started.last_rows([branch.node for branch in branches]), branches)
+            logits = self._started.last_rows([branch.node for branch in branches])
+            if self._token_statistics:
+                for branch, row in zip(branches, distribution_statistics(logits), strict=True):
+                    branch.measure([row])
+            return _draw(logits, branches)
 
     @property
     def kv_tokens_read(self) -> int:
