@@ -27,7 +27,7 @@ PUBLIC = {
     # the forest alone
     "Engine", "Prompt", "Sampling", "Expansion", "Writing", "Resumption", "Decoded", "Cost", "Finish",
     # tasks, searches and scorers of one's own
-    "Problem", "Thought", "Status", "Score", "oracle", "Task", "Tree", "Search", "UserError",
+    "Problem", "Thought", "Status", "Score", "oracle", "register", "Task", "Tree", "Search", "UserError",
 }  # fmt: skip
 TASKS = {"BaseTask", "Template", *(cls.__name__ for cls in builtin("task").values())}
 SEARCHES = {cls.__name__ for cls in builtin("search").values()}

@@ -66,6 +66,8 @@ def compose(overrides: Overrides, job: list[str], multirun: bool) -> Composed:
 def _composed(overrides: Overrides, job: list[str]) -> DictConfig:
     try:
         return hydra.compose("config", job, return_hydra_config=True)
+    except UserError:  # of a plug-in, which hydra has asked for
+        raise
     except Exception as error:  # hydra's own, and whatever it lets through from files that cannot be read
         try:
             base = plain(hydra.compose("config", overrides.choices_only(job), return_hydra_config=True), resolve=False)

@@ -7,6 +7,7 @@ import sys
 from importlib.util import find_spec
 from typing import Any
 
+from treereason.config.plugins import plugin, plugins
 from treereason.config.user_files import absolute, address, is_reference, load
 from treereason.core import Scorer, Task, UserError
 from treereason.text import as_typed, nearest
@@ -15,8 +16,8 @@ from treereason.text import as_typed, nearest
 def scorer_reference(name: str | None, task: Task) -> str:
     """The reference that `load` understands in any process, for a name, a reference, or None (the task's own scorer).
 
-    A name is looked up in `SCORERS` of the task's module and of the modules of its base classes; in a user's module
-    any function or class will do. Raises UserError.
+    A name is looked up in `SCORERS` of the task's module and of the modules of its base classes, and then among the
+    plug-ins; in a user's module any function or class will do. Raises UserError.
     """
     name = name if name is not None else getattr(task, "scorer", None)
     title = f"task {type(task).__name__}"
@@ -33,6 +34,9 @@ def scorer_reference(name: str | None, task: Task) -> str:
         if callable(vars(module).get(name)) and not module.__name__.startswith("treereason."):
             return f"{address(module)}:{name}"
         known.extend(scorers)
+    if (named := plugin("scorer", name)) is not None:
+        return named.reference
+    known.extend(one.name for one in plugins("scorer"))
     raise UserError(f"scorer={name}: {title} has no such scorer; {nearest(name, known)}")
 
 
