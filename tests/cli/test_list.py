@@ -1,4 +1,4 @@
-"""`treereason list`: all that can be chosen with its options, for people, pipes and programs; plug-ins break nothing."""
+"""`treereason list`: all that can be chosen with its options, for people, pipes and programs."""
 
 from __future__ import annotations
 

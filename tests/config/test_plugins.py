@@ -161,7 +161,7 @@ def test_register_takes_a_cell_that_is_run_again_and_refuses_what_no_process_cou
     with pytest.raises(UserError, match=r"register: loud is already the scorer __main__:loud: give another name"):
         tr.register("loud")(Sorting.parse)
     with pytest.raises(UserError, match="write it at the top of a module"):
-        tr.register(lambda thought: 0.0)
+        tr.register(lambda _: 0.0)
     with pytest.raises(UserError, match="Path has no problems and prompt"):
         tr.register(Path)
     with pytest.raises(UserError, match="a name may hold letters, digits, _ and - only"):

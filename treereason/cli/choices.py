@@ -36,9 +36,8 @@ def store_all(arguments: Iterable[str]) -> None:
         for name, cls in builtin(kind).items():
             _store(name, {"name": name, **defaults(cls)}, kind)
         for name in set(names(kind)) - builtin(kind).keys():
-            ConfigStore.instance().repo[kind][f"{name}.yaml"] = _OnDemand(
-                f"{name}.yaml", None, kind, None, "treereason"
-            )
+            node = _OnDemand(f"{name}.yaml", OmegaConf.create({}), kind, None, "treereason")
+            ConfigStore.instance().repo[kind][node.name] = node
     _keep_spelling()
 
 

@@ -23,7 +23,7 @@ from rich.text import Text
 
 from treereason.cli import interrupt
 from treereason.cli.choices import store_all
-from treereason.cli.compose import LONGEST_MESSAGE, compose, plain
+from treereason.cli.compose import LONGEST_MESSAGE, compose, missing_file, plain
 from treereason.cli.flags import hydra_flags, only_shows
 from treereason.cli.notes import note
 from treereason.cli.overrides import Overrides
@@ -54,6 +54,7 @@ def run(flags: argparse.Namespace) -> int:
     """
     start = secrets.token_hex(3)
     OmegaConf.register_new_resolver("treereason_start", lambda: start, replace=True)
+    OmegaConf.register_new_resolver("published", missing_file, replace=True)
     given: list[str] = flags.overrides
     if flags.config_dir is not None:
         more = Path(from_home(flags.config_dir))
