@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
@@ -77,8 +78,8 @@ def test_a_file_that_must_be_given_is_asked_for_with_its_source(name: str, capfd
 def test_an_experiment_composes_with_nothing_but_its_file(name: str, capfd: pytest.CaptureFixture[str]) -> None:
     skip_unless_built_in(name)
     assert main([f"+experiment={name}", "task.path=x", "--cfg", "job"]) == 0
-    shown = OmegaConf.create(capfd.readouterr().out)
-    given = OmegaConf.load(FOLDER / f"{name}.yaml")
+    shown: Any = OmegaConf.create(capfd.readouterr().out)
+    given: Any = OmegaConf.load(FOLDER / f"{name}.yaml")
     assert {kind: shown[kind].name for kind in ("task", "search")} == chosen(name)
     for option, value in given.get("search", {}).items():
         assert shown.search[option] == value

@@ -95,9 +95,10 @@ def test_the_reward_model_scores_as_transformers_does(tmp_path: Path, monkeypatc
     tokenizer = AutoTokenizer.from_pretrained(EMBEDDED)
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
     sizes: Any = {"num_hidden_layers": 1, "hidden_size": 16, "intermediate_size": 16, "num_attention_heads": 2}
-    config = LlamaConfig(vocab_size=len(tokenizer), num_labels=1, pad_token_id=tokenizer.pad_token_id, **sizes)
+    sizes |= {"vocab_size": len(tokenizer), "num_labels": 1, "pad_token_id": tokenizer.pad_token_id}
+    classifier: Any = LlamaForSequenceClassification
     torch.manual_seed(0)
-    network = LlamaForSequenceClassification(config).eval()
+    network = classifier(LlamaConfig(**sizes)).eval()
     network.save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
     reference = f"{EXAMPLES}/reward_model.py:RewardModel"

@@ -70,7 +70,7 @@ def help_text(arguments: Sequence[str] = ()) -> str:
     for name in choices("model"):
         lines.extend(_choice(f"model={name}", "", model_options(name)))
     lines.extend(["", "Options of every run", *_option_lines(run_options(), indent=2)])
-    lines.extend(["", f"+experiment={'|'.join(files('experiment'))}", "", _TAIL])
+    lines.extend(["", *_columns("+experiment=NAME", ", ".join(files("experiment"))), "", _TAIL])
     return "\n".join(lines)
 
 
