@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,22 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Llama
 import treereason as tr
 from tests.fakes import ROOT, run_search
 from treereason.cli.main import main
+from treereason.config import plugins as plugins_file
 from treereason.config.user_files import load
 from treereason.core import Thought
 from treereason.engine.model.load import EMBEDDED
 from treereason.tasks.sorting import Sorting, sorting_errors
 
 EXAMPLES = ROOT / "examples"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _names_of_this_file_alone() -> Iterator[None]:
+    """What the examples register is no plug-in of other tests."""
+    before = dict(plugins_file._registered)
+    yield
+    plugins_file._registered.clear()
+    plugins_file._registered.update(before)
 
 
 def example(name: str) -> Any:
