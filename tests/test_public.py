@@ -28,7 +28,7 @@ PUBLIC = {
     # the forest alone
     "Engine", "Prompt", "Sampling", "Expansion", "Writing", "Resumption", "Decoded", "Cost", "Finish",
     # tasks, searches and scorers of one's own
-    "Problem", "Thought", "Status", "Score", "oracle", "label_free", "judge", "derived",
+    "Problem", "Thought", "Status", "Score", "oracle", "label_free", "judge", "derived", "register",
     "Task", "Tree", "Search", "UserError",
 }  # fmt: skip
 TASKS = {"BaseTask", "Template", *(cls.__name__ for cls in builtin("task").values())}

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from treereason.api import Run as Run
     from treereason.api import load as load
     from treereason.api import run as run
+    from treereason.config.plugins import register as register
     from treereason.core import Cost as Cost
     from treereason.core import Decoded as Decoded
     from treereason.core import Expansion as Expansion
@@ -75,6 +76,7 @@ _MODULES = {
     "label_free": "treereason.core",
     "load": "treereason.api",
     "oracle": "treereason.core",
+    "register": "treereason.config.plugins",
     "run": "treereason.api",
     "search": "treereason.search",
     "tasks": "treereason.tasks",

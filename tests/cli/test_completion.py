@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.cli.conftest import Runs
+from treereason.cli.help import files
 from treereason.cli.main import main
 
 
@@ -36,7 +37,11 @@ def test_the_options_of_the_chosen_class(completed: Callable[[str], set[str]]) -
 def test_choices_and_groups(completed: Callable[[str], set[str]]) -> None:
     assert completed("search=t") == {"search=tree_of_thoughts"}
     assert completed("sea") == {"search="} | completed("search")
-    assert completed("+experiment=") == {"+experiment=quickstart"}
+    assert completed("+experiment=q") == {"+experiment=quickstart"}
+    assert completed("+experiment=got/s") == {
+        f"+experiment=got/{n}" for n in ("set_intersection", "sorting_032", "sorting_128")
+    }
+    assert completed("+experiment=") == {f"+experiment={name}" for name in files("experiment")}
 
 
 def test_the_options_of_a_users_class(completed: Callable[[str], set[str]]) -> None:

@@ -3,36 +3,39 @@
 from __future__ import annotations
 
 import inspect
-from collections import Counter, defaultdict
+import json
+from collections.abc import Iterator
 from itertools import pairwise
-from math import inf, log, sqrt
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForSequenceClassification
 
 import treereason as tr
-from tests.fakes import ROOT, NumberTask, Outcome, run_search
-from treereason import events
+from tests.fakes import ROOT, run_search
+from treereason.cli.main import main
+from treereason.config import plugins as plugins_file
 from treereason.config.user_files import load
-from treereason.core import Expansion, Resumption, Thought, ThoughtPath
+from treereason.core import Thought
 from treereason.engine.model.load import EMBEDDED
 from treereason.tasks.sorting import Sorting, sorting_errors
 
 EXAMPLES = ROOT / "examples"
-STEPS = 3
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _names_of_this_file_alone() -> Iterator[None]:
+    """What the examples register is no plug-in of other tests."""
+    before = dict(plugins_file._registered)
+    yield
+    plugins_file._registered.clear()
+    plugins_file._registered.update(before)
 
 
 def example(name: str) -> Any:
     return load(f"{EXAMPLES / name}")
-
-
-def script(seed: int) -> Any:
-    """Numbers that depend on seed and path alone."""
-    return lambda path: str(Random(f"{seed}/{path}").randrange(1, 90))
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.name)
@@ -40,90 +43,9 @@ def test_an_example_is_short(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= 46
 
 
-@pytest.mark.parametrize("name", ["mcts", "dvts", "graph_of_thoughts", "successive_halving", "judge", "choice"])
+@pytest.mark.parametrize("name", ["graph_of_thoughts", "rising_temperature", "reward_model", "judge", "choice"])
 def test_a_search_or_judge_takes_at_most_40_lines(name: str) -> None:
     assert len((EXAMPLES / f"{name}.py").read_text().splitlines()) <= 40
-
-
-def expanded(outcome: Outcome) -> list[ThoughtPath]:
-    return [request.parent for request in outcome.engine.requests if isinstance(request, Expansion)]
-
-
-def mcts_by_recursion(seed: int, n_iters: int, k: int, c: float) -> tuple[list[ThoughtPath], ThoughtPath]:
-    """The order of expansions and the best leaf, by recursion over paths, sums and counts."""
-    value: dict[ThoughtPath, float] = {(): 0.0}
-    visits, sums = Counter[ThoughtPath](), defaultdict[ThoughtPath, float](float)
-    known: set[ThoughtPath] = set()
-    order: list[ThoughtPath] = []
-
-    def grow(path: ThoughtPath) -> list[ThoughtPath]:
-        known.add(path)
-        if len(path) == STEPS:
-            return []
-        order.append(path)
-        below = [(*path, rank) for rank in range(k)]
-        value.update({child: float(script(seed)(child)) for child in below})
-        return below
-
-    def descend(path: ThoughtPath) -> float:
-        if path not in known:
-            below = grow(path)
-            reward = descend(max(below, key=lambda child: value[child])) if below else value[path]
-        elif len(path) == STEPS:
-            reward = value[path]
-        else:
-            reward = descend(
-                max(
-                    ((*path, rank) for rank in range(k)),
-                    key=lambda child: (
-                        inf
-                        if not visits[child]
-                        else sums[child] / visits[child] + c * sqrt(log(visits[path]) / visits[child]),
-                        value[child],
-                    ),
-                )
-            )
-        visits[path] += 1
-        sums[path] += reward
-        return reward
-
-    for _ in range(n_iters):
-        descend(())
-    leaves = [path for path in value if len(path) == STEPS]
-    return order, min(leaves, key=lambda path: (-value[path], path))
-
-
-@pytest.mark.parametrize("seed", range(8))
-@pytest.mark.parametrize("c", [0.0, 30.0])
-def test_mcts_expands_in_the_order_of_the_textbook(seed: int, c: float) -> None:
-    search = example("mcts.py:MCTS")(n_iters=12, k=2, c=c)
-    outcome = run_search(search, script(seed), NumberTask(steps=STEPS))
-    order, best = mcts_by_recursion(seed, 12, 2, c)
-    assert expanded(outcome) == order
-    assert outcome.done.best == best
-
-
-def test_mcts_explores_more_where_exploration_weighs_more() -> None:
-    orders = [[mcts_by_recursion(seed, 6, 3, c)[0] for seed in range(8)] for c in (0.0, 1e6)]
-    assert orders[0] != orders[1]
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_dvts_keeps_the_best_step_of_each_subtree(seed: int) -> None:
-    search = example("dvts.py:DVTS")(n=12, beam_width=4)
-    outcome = run_search(search, script(seed), NumberTask(steps=STEPS))
-    value = script(seed)
-    kept: set[ThoughtPath] = set()
-    for subtree in range(3):
-        path: ThoughtPath = max(((4 * subtree + rank,) for rank in range(4)), key=lambda path: int(value(path)))
-        kept.add(path)
-        for _ in range(STEPS - 1):
-            path = max(((*path, rank) for rank in range(4)), key=lambda path: int(value(path)))
-            kept.add(path)
-    assert {event.thought for event in outcome.of(events.ThoughtKept)} == kept
-    assert len(outcome.of(events.ThoughtPruned)) == 3 * STEPS * 3
-    best = max((path for path in kept if len(path) == STEPS), key=lambda path: (int(value(path)), [-r for r in path]))
-    assert outcome.done.best == best
 
 
 TEXTS = {
@@ -156,23 +78,55 @@ def test_graph_of_thoughts_merges_the_best_halves_and_improves_the_best_merge() 
     assert (outcome.done.best, outcome.done.solved, outcome.done.score) == (final, True, 0.0)
 
 
-def test_successive_halving_goes_on_with_the_likelier_half_only() -> None:
-    texts = ["118888", "331111", "221111", "44"]
+def test_rising_temperature_takes_one_sample_each_until_a_score_is_final() -> None:
+    search = example("rising_temperature.py:RisingTemperature")
+    outcome = run_search(search(), lambda path: "9" if path == (2,) else "3")
+    assert [request.sampling.temperature for request in outcome.engine.expansions] == [0.0, 0.3, 0.7]
+    assert outcome.done.best == (2,)
+    outcome = run_search(search(temperatures=(0.5, 1.0)), lambda _: "3")
+    assert [request.sampling.temperature for request in outcome.engine.expansions] == [0.5, 1.0]
 
-    def likely(text: str) -> float:
-        return -float(sum(map(int, text)))
 
-    search = example("successive_halving.py:SuccessiveHalving")(n=4, chunk=2)
-    outcome = run_search(search, lambda path: texts[path[0]], likely=likely)
-    alive, cut, expected = list(range(4)), 2, []
-    while any(len(texts[i]) > cut for i in alive):
-        means = {i: likely(texts[i][:cut]) / len(texts[i][:cut]) for i in alive}
-        alive = sorted(alive, key=lambda i: (-means[i], i))[: (len(alive) + 1) // 2]
-        expected += [(i,) for i in alive if len(texts[i]) > cut]
-        cut += 2
-    resumed = [request.path for request in outcome.engine.requests if isinstance(request, Resumption)]
-    assert resumed == expected == [(0,), (2,), (2,)]
-    assert (outcome.done.best, outcome.done.answer) == ((2,), 221111)
+def test_the_registered_search_has_a_name(tmp_path: Path) -> None:
+    named = [f"plugins={EXAMPLES}/rising_temperature.py", "search=rising_temperature"]
+    fast = ["task.limit=2", "task.length=8", "display=none", "baseline=none", "engine.threads=1"]
+    assert main([*named, *fast, f"hydra.run.dir={tmp_path}"]) == 0
+    assert json.loads((tmp_path / "summary.json").read_text())["problems_done"] == 2
+
+
+def test_the_configuration_in_a_folder_runs(tmp_path: Path) -> None:
+    chosen = [f"--config-dir={EXAMPLES}/conf", "+experiment=mine", "task.limit=2"]
+    assert main([*chosen, "display=none", "engine.threads=1", f"hydra.run.dir={tmp_path}"]) == 0
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert (summary["problems_done"], summary["failed"]) == (2, 0)
+    assert summary["seed"] == 7
+
+
+def test_the_reward_model_scores_as_transformers_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(EMBEDDED)
+    tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
+    sizes: Any = {"num_hidden_layers": 1, "hidden_size": 16, "intermediate_size": 16, "num_attention_heads": 2}
+    sizes |= {"vocab_size": len(tokenizer), "num_labels": 1, "pad_token_id": tokenizer.pad_token_id}
+    classifier: Any = LlamaForSequenceClassification
+    torch.manual_seed(0)
+    network = classifier(LlamaConfig(**sizes)).eval()
+    network.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    reference = f"{EXAMPLES}/reward_model.py:RewardModel"
+    monkeypatch.delenv("REWARD_MODEL", raising=False)
+    with pytest.raises(tr.UserError, match="set REWARD_MODEL to the folder"):
+        load(reference)()
+    monkeypatch.setenv("REWARD_MODEL", str(tmp_path))
+    task, search = tr.tasks.Sorting(length=6, limit=2), tr.search.BestOfN(n=3)
+    run = tr.run(task, search, tr.load("embedded"), scorer=reference, baseline="none", scorer_load_timeout_s=300)
+    scored = [thought for problem in run.problems for thought in problem.thoughts if thought.depth == 1]
+    assert len(scored) == 6
+    for thought in scored:
+        with torch.inference_mode():
+            wanted = network(**tokenizer(thought.transcript(), return_tensors="pt")).logits.item()
+        assert thought.score is not None
+        assert thought.score.value == pytest.approx(wanted, abs=1e-5)
+    assert not run.summary["oracle_guided"]
 
 
 @pytest.fixture(scope="module")

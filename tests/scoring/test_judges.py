@@ -22,7 +22,7 @@ from treereason.events import ProblemDone, ThoughtScored
 from treereason.scoring.builtin import SCORERS
 from treereason.scoring.judges import GRADE, VERDICT, Value, Vote, YesNo, parse_grade
 from treereason.search import BestOfN, SelfConsistency
-from treereason.tasks.base import Template
+from treereason.tasks.prompt_files import Template
 
 SAMPLES: dict[ThoughtPath, str] = {(0,): "3", (1,): "5", (2,): "5"}
 

@@ -4,30 +4,65 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Iterable
 from typing import Any
 
-from hydra.core.config_store import ConfigStore
-from omegaconf import AnyNode, StringNode
+from hydra.core.config_store import ConfigNode, ConfigStore
+from hydra.core.override_parser.types import Override
+from omegaconf import AnyNode, OmegaConf, StringNode
 
+from treereason.cli import values
 from treereason.config.options import defaults
-from treereason.config.registry import KINDS, Kind, builtin, find
+from treereason.config.registry import KINDS, Kind, builtin, find, import_plugins, names
 from treereason.config.schema import Config, ModelConfig
 from treereason.config.user_files import absolute, blaming
 from treereason.core import UserError
 
+PLUGINS = "plugins"
 FOLDERS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir")
 _INTERPOLATION = re.compile(r"(\\*)\$\{")
 _UNSAFE = re.compile(r"[^A-Za-z0-9_]+")
 
 
-def store_builtin() -> None:
-    """Put into hydra's store what conf/config.yaml starts from: the options of every run, and all built-in choices."""
+def store_all(arguments: Iterable[str]) -> None:
+    """Put into hydra's store what conf/config.yaml starts from: the options of every run, and all that has a name.
+
+    arguments: overrides, of which `plugins=...` is imported for what it registers. Raises UserError.
+    """
+    import_named(arguments)
     config = Config(task={}, search={}, model=ModelConfig(name="embedded"))
     _store("options", config.model_dump(exclude={"task", "search", "model"}))
     for kind in KINDS:
         for name, cls in builtin(kind).items():
             _store(name, {"name": name, **defaults(cls)}, kind)
+        for name in set(names(kind)) - builtin(kind).keys():
+            node = _OnDemand(f"{name}.yaml", OmegaConf.create({}), kind, None, "treereason")
+            ConfigStore.instance().repo[kind][node.name] = node
     _keep_spelling()
+
+
+def import_named(arguments: Iterable[str]) -> None:
+    """Import the modules that `plugins=...` among the overrides names. Raises UserError."""
+    for argument in arguments:
+        if argument.partition("=")[0].lstrip("+") == PLUGINS:
+            import_plugins(plugin_modules(values.parse(argument)))
+
+
+def plugin_modules(override: Override) -> list[str]:
+    """The value of `plugins=./mine.py` or `plugins=[package.module,./mine.py]`; what is malformed is told later."""
+    found = None if override.is_sweep_override() else override.value()
+    return [str(each) for each in (found if isinstance(found, list) else [found]) if isinstance(each, str)]
+
+
+class _OnDemand(ConfigNode):
+    """A plug-in's choice: its class is imported once hydra composes, or completes, a run with it."""
+
+    def __copy__(self) -> ConfigNode:
+        """What hydra's store hands out."""
+        assert self.group in KINDS
+        name = self.name.removesuffix(".yaml")
+        node = OmegaConf.create(escaped(_options(self.group, name, name)))
+        return ConfigNode(self.name, node, self.group, None, self.provider)
 
 
 def _keep_spelling() -> None:
@@ -48,13 +83,8 @@ def store_reference(kind: Kind, reference: str) -> str:
 
     Its options are then set, swept, checked, completed and saved like those of what is built in.
     """
-    cls = find(kind, reference)
-    with blaming(kind, reference):
-        fields = defaults(cls)
-    for taken in ("name", "defaults"):  # the latter by hydra, for a list of files
-        if taken in fields:
-            raise UserError(f"{kind}={reference}: {cls.__name__} has a field called {taken}, which is taken: rename it")
-    where = absolute(reference)
+    cls, where = find(kind, reference), absolute(reference)
+    node = _options(kind, reference, where)
     stored = ConfigStore.instance().repo.get(kind, {})
     stem = _UNSAFE.sub("_", where.rpartition("/")[2].partition(".py")[0].partition(":")[0])  # hydra's grammar reads it
     for number in itertools.count():
@@ -62,8 +92,19 @@ def store_reference(kind: Kind, reference: str) -> str:
         earlier = stored.get(f"{choice}.yaml")
         if earlier is None or earlier.node["name"] == where:
             break
-    _store(choice, {"name": where, **fields}, kind)
+    _store(choice, node, kind)
     return choice
+
+
+def _options(kind: Kind, name: str, saved: str) -> dict[str, Any]:
+    """What a user's class has in hydra's store. saved: its name in the configuration. Raises UserError."""
+    cls = find(kind, name)
+    with blaming(kind, name):
+        fields = defaults(cls)
+    for taken in ("name", "defaults"):  # the latter by hydra, for a list of files
+        if taken in fields:
+            raise UserError(f"{kind}={name}: {cls.__name__} has a field called {taken}, which is taken: rename it")
+    return {"name": saved, **fields}
 
 
 def escaped(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Tab completion: hydra's, which also learns the options of the users' classes on the line."""
+"""Tab completion: hydra's, which also learns users' classes, plug-ins on the line, and experiments in folders."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import argparse
 import os
 from contextlib import suppress
 
-from treereason.cli.choices import store_builtin, store_reference
+from treereason.cli.choices import import_named, store_all, store_reference
+from treereason.cli.help import files
 from treereason.cli.run import hand_over
 from treereason.config.registry import KINDS
 from treereason.config.user_files import is_reference
@@ -14,6 +15,7 @@ from treereason.core import UserError
 from treereason.text import one_line
 
 LINE = "COMP_LINE"
+EXPERIMENT = "+experiment="
 
 
 def complete(flags: argparse.Namespace) -> None:
@@ -23,8 +25,16 @@ def complete(flags: argparse.Namespace) -> None:
     """
     if [word.partition("=")[0] for word in flags.overrides] not in (["install"], ["uninstall"], ["query"]):
         raise UserError("--shell-completion: say install=SHELL, uninstall=SHELL or query=SHELL, with bash, zsh or fish")
-    store_builtin()
-    if line := os.environ.get(LINE):
+    line = os.environ.get(LINE, "")
+    with suppress(UserError):  # a module that does not import completes nothing
+        import_named(line.split(" ")[1:-1])
+    store_all([])
+    word = line.rpartition(" ")[2]
+    if flags.overrides[0].startswith("query") and word.startswith(EXPERIMENT):
+        names = (f"{EXPERIMENT}{name}" for name in files("experiment"))
+        print("\n".join(name for name in names if name.startswith(word)))  # noqa: T201
+        return
+    if line:
         os.environ[LINE] = with_choices(line)
     try:
         hand_over(flags, flags.overrides)

@@ -23,6 +23,7 @@ from treereason.core import UserError
 from treereason.text import LONGEST_LINE, from_home, one_line, shorten, shown
 
 LONGEST_MESSAGE = 2000
+_NO_FILE = "UserError raised while resolving interpolation: "  # OmegaConf's words for what `missing_file` raises
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,8 @@ def compose(overrides: Overrides, job: list[str], multirun: bool) -> Composed:
 def _composed(overrides: Overrides, job: list[str]) -> DictConfig:
     try:
         return hydra.compose("config", job, return_hydra_config=True)
+    except UserError:  # of a plug-in, which hydra has asked for
+        raise
     except Exception as error:  # hydra's own, and whatever it lets through from files that cannot be read
         try:
             base = plain(hydra.compose("config", overrides.choices_only(job), return_hydra_config=True), resolve=False)
@@ -113,7 +116,15 @@ def plain(config: DictConfig, resolve: bool = True) -> dict[str, Any]:
             raise UserError(f"{missing[0]} is missing: give {missing[0]}=VALUE")
         return cast(dict[str, Any], OmegaConf.to_container(config, resolve=resolve))
     except OmegaConfBaseException as error:
-        raise UserError(f"{error.full_key}: {str(error).splitlines()[0]}") from None
+        if (said := str(error).splitlines()[0]).startswith(_NO_FILE):
+            source = said.removeprefix(_NO_FILE)
+            raise UserError(f"{error.full_key} is missing: give {error.full_key}=FILE, such as {source}") from None
+        raise UserError(f"{error.full_key}: {said}") from None
+
+
+def missing_file(name: str, address: str) -> str:
+    """What `${published:NAME,ADDRESS}` in a configuration means: a file that the user has to get. Raises UserError."""
+    raise UserError(f"{name} from {address}")
 
 
 def _folder(key: str, config: DictConfig) -> Path | None:

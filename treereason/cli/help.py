@@ -10,7 +10,9 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from treereason.cli import values
+from treereason.cli.choices import import_named
 from treereason.config.options import Option, options
+from treereason.config.plugins import plugins
 from treereason.config.registry import KINDS, Kind, builtin, find
 from treereason.config.schema import Config, model_class
 from treereason.config.scorers import builtin as builtin_scorers
@@ -38,6 +40,7 @@ Usage: treereason [OPTION=VALUE] ...                     one run
        treereason +experiment=NAME [OPTION=VALUE] ...    with options from conf/experiment/NAME.yaml
        treereason --cfg job [OPTION=VALUE] ...           show the configuration, run nothing
        treereason task=./mine.py:MyTask --help           this help, with your own options
+       treereason list [searches|NAME] [--json]          what can be chosen, plug-ins included
 
 A run leaves results.jsonl (one line for each problem), summary.json (the figures), journal.sqlite
 (every event), scorer.log (what a scorer prints) and .hydra/ (the configuration) in
@@ -55,20 +58,23 @@ Exit codes: 0 done, 1 a bug in treereason, 2 a mistake in the input, 3 every pro
 
 def help_text(arguments: Sequence[str] = ()) -> str:
     """The whole help, with the options of the users' classes among the arguments. Raises UserError for those."""
+    import_named(arguments)
     lines = [_HEAD]
     for kind in KINDS:
-        own = [name for name in _values(kind, arguments) if is_reference(name)]
-        names = [*own, *choices(kind)]
+        brought = {one.name: one.package for one in plugins(kind) if one.name not in builtin(kind)}
+        own = [name for name in _values(kind, arguments) if is_reference(name) or name in brought]
         lines.append(f"{kind}=NAME, or a class of your own: {kind}=./FILE.py:CLASS, {kind}=package.module:CLASS")
-        for name in names:
-            lines.extend(_choice(f"{kind}={name}", _summary(find(kind, name)), _class_options(kind, name)))
+        for name in [*own, *choices(kind)]:
+            lines.extend(_choice(f"{kind}={name}", summary(find(kind, name)), class_options(kind, name)))
+        for name in brought.keys() - own:
+            lines.extend(_columns(f"  {kind}={name}", f"of {brought[name]}: add --help to it for its options"))
         lines.append("")
     lines.append(f"model={'|'.join(choices('model'))}")
     for name in choices("model"):
         lines.extend(_choice(f"model={name}", "", model_options(name)))
     lines.extend(["", "Options of every run", *_option_lines(run_options(), indent=2)])
     lines.extend(["", *_scorers()])
-    lines.extend(["", f"+experiment={'|'.join(_files('experiment'))}", "", _TAIL])
+    lines.extend(["", *_columns("+experiment=NAME", ", ".join(files("experiment"))), "", _TAIL])
     return "\n".join(lines)
 
 
@@ -76,15 +82,15 @@ def _scorers() -> Iterator[str]:
     """The built-in scorers, those of every task first, each with what its verdicts rest on."""
     yield "scorer=NAME, or one of your own: scorer=./FILE.py:NAME, scorer=package.module:NAME"
     for name, scorer in builtin_scorers().items():
-        yield from _columns(f"  scorer={name}", f"{basis_of(scorer)}: {_summary(scorer)}")
+        yield from _columns(f"  scorer={name}", f"{basis_of(scorer)}: {summary(scorer)}")
     for task in choices("task"):
         for name, scorer in task_scorers(find("task", task)).items():
-            yield from _columns(f"  scorer={name}", f"{basis_of(scorer)}, task={task}: {_summary(scorer)}")
+            yield from _columns(f"  scorer={name}", f"{basis_of(scorer)}, task={task}: {summary(scorer)}")
 
 
 def choices(group: str) -> list[str]:
     """The choices for the task, search or model, the default first."""
-    names = next((list(builtin(kind)) for kind in KINDS if kind == group), None) or _files(group)
+    names = next((list(builtin(kind)) for kind in KINDS if kind == group), None) or files(group)
     chosen = [entry for entry in _conf("config")["defaults"] if isinstance(entry, dict)]
     default = next(entry[group] for entry in chosen if group in entry)
     return sorted(names, key=lambda name: name != default)
@@ -102,7 +108,13 @@ def model_options(name: str) -> list[Option]:
     return [Option(f"model.{key}", value, meanings[key]) for key, value in conf.items()]
 
 
-def _class_options(kind: Kind, name: str) -> list[Option]:
+def model_summary(name: str) -> str:
+    """What the first line of a model's file says."""
+    return _text(f"model/{name}").partition("\n")[0].removeprefix("# ")
+
+
+def class_options(kind: Kind, name: str) -> list[Option]:
+    """The options of a task or search, as they are typed. Raises UserError."""
     return [option._replace(name=f"{kind}.{option.name}") for option in options(find(kind, name))]
 
 
@@ -112,7 +124,7 @@ def _values(kind: Kind, arguments: Sequence[str]) -> list[str]:
     return [value for argument in chosen for value in values.texts(values.parse(argument))]
 
 
-def _summary(cls: Scorer) -> str:
+def summary(cls: Scorer) -> str:
     """The first paragraph of the class's docstring; `@dataclass` writes a signature where there is none."""
     text = cls.__doc__ or ""
     return "" if text.startswith(f"{cls.__name__}(") else " ".join(text.strip().split("\n\n")[0].split())
@@ -125,8 +137,8 @@ def _choice(title: str, summary: str, listed: Sequence[Option]) -> Iterator[str]
 
 
 def _option_lines(listed: Iterable[Option], indent: int) -> Iterator[str]:
-    for name, default, meaning in listed:
-        yield from _columns(f"{' ' * indent}{name}={_typed(default)}", meaning)
+    for option in listed:
+        yield from _columns(f"{' ' * indent}{typed_option(option)}", option.description)
 
 
 def _columns(left: str, right: str) -> Iterator[str]:
@@ -139,6 +151,11 @@ def _columns(left: str, right: str) -> Iterator[str]:
     yield from (" " * _MEANINGS_AT + line for line in wrapped)
 
 
+def typed_option(option: Option) -> str:
+    """An option with its default, as it is typed."""
+    return f"{option.name}={_typed(option.default)}"
+
+
 def _typed(value: Any) -> str:
     """A default as it is typed behind an option."""
     if value is None or isinstance(value, bool):
@@ -146,11 +163,20 @@ def _typed(value: Any) -> str:
     return str(value)
 
 
-def _files(group: str) -> list[str]:
-    entries = (resources.files("treereason.conf") / group).iterdir()
-    return sorted(entry.name.removesuffix(".yaml") for entry in entries if entry.name.endswith(".yaml"))
+def files(group: str) -> list[str]:
+    """The choices of a group that has files in conf/; those in a folder are called folder/name."""
+    found = []
+    for entry in (resources.files("treereason.conf") / group).iterdir():
+        if entry.is_dir():
+            found += [f"{entry.name}/{name}" for name in files(f"{group}/{entry.name}")]
+        elif entry.name.endswith(".yaml"):
+            found.append(entry.name.removesuffix(".yaml"))
+    return sorted(found)
 
 
 def _conf(file: str) -> Any:
-    text = (resources.files("treereason.conf") / f"{file}.yaml").read_text(encoding="utf-8")
-    return OmegaConf.to_container(OmegaConf.create(text))
+    return OmegaConf.to_container(OmegaConf.create(_text(file)))
+
+
+def _text(file: str) -> str:
+    return (resources.files("treereason.conf") / f"{file}.yaml").read_text(encoding="utf-8")

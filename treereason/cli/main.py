@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Sequence
 
 from treereason.cli import interrupt
+from treereason.cli.commands import command
 from treereason.cli.completion import complete
 from treereason.cli.flags import parse_flags
 from treereason.cli.help import help_text
@@ -47,6 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _main(arguments: list[str]) -> int:
+    if (chosen := command(arguments)) is not None:
+        return chosen(arguments[1:])
     flags = parse_flags(arguments)
     if flags.help:
         print(printable_lines(help_text(flags.overrides)))  # noqa: T201

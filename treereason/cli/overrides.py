@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
+from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.types import Override
 
 from treereason.cli import values
-from treereason.cli.choices import store_reference
+from treereason.cli.choices import PLUGINS, plugin_modules, store_reference
 from treereason.config.registry import KINDS
 from treereason.config.secrets import repeatable
-from treereason.config.user_files import is_reference
+from treereason.config.user_files import absolute, is_reference
 from treereason.core import UserError
 from treereason.text import nearest, one_line
 
@@ -93,6 +94,9 @@ class Overrides:
         return values.parse(text, self._loader)
 
     def _with_choices(self, override: Override) -> Override:
+        if override.key_or_group == PLUGINS and (modules := plugin_modules(override)):
+            where = ",".join(values.quoted(absolute(module)) for module in modules)
+            return self._parse(f"{override.get_key_element()}=[{where}]")
         for kind in KINDS:
             names = list(values.texts(override)) if override.key_or_group == kind else []
             if any(is_reference(name) for name in names):
@@ -104,16 +108,22 @@ class Overrides:
         key = override.key_or_group
         if key not in self._groups or override.is_delete():
             return
-        valid = self._list(key)
+        valid = list(self._names(key))
         for name in values.texts(override):
             if name not in valid:
                 raise UserError(f"{key}={name}: no such {key}; {nearest(name, valid)}")
 
+    def _names(self, group: str, folder: str = "") -> Iterator[str]:
+        """All choices of a group; those in a folder of it are called folder/name."""
+        where = f"{group}/{folder}".rstrip("/")
+        yield from (f"{folder}{name}" for name in self._list(where))
+        for inner in self._list(where, groups=True):
+            yield from self._names(group, f"{folder}{inner}/")
+
     def _list(self, group: str, groups: bool = False) -> list[str]:
-        if groups:
-            return self._loader.list_groups(group)
+        kind = ObjectType.GROUP if groups else ObjectType.CONFIG
         try:
-            return self._loader.get_group_options(group, config_name="config", overrides=self._search_path)
+            return self._loader.get_group_options(group, kind, "config", self._search_path)
         except UserWarning as warning:
             raise UserError(f"{', '.join(self._search_path)}: {one_line(warning)}") from None
 

@@ -22,12 +22,13 @@ from rich.console import Console
 from rich.text import Text
 
 from treereason.cli import interrupt
-from treereason.cli.choices import store_builtin
-from treereason.cli.compose import LONGEST_MESSAGE, compose, plain
+from treereason.cli.choices import store_all
+from treereason.cli.compose import LONGEST_MESSAGE, compose, missing_file, plain
 from treereason.cli.flags import hydra_flags, only_shows
 from treereason.cli.notes import note
 from treereason.cli.overrides import Overrides
 from treereason.cli.values import quoted, typed
+from treereason.config.registry import import_plugins
 from treereason.config.schema import Config, ModelConfig, parse
 from treereason.config.secrets import refuse_key
 from treereason.config.user_files import is_reference, telling
@@ -53,6 +54,7 @@ def run(flags: argparse.Namespace) -> int:
     """
     start = secrets.token_hex(3)
     OmegaConf.register_new_resolver("treereason_start", lambda: start, replace=True)
+    OmegaConf.register_new_resolver("published", missing_file, replace=True)
     given: list[str] = flags.overrides
     if flags.config_dir is not None:
         more = Path(from_home(flags.config_dir))
@@ -64,7 +66,7 @@ def run(flags: argparse.Namespace) -> int:
             raise UserError(f"--config-dir {flags.config_dir}: no such folder")
         given.insert(0, f"hydra.searchpath=[{quoted(f'file://{more.resolve()}')}]")
     multirun = flags.multirun or "hydra.mode=MULTIRUN" in given
-    store_builtin()
+    store_all(given)
     with hydra.initialize_config_module(CONFIG, job_name="treereason", version_base=VERSION_BASE):
         loader = GlobalHydra.instance().config_loader()
         overrides = Overrides(given, loader, multirun)
@@ -87,6 +89,7 @@ def run(flags: argparse.Namespace) -> int:
 def prepare(values: dict[str, Any]) -> RunSpec:
     """Check a composed configuration and build all of the run that needs no model. Raises UserError."""
     config = parse(values)
+    import_plugins(config.plugins)  # those of a file, too
     with telling():
         spec = specify(config, build_task(config.task), build_search(config.search))
     if isinstance(config.model, ModelConfig) and config.model.name != "embedded":

@@ -8,7 +8,8 @@ from typing import Any, get_type_hints
 from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
-from treereason.config.registry import METHODS, Kind
+from treereason.config.plugins import METHODS
+from treereason.config.registry import Kind
 from treereason.config.schema import explain
 from treereason.core import Search, Task, UserError
 from treereason.jsonable import jsonable

@@ -1,4 +1,4 @@
-"""Which tasks and searches are built in, and how a name becomes a class.
+"""Which tasks and searches are built in, and how a name, built in or a plug-in's, becomes a class.
 
 A file in tasks/ or treereason/search/ is a choice when it defines the class of its own name: best_of_n.py defines
 BestOfN, mcts.py may define MCTS. All other files in these folders are helpers.
@@ -9,10 +9,12 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+from collections.abc import Iterable
 from functools import cache
 from types import ModuleType
 from typing import Literal, cast
 
+from treereason.config.plugins import METHODS, plugin, plugins, registered, trouble
 from treereason.config.user_files import is_reference, load
 from treereason.core import Search, UserError
 from treereason.text import nearest
@@ -20,7 +22,6 @@ from treereason.text import nearest
 Kind = Literal["task", "search"]
 KINDS: tuple[Kind, ...] = ("task", "search")
 PACKAGES: dict[Kind, str] = {"task": "treereason.tasks", "search": "treereason.search"}
-METHODS: dict[Kind, tuple[str, ...]] = {"task": ("problems", "prompt"), "search": ("run",)}
 
 
 @cache
@@ -46,19 +47,40 @@ def classes(kind: Kind, module: ModuleType) -> list[type]:
     ]
 
 
+def names(kind: Kind) -> list[str]:
+    """Everything that can be chosen by name: what is built in, then plug-ins. Imports no plug-in."""
+    return list(dict.fromkeys([*builtin(kind), *(one.name for one in plugins(kind))]))
+
+
 def find(kind: Kind, name: str) -> type:
-    """The class behind a built-in name, `./file.py:Class`, `./file.py` or `package.module:Class`. Raises UserError."""
-    if not is_reference(name):
-        if name not in builtin(kind):
-            raise UserError(f"{kind}={name}: no such {kind}; {nearest(name, builtin(kind))}")
+    """The class behind a name, `./file.py:Class`, `./file.py` or `package.module:Class`. Raises UserError."""
+    if name in builtin(kind):
         return builtin(kind)[name]
+    reference, whose = name, ""
+    if not is_reference(name):
+        named = plugin(kind, name)
+        if named is None:
+            raise UserError(f"{kind}={name}: no such {kind}; {nearest(name, names(kind))}")
+        reference, whose = named.reference, f" of {named.package}"
     try:
-        found = load(name)
-        found = _only_class(kind, found, name) if isinstance(found, ModuleType) else found
+        found = load(reference)
+        found = _only_class(kind, found, reference) if isinstance(found, ModuleType) else found
         _check(kind, found)
     except UserError as error:
-        raise UserError(f"{kind}={name}: {error}") from None
+        raise UserError(f"{kind}={name}{whose}: {error}") from None
     return cast(type, found)
+
+
+def import_plugins(references: Iterable[str]) -> None:
+    """Import `package.module` and `./file.py`, so that what they register has its name. Raises UserError."""
+    for reference in references:
+        try:
+            load(reference if is_reference(reference) else f"{reference}:")
+            for one in registered():
+                if (why := trouble(one, builtin(one.kind) if one.kind != "scorer" else ())) is not None:
+                    raise UserError(f"{one.kind} {one.name}: {why}")
+        except UserError as error:
+            raise UserError(f"plugins={reference}: {error}") from None
 
 
 def _only_class(kind: Kind, module: ModuleType, where: str) -> type:

@@ -266,6 +266,10 @@ class Config(_Strict):
     task: dict[str, Any]
     search: dict[str, Any]
     model: AnyModelConfig
+    plugins: Annotated[
+        list[str],
+        Field(description="modules to import, as package.module or ./mine.py, for the names that they register"),
+    ] = []
     scorer: Annotated[
         Annotated[str, Field(min_length=1)] | None,
         Field(
@@ -324,6 +328,11 @@ class Config(_Strict):
     confidence: ConfidenceConfig = ConfidenceConfig()
     judge: JudgeConfig = JudgeConfig()
     reward: RewardConfig = RewardConfig()
+
+    @field_validator("plugins", mode="before")
+    @classmethod
+    def _one_or_more(cls, given: Any) -> Any:
+        return [given] if isinstance(given, str) else given
 
 
 def parse(values: Mapping[str, Any]) -> Config:

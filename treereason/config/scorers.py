@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Any, cast
 
+from treereason.config.plugins import plugin, plugins
 from treereason.config.schema import Config
 from treereason.config.user_files import absolute, address, is_reference, load
 from treereason.core import Scorer, Task, UserError, basis_of
@@ -21,7 +22,7 @@ def scorer_reference(name: str | None, task: Task) -> str:
     """The reference that `load` understands in any process, for a name, a reference, or None (the task's own scorer).
 
     A name is looked up in `SCORERS` of the task's module and of the modules of its base classes, then among those that
-    serve every task; in a user's module any function or class will do. Raises UserError.
+    serve every task, then among the plug-ins; in a user's module any function or class will do. Raises UserError.
     """
     name = name if name is not None else getattr(task, "scorer", None)
     title = f"task {type(task).__name__}"
@@ -37,10 +38,13 @@ def scorer_reference(name: str | None, task: Task) -> str:
             return f"{address(module)}:{name}"
     if name in builtin():
         return f"{BUILTIN}:SCORERS.{name}"
+    if (named := plugin("scorer", name)) is not None:
+        return named.reference
     known = {**task_scorers(type(task)), **builtin()}
-    hint = nearest(name, known)
+    hint = nearest(name, [*known, *(one.name for one in plugins("scorer"))])
     if hint.startswith("it may be"):
-        hint = "it may be " + ", ".join(f"{key} ({basis_of(scorer)})" for key, scorer in known.items())
+        named_kinds = [f"{key} ({basis_of(scorer)})" for key, scorer in known.items()]
+        hint = "it may be " + ", ".join([*named_kinds, *(one.name for one in plugins("scorer"))])
     raise UserError(f"scorer={name}: {title} has no such scorer; {hint}")
 
 

@@ -78,9 +78,11 @@ def blaming(option: str, name: str, *passing: type[Exception]) -> Iterator[None]
     try:
         yield
     except BaseException as error:
-        if isinstance(error, (UserError, KeyboardInterrupt, *passing)) or not is_reference(name):
+        where = None if is_reference(name) else _last_users_line(error)  # the latter of a plug-in that has a name
+        if isinstance(error, (UserError, KeyboardInterrupt, *passing)) or not (is_reference(name) or where):
             raise
-        raise UserError(f"{option}={name}: {_reason(error, _split(name)[0])}") from error
+        reason = f"{where}: {describe(error)}" if where else _reason(error, _split(name)[0])
+        raise UserError(f"{option}={name}: {reason}") from error
 
 
 @contextmanager
