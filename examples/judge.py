@@ -1,11 +1,12 @@
 """A judge without labels: treereason task=sorting task.length=64 search=best_of_n scorer=./examples/judge.py:judge"""
 
-from treereason import Prompt, Thought, Tree
+import treereason as tr
 
 UNPARSABLE = -1000.0
 
 
-async def judge(thought: Thought, tree: Tree) -> float:
+@tr.judge
+async def judge(thought: tr.Thought, tree: tr.Tree) -> float:
     """Log-probability that the shipped model, asked to mend the sorted list, leaves it as it is.
 
     No token is decoded: the list itself is written behind the question, and measured.
@@ -13,6 +14,6 @@ async def judge(thought: Thought, tree: Tree) -> float:
     if not thought.answer:
         return UNPARSABLE
     given, attempt = ("".join(map(str, digits)) for digits in (thought.problem.input, thought.answer))
-    [unchanged] = await tree.write(thought, [attempt], Prompt(f"fix {given}:{attempt}="), part=True)
+    [unchanged] = await tree.write(thought, [attempt], tr.Prompt(f"fix {given}:{attempt}="), part=True)
     tree.drop([unchanged])
     return unchanged.logprob

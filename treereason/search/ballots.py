@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from treereason.core import Status, Thought, Tree, UserError, Votable
+from treereason.core import Status, Thought, Tree, UserError, Votable, judge
 
 
 async def vote(tree: Tree, thoughts: Sequence[Thought], n: int) -> None:
@@ -27,6 +27,7 @@ async def vote(tree: Tree, thoughts: Sequence[Thought], n: int) -> None:
         votes[task.parse_vote(ballot.text, len(standing))] += ballot.multiplicity // standing[0].multiplicity
     tree.drop(ballots)
 
+    @judge
     def by_votes(thoughts: Sequence[Thought]) -> list[float]:
         return [float(votes[i]) for i in range(len(thoughts))]
 

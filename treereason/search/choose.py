@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from treereason.core import Thought, Tree, UserError
+from treereason.core import Thought, Tree, UserError, label_free
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class Choose:
         await tree.score(written, by=self.likelihood)
         return tree.best()
 
+    @label_free
     def likelihood(self, thought: Thought) -> float:
         """Log-probability of an option, normalised. Raises UserError where a server does not tell it."""
         if thought.logprob is None:
