@@ -34,7 +34,8 @@ from treereason.engine.model.language_model import LanguageModel
 from treereason.engine.model.load import load_model
 from treereason.scoring.process import Scoring
 from treereason.search.mcts import MCTS
-from treereason.tasks.few_shot import FewShot, steps_hold
+from treereason.tasks.few_shot import FewShot
+from treereason.tasks.steps_hold import steps_hold
 
 PACKAGES = ("torch", "transformers")
 

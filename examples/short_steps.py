@@ -1,7 +1,7 @@
 """A scorer alone: treereason task=few_shot search=best_of_n search.n=15 scorer=./examples/short_steps.py:short_steps"""
 
 from treereason.core import Thought
-from treereason.tasks.few_shot import steps_hold
+from treereason.tasks.steps_hold import steps_hold
 
 
 def short_steps(thought: Thought) -> float:

@@ -11,15 +11,13 @@ from typing import Annotated
 
 from pydantic import Field
 
-from treereason.core import Finish, Problem, Prompt, Score, Thought, UserError, oracle
-from treereason.core.given_file import file_name, parse_json
+from treereason.core import Finish, Problem, Prompt, Score, Thought, oracle
 from treereason.tasks import crossword_board
 from treereason.tasks.base import BaseTask
-from treereason.tasks.files import read_text
+from treereason.tasks.files import json_array, reading
 from treereason.tasks.judgements import judged
 from treereason.tasks.prompt_files import builtin_templates
 from treereason.tasks.steps import solution_text
-from treereason.text import one_line, shown
 
 VALUES = {"sure": 1.0, "maybe": 0.5, "impossible": 0.0}
 
@@ -37,15 +35,9 @@ class Crosswords(BaseTask):
     templates = builtin_templates("crosswords")
 
     def read(self, path: Path) -> Sequence[Problem]:
-        try:
-            games = parse_json(read_text(path), finite=True)
-            if not isinstance(games, list):
-                raise ValueError(f"not a list but {shown(games)}")
-            return [Problem(str(i), *crossword_board.clues_and_letters(i, game)) for i, game in enumerate(games)]
-        except UserError:
-            raise
-        except ValueError as error:
-            raise UserError(f"{file_name(path)}: not crosswords: {one_line(error)}") from None
+        with reading(path, "crosswords"):
+            games = enumerate(json_array(path))
+            return [Problem(str(i), *crossword_board.clues_and_letters(i, game)) for i, game in games]
 
     def prompt(self, thought: Thought, style: str) -> Prompt | None:
         """The clues, then line after line; None behind an answer, or a text that the model ended."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import count, takewhile
 from pathlib import Path
 from statistics import harmonic_mean
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -32,17 +32,6 @@ class DocumentMerging(BaseTask):
 
     documents: Annotated[int, Field(ge=2, le=8, description="contracts to merge, from 2 to 8")] = 3
 
-    plan: ClassVar = (
-        "generate 5",
-        "score",
-        "keep 3",
-        "aggregate 5",
-        "score",
-        "keep 1",
-        "improve 10",
-        "score",
-        "keep 1",
-    )
     templates = builtin_templates("document_merging")
 
     @property

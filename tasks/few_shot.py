@@ -11,12 +11,13 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from treereason.core import Finish, Prompt, Score, Thought, oracle
+from treereason.core import Finish, Prompt, Thought
 from treereason.tasks.base import exact_match
 from treereason.tasks.examples import NumExamples, Worked, expect_arithmetic
 from treereason.tasks.generators import arithmetic
 from treereason.tasks.prompt_files import builtin_templates
-from treereason.tasks.steps import first_thought, open_text, solution_text
+from treereason.tasks.steps import first_thought, open_text
+from treereason.tasks.steps_hold import steps_hold
 from treereason.tasks.word_problems import WordProblems
 
 
@@ -94,30 +95,6 @@ class FewShot(WordProblems):
             return answer
         text = open_text(thought)  # one that was made by hand may be in either form
         return arithmetic.parse_answer(text.rpartition("\n")[0] if thought.finish is Finish.LENGTH else text)
-
-
-@oracle
-def steps_hold(thought: Thought) -> Score:
-    """Share of lines that keep the value of the line before them, 0 without lines; the answer line counts as one.
-
-    It never looks at the target but evaluates the question, which is as good. Raises ValueError for a question that
-    is not an arithmetic expression.
-    """
-    question, text = thought.problem.input, solution_text(thought)
-    verdicts = arithmetic.check_steps(question, text)
-    if thought.answer is not None and verdicts:
-        last = text.split("\n")[len(verdicts) - 1]
-        verdicts.append(_equals(last[1:], thought.answer))
-    if not verdicts:
-        return Score(0.0)
-    return Score(sum(verdicts) / len(verdicts), final=thought.answer is not None and all(verdicts))
-
-
-def _equals(expression: str, answer: int | str) -> bool:
-    try:
-        return arithmetic.evaluate(expression) == answer
-    except ValueError:
-        return False
 
 
 SCORERS = {"exact_match": exact_match, "steps_hold": steps_hold}

@@ -4,6 +4,7 @@ import csv
 import io
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from decimal import Decimal, DecimalException
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,25 @@ def json_objects(path: Path, keys: Sequence[str]) -> Iterator[tuple[int, dict[st
             raise bad_line(path, line, f"no key {missing[0]!r}; the keys are {', '.join(value) or 'none'}")
         number = _counted(path, number)
         yield line, value
+
+
+@contextmanager
+def reading(path: Path, what: str) -> Iterator[None]:
+    """A ValueError inside becomes the one line that the file is not `what`. Raises UserError."""
+    try:
+        yield
+    except UserError:
+        raise
+    except ValueError as error:
+        raise UserError(f"{file_name(path)}: not {what}: {one_line(error)}") from None
+
+
+def json_array(path: Path) -> list[Any]:
+    """The list that a file holds as JSON. Raises ValueError for anything else, UserError for what cannot be read."""
+    found = parse_json(read_text(path), finite=True)
+    if not isinstance(found, list):
+        raise ValueError(f"not a list but {shown(found)}")
+    return found
 
 
 def _counted(path: Path, before: int) -> int:

@@ -53,19 +53,19 @@ class GameOf24(BaseTask):
         """The numbers, then line after line until one is an answer; nothing behind a text that the model ended."""
         if thought.depth == 0:
             return self._asked("solve", thought, style, 64)
-        if thought.answer is not None or thought.finish is Finish.END or left(thought) is None:
+        if thought.answer is not None or thought.finish is Finish.END or countdown.left(thought) is None:
             return None
         return Prompt("\n" if thought.finish is Finish.GIVEN else "", appended=True, stop=("\n",), max_tokens=64)
 
     def propose_prompt(self, thought: Thought, style: str) -> Prompt | None:
         """Asks for possible next steps, or for the answer when one number is left; None where `prompt` is."""
-        if thought.answer is not None or (state := left(thought)) is None:
+        if thought.answer is not None or (state := countdown.left(thought)) is None:
             return None
         return self._asked("answer" if len(state) == 1 else "propose", thought, style, 256)
 
     def proposals(self, thought: Thought, text: str) -> list[str]:
         """Steps in the text that the rules allow, or answers when one number is left; each once, in the long form."""
-        state = left(thought) or []
+        state = countdown.left(thought) or []
         found = (countdown.next_line(state, line) for line in text.splitlines())
         return list(dict.fromkeys(line for line in found if line))
 
@@ -73,17 +73,18 @@ class GameOf24(BaseTask):
         """Asks whether the numbers left can make the target, or whether the answer is right; None for a cut line."""
         if thought.answer is not None:
             return self._asked("value_answer", thought, style, 256)
-        return None if left(thought) is None else self._asked("value", thought, style, 256)
+        return None if countdown.left(thought) is None else self._asked("value", thought, style, 256)
 
     def parse_value(self, text: str) -> float | None:
         """20, 1 or 0.001 for the last "sure", "likely" or "impossible" in the text; None without one."""
-        values = judged(text, VALUES)
-        return values[-1] if values else None
+        return next(reversed(judged(text, VALUES)), None)
 
     def _asked(self, name: str, thought: Thought, style: str, max_tokens: int) -> Prompt:
         values = {"target": thought.problem.target, "answer": thought.answer, "steps": solution_text(thought)}
-        values["numbers"] = " ".join(map(str, thought.problem.input))
-        values["left"] = countdown.spaced(left(thought) or [])
+        values |= {
+            "numbers": " ".join(map(str, thought.problem.input)),
+            "left": countdown.spaced(countdown.left(thought) or []),
+        }
         return self.fill(style, name, values, max_tokens)
 
     def parse(self, thought: Thought) -> str | None:
@@ -92,7 +93,7 @@ class GameOf24(BaseTask):
             return None
         if stated := countdown.stated(thought.text):
             return stated
-        state = left(thought)
+        state = countdown.left(thought)
         over = state is None or thought.finish is Finish.END
         if state and len(state) == 1 and (over or "," in thought.text):
             return state[0][1][1:-1]
@@ -103,19 +104,13 @@ class GameOf24(BaseTask):
         return countdown.makes(answer, problem.input, problem.target)
 
 
-def left(thought: Thought) -> countdown.Left | None:
-    """What the steps down to this thought leave of the numbers; None where a line is no step by the rules."""
-    text, cut = solution_text(thought), thought.finish is Finish.LENGTH
-    return None if cut else countdown.after_steps(thought.problem.input, text)
-
-
 @oracle
 def solver(thought: Thought) -> Score:
     """1 while the numbers left can still make the target, by exact search, else 0; final for a right answer."""
     if thought.answer is not None:
         return reaches_target(thought)
-    state = left(thought)
-    return Score(float(state is not None and countdown.reaches([value for value, _ in state], thought.problem.target)))
+    values = [value for value, _ in countdown.left(thought) or ()]
+    return Score(float(countdown.reaches(values, thought.problem.target)))
 
 
 @oracle

@@ -55,6 +55,17 @@ def number_set(path: Path, line: int, row: Mapping[str, str], column: str) -> li
     return numbers
 
 
+def digit_list(path: Path, line: int, cell: str) -> list[int]:
+    """The digits that a cell holds as a JSON list. Raises UserError, also for an empty one."""
+    value = json_list(cell)
+    if not value:
+        raise bad_line(path, line, f"not a list of digits such as [3, 1, 4]: {shown(cell)}")
+    for element in value:
+        if type(element) is not int or not 0 <= element <= 9:
+            raise bad_line(path, line, f"the element {shown(element)} is not a digit 0 to 9")
+    return value
+
+
 def runs(items: Sequence[_T], num: int) -> list[Sequence[_T]]:
     """At most `num` runs that make up all items in order, as equal in length as can be; one where there are none."""
     num = max(1, min(num, len(items)))

@@ -15,11 +15,10 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from treereason.core import Problem, Prompt, Score, Thought, UserError, label_free
-from treereason.core.given_file import file_name, parse_json
+from treereason.core import Problem, Prompt, Score, Thought, label_free
 from treereason.tasks.base import BaseTask
-from treereason.tasks.files import read_text
-from treereason.text import one_line, shown
+from treereason.tasks.files import json_array, reading
+from treereason.text import shown
 
 MAX_NODES = 10_000  # of a search; DeFT's have under 100
 MAX_GENERATIONS = 100  # segments above one another, which nest in a problem's input
@@ -43,20 +42,12 @@ class Recorded(BaseTask):
     scorer = "share_replayed"
 
     def read(self, path: Path) -> Sequence[Problem]:
-        try:
-            records = parse_json(read_text(path), finite=True)
-        except UserError:
-            raise
-        except ValueError as error:
-            raise UserError(f"{file_name(path)}: not a record of searches: {one_line(error)}") from None
-        if not isinstance(records, list):
-            raise UserError(f"{file_name(path)}: not a record of searches: not a list but {shown(records)}")
+        with reading(path, "a record of searches"):
+            records = json_array(path)
         problems = []
         for i, record in enumerate(records):
-            try:
+            with reading(path, f"a record of searches: search {i}"):
                 problems.append(_problem(str(i), record))
-            except ValueError as error:
-                raise UserError(f"{file_name(path)}: not a record of searches: search {i}: {one_line(error)}") from None
         return problems
 
     def prompt(self, thought: Thought, style: str) -> Prompt | None:  # noqa: ARG002

@@ -17,9 +17,8 @@ from pydantic import Field
 from treereason.core import Finish, Problem, Prompt, Score, Thought, UserError, oracle
 from treereason.tasks.base import BaseTask
 from treereason.tasks.files import bad_line, named_rows
-from treereason.tasks.lists import json_list, read_list, runs
+from treereason.tasks.lists import digit_list, read_list, runs
 from treereason.tasks.prompt_files import builtin_templates
-from treereason.text import shown
 
 UNPARSABLE = 300
 _DIGITS = re.compile(r"[0-9]+")
@@ -41,8 +40,8 @@ class Sorting(BaseTask):
     def read(self, path: Path) -> Sequence[Problem]:
         problems = []
         for line, row in named_rows(path, ("ID", "Unsorted", "Sorted")):
-            digits = _digit_list(path, line, row["Unsorted"])
-            if _digit_list(path, line, row["Sorted"]) != sorted(digits):
+            digits = digit_list(path, line, row["Unsorted"])
+            if digit_list(path, line, row["Sorted"]) != sorted(digits):
                 raise bad_line(path, line, "the column Sorted is not the column Unsorted in ascending order")
             problems.append(Problem(row["ID"], digits, sorted(digits)))
         return problems
@@ -96,16 +95,6 @@ def _room(digits: Sequence[int], style: str) -> int:
 
 def _join(digits: Sequence[int]) -> str:
     return "".join(map(str, digits))
-
-
-def _digit_list(path: Path, line: int, cell: str) -> list[int]:
-    value = json_list(cell)
-    if not value:
-        raise bad_line(path, line, f"not a list of digits such as [3, 1, 4]: {shown(cell)}")
-    for element in value:
-        if type(element) is not int or not 0 <= element <= 9:
-            raise bad_line(path, line, f"the element {shown(element)} is not a digit 0 to 9")
-    return value
 
 
 @oracle

@@ -13,6 +13,9 @@ from fractions import Fraction
 from functools import lru_cache
 from itertools import combinations
 
+from treereason.core import Finish, Thought
+from treereason.tasks.steps import solution_text
+
 LARGEST = 13
 """Generated numbers are 1..13, as on playing cards."""
 _NUMBER = r"(-?[0-9]{1,6}(?:[/.][0-9]{1,6})?)"
@@ -133,6 +136,12 @@ def after_steps(numbers: Sequence[int], text: str) -> Left | None:
             return None
         state = after
     return state
+
+
+def left(thought: Thought) -> Left | None:
+    """What the steps down to this thought leave of the numbers; None where a line is no step by the rules."""
+    text, cut = solution_text(thought), thought.finish is Finish.LENGTH
+    return None if cut else after_steps(thought.problem.input, text)
 
 
 def next_line(state: Left, line: str) -> str | None:

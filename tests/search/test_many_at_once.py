@@ -15,7 +15,8 @@ from treereason import events
 from treereason.config.registry import builtin
 from treereason.core import Problem, Score, Thought, ThoughtPath
 from treereason.engine.model.language_model import LanguageModel
-from treereason.tasks.few_shot import FewShot, steps_hold
+from treereason.tasks.few_shot import FewShot
+from treereason.tasks.steps_hold import steps_hold
 
 SEARCHES = builtin("search")
 DECODED = [name for name in SEARCHES if name != "recorded"]  # which asks for the problems of task=recorded

@@ -11,7 +11,8 @@ from treereason.core import Problem, Thought, UserError
 from treereason.search import DepthFirst, TreeOfThoughts
 from treereason.tasks import few_shot
 from treereason.tasks.arithmetic import SCORERS, Arithmetic
-from treereason.tasks.few_shot import FewShot, steps_hold
+from treereason.tasks.few_shot import FewShot
+from treereason.tasks.steps_hold import steps_hold
 
 PROBLEM = Problem("0", "2+4*5", 22)
 

@@ -10,8 +10,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from treereason.core import Finish, Problem, Prompt, Score, Task, Thought, UserError
 from treereason.tasks.base import exact_match
-from treereason.tasks.few_shot import SCORERS, FewShot, steps_hold
+from treereason.tasks.few_shot import SCORERS, FewShot
 from treereason.tasks.generators import arithmetic
+from treereason.tasks.steps_hold import steps_hold
 
 
 def asked(task: FewShot, thought: Thought, style: str = "embedded") -> Prompt:
