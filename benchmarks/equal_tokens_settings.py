@@ -57,32 +57,49 @@ def _arithmetic(limit: int, whole: bool) -> Task:
     return tr.tasks.FewShot(operations=6, limit=limit, stepwise=not whole)
 
 
-def _merging(limit: int, whole: bool) -> Task:  # noqa: ARG001
-    return tr.tasks.DocumentMerging(documents=4, limit=limit)
+def _merging(limit: int, whole: bool) -> Task:
+    return tr.tasks.DocumentMerging(documents=4, limit=limit, stepwise=not whole)
 
 
 _STEPS: dict[str, Make] = {
     "tree_of_thoughts": lambda n: tr.search.TreeOfThoughts(k=4, b=n, steps=40),
-    "depth_first": lambda n: tr.search.DepthFirst(k=3, n_iters=n),
-    "beam": lambda n: tr.search.Beam(n=4 * n, beam_width=4),
-    "dvts": lambda n: tr.search.DVTS(n=4 * n, beam_width=4),
+    "depth_first": lambda n: tr.search.DepthFirst(k=3, n_iters=4 * n),
+    "beam": lambda n: tr.search.Beam(n=4 * n),
+    "beam, lookahead 1": lambda n: tr.search.Beam(n=4 * n, lookahead=1),
+    "dvts": lambda n: tr.search.DVTS(n=4 * n),
     "rebase": lambda n: tr.search.Rebase(width=n),
-    "mcts": lambda n: tr.search.MCTS(n_iters=n, k=3),
+    "ets": lambda n: tr.search.ETS(width=n),
+    "mcts": lambda n: tr.search.MCTS(n_iters=n),
+    "mcts, puct": lambda n: tr.search.MCTS(n_iters=n, policy="puct", backup="max"),
     "ab_mcts": lambda n: tr.search.ABMCTS(n_iters=n),
-    "particle_filtering": lambda n: tr.search.ParticleFiltering(n=n),
+    "particle_filtering": lambda n: tr.search.ParticleFiltering(n=n, temperature=0.2),
 }
+"""For answers in steps."""
 _ANSWERS: dict[str, Make] = {
-    "tree_of_thoughts": lambda n: tr.search.TreeOfThoughts(k=n, steps=4),
-    "mcts": lambda n: tr.search.MCTS(n_iters=n, k=3, depth_limit=4),
+    "tree_of_thoughts": lambda n: tr.search.TreeOfThoughts(k=n),
+    "beam": lambda n: tr.search.Beam(n=4 * n, steps=4),
+    "dvts": lambda n: tr.search.DVTS(n=4 * n, steps=4),
+    "mcts": lambda n: tr.search.MCTS(n_iters=n, depth_limit=4),
     "ab_mcts": lambda n: tr.search.ABMCTS(n_iters=n),
     "refine": lambda n: tr.search.Refine(steps=n),
+    "graph_of_thoughts": lambda n: tr.search.GraphOfThoughts(
+        ("split 2", f"generate {n}", "score", "keep 1", f"aggregate {n}", "score", "keep 1", f"improve {n}")
+    ),
+}
+"""For whole answers, which are improved."""
+_DRAFTS: dict[str, Make] = {
+    "graph_of_thoughts": lambda n: tr.search.GraphOfThoughts(
+        (f"generate {n}", "score", "keep 3", f"aggregate {n}", "score", "keep 1")
+    ),
 }
 _LIKELIHOOD: dict[str, Make] = {"successive_halving": lambda n: tr.search.SuccessiveHalving(n=n)}
 
 SETTINGS: dict[str, Setting] = {
-    "sorting": Setting("oracle", "sorting_errors", 384, 32, _sorting, _right, _ANSWERS),
+    "sorting": Setting("oracle", "sorting_errors", 320, 32, _sorting, _right, _ANSWERS),
     "arithmetic": Setting("oracle", "steps_hold", 600, 32, _arithmetic, _right, _STEPS),
-    "arithmetic, label-free": Setting("label-free", "judge_yes_no", 600, 32, _arithmetic, _right, _STEPS | _LIKELIHOOD),
-    "merging": Setting("oracle", "merge_quality", 1000, 24, _merging, _merged, _ANSWERS, "score"),
+    "merging": Setting("oracle", "merge_quality", 900, 24, _merging, _merged, _STEPS | _DRAFTS, "score"),
+    "arithmetic by verdicts": Setting("label-free", "judge_yes_no", 600, 32, _arithmetic, _right, _STEPS | _LIKELIHOOD),
+    "arithmetic by likelihood": Setting("label-free", "likelihood", 600, 32, _arithmetic, _right, _STEPS),
+    "sorting by verdicts": Setting("label-free", "judge_yes_no", 320, 32, _sorting, _right, _ANSWERS | _LIKELIHOOD),
 }
-"""By name."""
+"""By name. Searches that go by steps are left out where an answer is one."""

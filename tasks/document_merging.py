@@ -11,14 +11,18 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from treereason.core import Finish, Problem, Prompt, Score, Thought, UserError, label_free, oracle
+from treereason.core import Finish, Problem, Prompt, Thought, UserError
 from treereason.tasks.base import BaseTask
 from treereason.tasks.files import bad_line, named_rows
-from treereason.tasks.generators import contracts, text_overlap
+from treereason.tasks.generators import contracts
+from treereason.tasks.merge_scorers import SCORERS as SCORERS
+from treereason.tasks.merge_scorers import clauses_of
 from treereason.tasks.prompt_files import builtin_templates
+from treereason.tasks.steps import path_text
 from treereason.tasks.tagged import grades, last_tagged, numbered
 
 JUDGE_TOKENS = 512
+_CLAUSE_END, _CLAUSE_TOKENS = ";", 64
 _WORDS_AND_SIGNS = re.compile(r"[A-Za-z]+|[^A-Za-z]")
 
 
@@ -31,6 +35,9 @@ class DocumentMerging(BaseTask):
     """
 
     documents: Annotated[int, Field(ge=2, le=8, description="contracts to merge, from 2 to 8")] = 3
+    stepwise: Annotated[
+        bool, Field(description="true: a thought is one clause of the answer, for searches that go step by step")
+    ] = False
 
     templates = builtin_templates("document_merging")
 
@@ -56,17 +63,25 @@ class DocumentMerging(BaseTask):
     def prompt(self, thought: Thought, style: str) -> Prompt | None:
         """Merge, or correct an earlier answer where the style has a prompt for that; None once it is perfect."""
         bodies, attempt = thought.problem.input, thought.answer
+        if attempt is None and thought.depth and self.stepwise:
+            if thought.stop != _CLAUSE_END:  # it ended without an answer
+                return None
+            return Prompt("", appended=True, stop=(_CLAUSE_END,), max_tokens=_CLAUSE_TOKENS)
         if (thought.score is not None and thought.score.final) or (attempt is not None and style == "embedded"):
             return None
-        return self._ask(bodies, style, "solve" if attempt is None else "improve", attempt=attempt or "")
+        asked = self._ask(bodies, style, "solve" if attempt is None else "improve", attempt=attempt or "")
+        return replace(asked, stop=(*asked.stop, _CLAUSE_END)) if self.stepwise and attempt is None else asked
 
     def parse(self, thought: Thought) -> str | None:
-        """The text between the last <merged> tags, or the whole text where there are none."""
-        return last_tagged(thought.text, "merged", cut=thought.finish is Finish.LENGTH)
+        """The text between the last <merged> tags, or the whole text where there are none; of steps, of all of them."""
+        if thought.stop == _CLAUSE_END:
+            return None
+        return last_tagged(path_text(thought), "merged", cut=thought.finish is Finish.LENGTH)
 
     def solved(self, problem: Problem, answer: Any) -> bool:
         """Whether the answer holds each distinct clause of generated contracts once, in any order."""
-        return problem.target is not None and answer is not None and sorted(_clauses(answer)) == sorted(problem.target)
+        known = problem.target is not None and answer is not None
+        return known and sorted(clauses_of(answer)) == sorted(problem.target)
 
     def aggregate_prompt(self, thoughts: Sequence[Thought], style: str) -> Prompt:
         """Asks for one merged document made of several; the shipped model merges them like documents."""
@@ -94,25 +109,3 @@ class DocumentMerging(BaseTask):
         text = contracts.render_prompt([contracts.parse_clauses(body) for body in bodies])
         size = len(_WORDS_AND_SIGNS.findall(text)) if embedded else len(documents) // 2 + 128
         return self.fill(style, name, {"documents": documents, "contracts": text, **values}, max_tokens=size)
-
-
-def _clauses(text: str) -> list[str]:
-    return contracts.parse_clauses(" ".join(text.split()))
-
-
-@oracle
-def merge_quality(thought: Thought) -> Score:
-    """Harmonic mean in [0, 1] of the shares of input clauses kept and of answer clauses not repeated or invented."""
-    if thought.answer is None:
-        return Score(0.0)
-    value = contracts.merge_score([_clauses(body) for body in thought.problem.input], _clauses(thought.answer))
-    return Score(value, final=value == 1.0)
-
-
-@label_free
-def word_overlap(thought: Thought) -> Score:
-    """The same for free text, a proxy by shared words; see text_overlap. It knows no right answer."""
-    return Score(0.0 if thought.answer is None else text_overlap.overlap(thought.problem.input, thought.answer))
-
-
-SCORERS = {"merge_quality": merge_quality, "word_overlap": word_overlap}

@@ -81,10 +81,8 @@ class GameOf24(BaseTask):
 
     def _asked(self, name: str, thought: Thought, style: str, max_tokens: int) -> Prompt:
         values = {"target": thought.problem.target, "answer": thought.answer, "steps": solution_text(thought)}
-        values |= {
-            "numbers": " ".join(map(str, thought.problem.input)),
-            "left": countdown.spaced(countdown.left(thought) or []),
-        }
+        state = countdown.left(thought) or []
+        values |= {"numbers": " ".join(map(str, thought.problem.input)), "left": countdown.spaced(state)}
         return self.fill(style, name, values, max_tokens)
 
     def parse(self, thought: Thought) -> str | None:

@@ -18,6 +18,14 @@ def open_text(thought: Thought) -> str:
     return text
 
 
+def path_text(thought: Thought) -> str:
+    """All that was written behind the last prompt of its own down to this thought, stop strings of others included."""
+    text = thought.text
+    while thought.appended and (above := thought.parent) is not None:
+        text, thought = above.text + above.stop + thought.prompt + text, above
+    return text
+
+
 def solution_text(thought: Thought) -> str:
     """The lines of all thoughts from the root to this one, whether a thought is one line or a whole solution."""
     return "\n".join(above.text for above in reversed(thought.ancestors()) if above.depth)

@@ -9,9 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from treereason.core import Finish, Problem, Score, Task, Thought, UserError
-from treereason.tasks.document_merging import SCORERS, DocumentMerging, merge_quality, word_overlap
+import treereason as tr
+from treereason.core import Finish, Problem, Prompt, Score, Task, Thought, UserError
+from treereason.tasks.document_merging import SCORERS, DocumentMerging
 from treereason.tasks.generators import contracts, text_overlap
+from treereason.tasks.merge_scorers import merge_quality, word_overlap
 
 SMALL = Problem("0", ["Alice pays Bob 4 dollars; Dan audits Bob;", "Dan audits Bob; Erin pays Dan 5 dollars;"])
 SMALL_TARGET = ["Alice pays Bob 4 dollars", "Dan audits Bob", "Erin pays Dan 5 dollars"]
@@ -268,3 +270,53 @@ def test_drafts_are_merged_together_with_their_documents() -> None:
     assert "<draft 2>\nDan audits Bob; y;\n</draft 2>" in prompt.text
     terse = task.aggregate_prompt(thoughts, "embedded")
     assert terse.text == "doc Dan audits Bob; x;\ndoc Dan audits Bob; y;\nmerge="
+
+
+def clause(above: Thought | None, text: str, stop: str = ";") -> Thought:
+    """A step below another one, as the engine makes it; without `stop` the model has ended the text."""
+    finish = Finish.STOP if stop else Finish.END
+    root = Thought(SMALL) if above is None else above
+    return Thought(
+        SMALL, (*root.path, 0), (root,), text=text, stop=stop, finish=finish, appended=above is not None, prompt=""
+    )
+
+
+def test_stepwise_a_thought_is_one_clause_and_the_last_one_holds_them_all() -> None:
+    task = DocumentMerging(stepwise=True)
+    first = clause(None, " Dan audits Bob")
+    second = clause(first, " x")
+    end = clause(second, "", stop="")
+    opening = task.prompt(Thought(SMALL), "embedded")
+    assert opening is not None
+    assert opening.stop == ("\n", ";")
+    for step in (first, second):
+        assert task.parse(step) is None
+        assert task.prompt(step, "embedded") == Prompt("", appended=True, stop=(";",), max_tokens=64)
+    end.answer = task.parse(end)
+    assert end.answer == "Dan audits Bob; x;"
+    assert task.prompt(end, "embedded") is None
+    assert task.prompt(clause(None, "", stop=""), "embedded") is None
+
+
+def test_a_step_has_the_quality_of_the_clauses_so_far_and_is_never_final() -> None:
+    problem = DocumentMerging(limit=1).problems(0)[0]
+    wanted = contracts.merge_documents([contracts.parse_clauses(body) for body in problem.input])
+    thought = Thought(problem)
+    for i, text in enumerate(wanted):
+        thought = Thought(
+            problem, (*thought.path, 0), (thought,), text=f" {text}", stop=";", finish=Finish.STOP, appended=i > 0
+        )
+        kept = (i + 1) / len(wanted)
+        score = merge_quality(thought)
+        assert score.value == pytest.approx(2 * kept / (1 + kept))
+        assert not score.final
+
+
+def test_beam_search_by_clauses_ends_with_whole_answers() -> None:
+    run = tr.run(
+        tr.tasks.DocumentMerging(documents=2, limit=3, stepwise=True), tr.search.Beam(n=8), tr.load("embedded"), seed=1
+    )
+    for problem in run.problems:
+        assert problem.best is not None
+        assert problem.best.depth > 1
+        assert problem.best.transcript().endswith(f"merge= {problem.answer}")

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from treereason.core import Prompt, Thought, Tree, judge
+from treereason.core import Prompt, Thought, Tree, UserError, judge
 
 VERDICT, CHOICES = "\n\nIs everything up to here right? Answer yes or no:", (" yes", " no")
 GRADE = Prompt(
@@ -122,7 +122,11 @@ def parse_grade(text: str) -> float | None:
 
 def _verdict(task: object, style: str) -> Any:
     """The task's own template for a verdict, None where the style has none."""
-    return getattr(task, "templates", {}).get(style, {}).get("verdict")
+    template = getattr(task, "template", None)
+    try:
+        return None if template is None else template(style, "verdict")
+    except UserError:
+        return None
 
 
 def _question(method: str, asked: Thought | Sequence[Thought], tree: Tree) -> Prompt | None:
