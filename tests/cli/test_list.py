@@ -71,7 +71,10 @@ def test_json_holds_kinds_names_options_and_who_knows_a_scorer(listed: Any) -> N
     assert beam["options"][0] == {"name": "search.n", "default": 16, "description": "branches of a step"}
     [sorting_errors] = listed("sorting_errors")
     assert sorting_errors["tasks"] == ["sorting"]
-    assert sorting_errors["summary"].endswith("An oracle.")
+    assert sorting_errors["summary"].startswith("oracle: ")
+    [judge] = listed("judge_value")
+    assert judge["summary"].startswith("judge: ")
+    assert [option["name"] for option in judge["options"]] == ["judge.samples"]
 
 
 def test_words_narrow_the_list_by_kind_and_name(listed: Any) -> None:

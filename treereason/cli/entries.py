@@ -7,11 +7,11 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from itertools import groupby
 from typing import Any
 
-from treereason.cli.help import choices, class_options, model_options, model_summary, summary
+from treereason.cli.help import choices, class_options, model_options, model_summary, run_options, summary
 from treereason.config.options import Option
 from treereason.config.plugins import Plugin, PluginKind, plugins, registered, trouble
 from treereason.config.registry import KINDS, builtin, find
@@ -86,9 +86,18 @@ def _builtin() -> Iterator[Entry]:
         for name in known:
             knowing.setdefault(name, []).append(task)
     for name, scorer in scorers.items():
-        yield Entry("scorer", name, _scorer_summary(scorer), tasks=tuple(knowing.get(name, ())))
+        yield Entry(
+            "scorer", name, _scorer_summary(scorer), _scorer_options(scorer), tasks=tuple(knowing.get(name, ()))
+        )
     for name in choices("model"):
         yield Entry("model", name, model_summary(name), tuple(model_options(name)))
+
+
+def _scorer_options(scorer: Any) -> tuple[Option, ...]:
+    """The options of a built-in scorer, which stand in a group of the configuration."""
+    group = getattr(scorer, "option_group", None)
+    own = {f"{group}.{each.name}" for each in fields(scorer)} if group is not None else set()
+    return tuple(option for option in run_options() if option.name in own)
 
 
 def _scorer_summary(scorer: Scorer) -> str:
