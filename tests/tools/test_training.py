@@ -155,17 +155,40 @@ def test_attempts_survive_their_file(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert {attempt.prompt[:1] for attempt in found} == {"Q", "s"}
 
 
-def test_verdicts_are_learned_behind_an_attempt() -> None:
-    lists_made = [attempts.of_list([3, 1], "13"), attempts.of_list([3, 1], "31")]
+def test_a_question_computes_what_it_computes_at_the_end_of_its_own_text() -> None:
+    torch.manual_seed(0)
+    small = model.build_model(settings.ModelShape(width=32, heads=2, kv_heads=1, layers=2, feed_forward=32))
     made = attempts.of_solution("2+4*5", "=2+20\n=23\nA23")
     assert made is not None
-    seen = set()
-    for seed in range(30):
-        *_, (prompt, learned), (verdict, answer) = verdicts.verdict_maker(random.Random(seed), [made, *lists_made])()
-        assert (learned, answer) == (False, True)
-        assert prompt.endswith(verdicts.ASK)
-        seen.add((prompt.removesuffix("?")[-6:], verdict))
-    assert seen == {("=2+20\n", "+"), ("0\n=23\n", "-"), ("23\nA23", "-"), ("t 31=31"[-6:], "-"), ("t 31=13"[-6:], "+")}
+    batch = data.tree_batch([verdicts.judged(made, "Q1+1\n=2\nA2\n"), verdicts.judged(attempts.of_list([3, 1], "13"))])
+    with torch.inference_mode():
+        logits = small(batch.ids, position_ids=batch.positions, attention_mask=batch.mask).logits
+    asked = (batch.targets != data.IGNORED).nonzero().tolist()
+    alone = [
+        ("Q1+1\n=2\nA2\nQ2+4*5\n=2+20\n?", "+"),
+        ("Q1+1\n=2\nA2\nQ2+4*5\n=2+20\n=23\n?", "-"),
+        ("Q1+1\n=2\nA2\nQ2+4*5\n=2+20\n=23\nA23?", "-"),
+        ("sort 31=13?", "+"),
+    ]
+    assert len(asked) == len(alone)
+    for (row, column), (text, verdict) in zip(asked, alone, strict=True):
+        with torch.inference_mode():
+            own = small(torch.tensor([[tokenizer.BOS, *tokenizer.encode_text(text)]])).logits[0, -1]
+        assert torch.allclose(logits[row, column], own, atol=1e-5)
+        assert TOKENIZER.decode(batch.targets[row, column]) == verdict
+
+
+def test_verdicts_are_drawn_from_solutions_and_lists() -> None:
+    made = [attempts.of_list([3, 1], "31"), attempts.of_solution("2+4*5", "=2+20\n=23\nA23")]
+    known = [attempt for attempt in made if attempt is not None]
+    drawn = [verdicts.judged_maker(random.Random(seed), known)() for seed in range(60)]
+    texts = {str(TOKENIZER.decode(one.ids)) for one in drawn}
+    assert "<bos>sort 31=31?" in texts
+    assert "<bos>Q2+4*5\n=2+20\n=23\nA23???" in texts
+    assert any(text.startswith("<bos>Q") and text.count("Q") == 2 for text in texts)
+    batch = data.make_micro_batch("verdicts", random.Random(0), 200, 1.0, known)
+    assert batch.mask is not None
+    assert 100 <= batch.ids.numel() <= 400
 
 
 def test_weights_of_a_model_with_fewer_tokens_are_taken(tmp_path: Path) -> None:

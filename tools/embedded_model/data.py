@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 import torch
 
-from tools.embedded_model import lists, numbers
+from tools.embedded_model import lists, numbers, verdicts
 from tools.embedded_model.attempts import Attempt
 from tools.embedded_model.tokenizer import BOS, EOS, PAD, encode_text
-from tools.embedded_model.verdicts import verdict_maker
 from treereason.tasks.generators import arithmetic, contracts
 
 IGNORED = -100
@@ -24,10 +23,16 @@ Segments = list[tuple[str, bool]]
 
 @dataclass(frozen=True)
 class MicroBatch:
-    """Token ids and shifted targets, both int64 [B, L]; targets hold IGNORED where nothing is learned."""
+    """Token ids and shifted targets, both int64 [B, L]; targets hold IGNORED where nothing is learned.
+
+    positions: int64 [B, L], and mask: bool [B, 1, L, L], true where a row sees a column, of texts that are trees. None
+    for texts in order, where padding at the right needs no mask.
+    """
 
     ids: torch.Tensor
     targets: torch.Tensor
+    positions: torch.Tensor | None = None
+    mask: torch.Tensor | None = None
 
 
 def warm_up(step: int, steps: int) -> float:
@@ -135,7 +140,9 @@ def make_micro_batch(
 
     attempts: of which "verdicts" are made. Raises KeyError for a task that is not in STEP_PLAN.
     """
-    one = verdict_maker(rng, attempts) if task == "verdicts" else _MAKERS[task](rng, size)
+    if task == "verdicts":
+        return verdict_batch(rng, tokens, attempts)
+    one = _MAKERS[task](rng, size)
     first = encode(one())
     rows = max(1, round(tokens / len(first[0])))
     pool = sorted([first, *(encode(one()) for _ in range(_OVERSAMPLING * rows - 1))], key=_length)
@@ -146,6 +153,35 @@ def make_micro_batch(
         torch.tensor([ids + [PAD] * (width - len(ids)) for ids, _ in chosen]),
         torch.tensor([targets + [IGNORED] * (width - len(targets)) for _, targets in chosen]),
     )
+
+
+def verdict_batch(rng: random.Random, tokens: int, attempts: Sequence[Attempt]) -> MicroBatch:
+    """Attempts of similar length with their questions, as trees."""
+    one = verdicts.judged_maker(rng, attempts)
+    first = one()
+    rows = max(1, round(tokens / len(first.ids)))
+    pool = [first, *(one() for _ in range(_OVERSAMPLING * rows - 1))]
+    pool.sort(key=lambda judged: len(judged.ids))
+    start = rng.randrange(len(pool) - rows + 1)
+    return tree_batch(pool[start : start + rows])
+
+
+def tree_batch(chosen: Sequence[verdicts.Judged]) -> MicroBatch:
+    """Judged attempts as one batch. A question has the position behind what it sees."""
+    width = max(len(judged.ids) for judged in chosen)
+    ids = torch.full((len(chosen), width), PAD)
+    targets = torch.full((len(chosen), width), IGNORED)
+    positions = torch.arange(width).repeat(len(chosen), 1)
+    mask = torch.ones(width, width, dtype=torch.bool).tril().repeat(len(chosen), 1, 1, 1)
+    for row, judged in enumerate(chosen):
+        text = len(judged.ids) - len(judged.places)
+        asked = range(text, len(judged.ids))
+        ids[row, : len(judged.ids)] = torch.tensor(judged.ids)
+        targets[row, text : len(judged.ids)] = torch.tensor(judged.verdicts)
+        positions[row, text : len(judged.ids)] = torch.tensor(judged.places)
+        for question, place in zip(asked, judged.places, strict=True):
+            mask[row, 0, question, place:question] = False
+    return MicroBatch(ids, targets, positions, mask)
 
 
 def step_plan(attempts: Sequence[Attempt]) -> tuple[str, ...]:

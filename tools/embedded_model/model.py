@@ -70,9 +70,9 @@ def learning_rate_factor(step: int, elapsed: float, decay: float) -> float:
 def answer_loss(model: LlamaForCausalLM, batch: MicroBatch) -> torch.Tensor:
     """Mean cross-entropy in nats over the targets of a micro-batch, a scalar.
 
-    No attention mask: padding stands at the right, where causal attention never looks from a real token.
+    Without a mask of its own, padding stands at the right, where causal attention never looks from a real token.
     """
-    logits = model(input_ids=batch.ids, use_cache=False).logits
+    logits = model(input_ids=batch.ids, position_ids=batch.positions, attention_mask=batch.mask, use_cache=False).logits
     return torch.nn.functional.cross_entropy(logits.flatten(0, 1), batch.targets.flatten(), ignore_index=IGNORED)
 
 
