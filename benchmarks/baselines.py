@@ -58,14 +58,14 @@ class Pool:
     @property
     def size(self) -> int:
         """Samples of each problem."""
-        return min(len(problem.thoughts) for problem in self.problems)
+        return min(len(_samples(problem)) for problem in self.problems)
 
     def single(self) -> list[Outcome]:
         """One sample of each problem: the mean over the pool."""
         return [
             Outcome(
-                fmean(self.worth(problem, sample.answer) for sample in problem.thoughts),
-                fmean(sample.cost.tokens_decoded for sample in problem.thoughts),
+                fmean(self.worth(problem, sample.answer) for sample in _samples(problem)),
+                fmean(sample.cost.tokens_decoded for sample in _samples(problem)),
             )
             for problem in self.problems
         ]
@@ -74,7 +74,7 @@ class Pool:
         """The choice among the first n samples of each problem."""
         found = []
         for problem in self.problems:
-            samples = problem.thoughts[:n]
+            samples = _samples(problem)[:n]
             best = choose(samples)
             worth = self.worth(problem, None if best is None else best.answer)
             found.append(Outcome(worth, sum(sample.cost.tokens_decoded for sample in samples)))
@@ -84,9 +84,14 @@ class Pool:
         """Samples one by one until a score is final, at most n; then the best one (search=sample_until)."""
         found = []
         for problem in self.problems:
-            samples = list(problem.thoughts[:n])
+            samples = _samples(problem)[:n]
             final = next((i for i, sample in enumerate(samples) if sample.score and sample.score.final), n - 1)
             best = best_of_n(samples[: final + 1])
             tokens = sum(sample.cost.tokens_decoded for sample in samples[: final + 1])
             found.append(Outcome(self.worth(problem, None if best is None else best.answer), tokens))
         return found
+
+
+def _samples(problem: ProblemResult) -> list[Thought]:
+    """Without what a judge has written below them."""
+    return [thought for thought in problem.thoughts if thought.depth == 1 and not thought.part]
