@@ -1,4 +1,4 @@
-"""A step judge for arithmetic that knows the truth: lines that keep the value of the line before them."""
+"""A scorer of arithmetic's steps that knows the truth: lines that keep the value of the line before them."""
 
 from treereason.core import Score, Thought, oracle
 from treereason.tasks.generators import arithmetic

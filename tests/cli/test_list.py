@@ -56,7 +56,11 @@ def test_a_pipe_gets_a_line_for_every_name_and_option_without_torch(tmp_path: Pa
                 shown = typed_option(option._replace(name=f"{kind}.{option.name}"))
                 assert line.startswith(f"  {shown} ")
                 assert line.endswith(option.description)
-    for start in ("scorer=sorting_errors ", "  of                                task=arithmetic, task=few_shot", "model=openai "):
+    for start in (
+        "scorer=sorting_errors ",
+        "  of                                task=arithmetic, task=few_shot",
+        "model=openai ",
+    ):
         assert any(line.startswith(start) for line in lines), start
 
 

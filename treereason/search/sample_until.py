@@ -1,4 +1,4 @@
-"""Sampling until the judge is content: the baseline that explains much of what searches seem to gain."""
+"""Sampling until a score is final: the baseline that explains much of what searches seem to gain."""
 
 from __future__ import annotations
 
