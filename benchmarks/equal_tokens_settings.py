@@ -18,12 +18,12 @@ Make = Callable[[int], Search]
 class Setting:
     """A task under a scorer.
 
-    guidance: whether the scorer knows the truth. tokens: decoded a problem, about. pool: samples of the baselines,
+    guidance: what the scorer rests on. tokens: decoded a problem, about. pool: samples of the baselines,
     which are whole answers. task: by number of problems, and whether answers are whole or in steps. worth: of a
     problem's answer, by the truth. unit: what the worth's mean is.
     """
 
-    guidance: Literal["oracle", "label-free"]
+    guidance: Literal["oracle", "label-free", "the model as judge"]
     scorer: str
     tokens: int
     pool: int
@@ -98,8 +98,12 @@ SETTINGS: dict[str, Setting] = {
     "sorting": Setting("oracle", "sorting_errors", 320, 32, _sorting, _right, _ANSWERS),
     "arithmetic": Setting("oracle", "steps_hold", 600, 32, _arithmetic, _right, _STEPS),
     "merging": Setting("oracle", "merge_quality", 900, 24, _merging, _merged, _STEPS | _DRAFTS, "score"),
-    "arithmetic by verdicts": Setting("label-free", "judge_yes_no", 600, 32, _arithmetic, _right, _STEPS | _LIKELIHOOD),
+    "arithmetic by verdicts": Setting(
+        "the model as judge", "judge_yes_no", 600, 32, _arithmetic, _right, _STEPS | _LIKELIHOOD
+    ),
     "arithmetic by likelihood": Setting("label-free", "likelihood", 600, 32, _arithmetic, _right, _STEPS),
-    "sorting by verdicts": Setting("label-free", "judge_yes_no", 320, 32, _sorting, _right, _ANSWERS | _LIKELIHOOD),
+    "sorting by verdicts": Setting(
+        "the model as judge", "judge_yes_no", 320, 32, _sorting, _right, _ANSWERS | _LIKELIHOOD
+    ),
 }
 """By name. Searches that go by steps are left out where an answer is one."""

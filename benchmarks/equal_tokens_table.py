@@ -14,7 +14,10 @@ BASELINES = ("best_of_n", "self_consistency", "weighted_vote", "sample_until")
 def recorded_table() -> str:
     """The newest row of each search and setting; a gain in bold is one whose interval lies above 0."""
     rows: dict[tuple[str, str], dict[str, Any]] = {}
-    for line in (RESULTS / "equal_tokens.jsonl").read_text(encoding="utf-8").splitlines():
+    recorded = RESULTS / "equal_tokens.jsonl"
+    if not recorded.exists():
+        return "nothing is recorded yet: add --record to a run"
+    for line in recorded.read_text(encoding="utf-8").splitlines():
         row = json.loads(line)
         rows[row["setting"], row["search"]] = row
     settings = dict.fromkeys(setting for setting, _ in rows)
