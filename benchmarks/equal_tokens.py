@@ -109,6 +109,7 @@ class Bench:
             "kv_read_ratio": round(_total(runs, "kv_tokens_read_sequence") / _total(runs, "kv_tokens_read_tree"), 2),
             "prompt_tokens_reused": round(reused / (computed + reused), 3),
             "guided_by": sorted({name for run in runs for name in run.summary["guided_by"]}),
+            "guided_by_basis": sorted({basis for run in runs for basis in run.summary["guided_by_basis"]}),
             "thoughts_failed": _total(runs, "thoughts_failed"),
         }
 

@@ -105,5 +105,6 @@ SETTINGS: dict[str, Setting] = {
     "sorting by verdicts": Setting(
         "the model as judge", "judge_yes_no", 320, 32, _sorting, _right, _ANSWERS | _LIKELIHOOD
     ),
+    "sorting by likelihood": Setting("label-free", "likelihood", 320, 32, _sorting, _right, _ANSWERS),
 }
 """By name. Searches that go by steps are left out where an answer is one."""
