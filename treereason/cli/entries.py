@@ -63,11 +63,11 @@ def installed(found: Sequence[Plugin]) -> Iterator[Entry]:
     A process of its own imports each package, for an import may hang, print or end it; all of them work at once.
     """
     started = []
-    for package, group in groupby(sorted(found, key=lambda one: one.package), key=lambda one: one.package):
+    for _, group in groupby(sorted(found, key=lambda one: one.package), key=lambda one: one.package):
         brought = list(group)
         words = [f"{one.kind}={one.reference}" for one in brought]
-        started.append((package, brought, _start(words)))
-    for package, brought, process in started:
+        started.append((brought, _start(words)))
+    for brought, process in started:
         told = _told(process, len(brought))
         for number, one in enumerate(brought):
             entry = told[number] if isinstance(told, list) else Entry(one.kind, one.name, problem=told)
