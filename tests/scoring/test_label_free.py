@@ -74,13 +74,15 @@ def test_what_they_read_survives_the_way_to_another_process() -> None:
 def test_a_given_text_is_scored_like_one_that_was_drawn(name: str) -> None:
     model, task = tr.load("embedded"), tr.tasks.Choices(limit=1)
     run = tr.run(task, tr.search.Choose(), model, scorer=name, baseline="none")
-    options = [thought for thought in run.problems[0].thoughts if thought.finish is Finish.GIVEN]
     assert (run.summary["thoughts_failed"], run.summary["tokens_decoded"]) == (0, 0)
-    assert run.problems[0].score > 0
-    best = run.problems[0].best
+    best, score = run.problems[0].best, run.problems[0].score
+    assert best is not None
+    assert best.finish is Finish.GIVEN
+    assert score is not None
+    assert score > 0
     if name == "likelihood":
-        assert best in options
-        assert run.problems[0].score == pytest.approx(math.exp(best.logprob / best.num_tokens))
+        assert best.logprob is not None
+        assert score == pytest.approx(math.exp(best.logprob / best.num_tokens))
 
 
 @pytest.mark.parametrize("name", [name for name, scorer in SCORERS.items() if basis_of(scorer) is Basis.LABEL_FREE])
