@@ -47,7 +47,7 @@ ALLOWED: dict[str, set[str]] = {
     "treereason.kernels.providers": {"treereason.kernels", "torch"},
     "treereason.search": {"treereason.core", "treereason.lazy", "pydantic"},
     "treereason.tasks": {"treereason.core", "treereason.lazy", "treereason.text", "pydantic", "yaml", "math_verify"},
-    "treereason.scoring": {"treereason.core", "treereason.text", "torch", "transformers"},
+    "treereason.scoring": {"treereason.core", "treereason.text", "safetensors", "torch", "transformers"},
     "treereason.record": BASE,
     "treereason.display": {*BASE, "rich"},
     KV: {*BASE, "torch"},

@@ -85,6 +85,7 @@ def test_words_narrow_the_list_by_kind_and_name(listed: Any) -> None:
     assert {entry["kind"] for entry in listed("searches")} == {"search"}
     assert {entry["kind"] for entry in listed("models", "mcts")} == {"model", "search"}
     assert [entry["name"] for entry in listed("recorded")] == ["recorded", "recorded"]
+    assert [entry["kind"] for entry in listed("search=recorded", "scorer=self_certainty")] == ["search", "scorer"]
 
 
 @pytest.mark.parametrize(
@@ -97,6 +98,8 @@ def test_words_narrow_the_list_by_kind_and_name(listed: Any) -> None:
         ("list --jsn", "list --jsn: no such flag; it may be --json"),
         ("list plugins=./nowhere.py", "plugins=./nowhere.py: no such file: "),
         ("list serch=./nowhere.py", "serch=./nowhere.py: serch is no kind of thing to list; did you mean search?"),
+        ("list search=mtcs", "list search=mtcs: there is nothing of this name; did you mean mcts?"),
+        ("list serch=mcts", "serch=mcts: serch is no kind of thing to list; did you mean search?"),
         ("list search=./nowhere.py", "search=./nowhere.py: no such file: "),
     ],
 )
@@ -121,7 +124,10 @@ def test_plugins_are_listed_with_their_package_and_a_broken_one_says_why(site: P
     install(site, "bad", "[treereason.tasks]\nbad = bad:Bad\n", "import nowhere_at_all")
     install(site, "ends", "[treereason.tasks]\nends = ends:E\n", "import os\nprint('[]')\nos._exit(7)")
     install(
-        site, "loud", "[treereason.searches]\nbeam = loud:Wide\n", "print('[]')\nclass Wide:\n async def run(s, t): ..."
+        site,
+        "loud",
+        "[treereason.searches]\nbeam = loud:Wide\n[treereason.scorers]\nentropy = loud:Wide.run\n",
+        "print('[]')\nclass Wide:\n async def run(s, t): ...",
     )
     by_package = {(entry["package"], entry["name"]): entry for entry in listed() if entry["package"]}
     wide = by_package["wide_pkg", "wide"]
@@ -132,6 +138,8 @@ def test_plugins_are_listed_with_their_package_and_a_broken_one_says_why(site: P
     assert by_package["bad", "bad"]["problem"] == why
     assert by_package["ends", "ends"]["problem"] == "importing it ended Python with exit code 7"
     assert by_package["loud", "beam"]["problem"] == "its name is that of a built-in search: write search=loud:Wide"
+    own = "its name is that of a built-in scorer: write scorer=loud:Wide.run"
+    assert by_package["loud", "entropy"]["problem"] == own
     assert "wide_pkg" not in sys.modules
 
 

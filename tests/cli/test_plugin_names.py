@@ -102,7 +102,7 @@ def test_help_and_completion_know_what_modules_on_the_line_register(
     assert "  task=shout\n    task.words=2\n" in capfd.readouterr().out
     monkeypatch.setenv("COMP_LINE", "treereason plugins=./mine.py task=s")
     assert main(["-sc", "query=bash"]) == 0
-    assert set(capfd.readouterr().out.split()) == {"task=shout", "task=sorting"}
+    assert set(capfd.readouterr().out.split()) == {"task=shout", "task=sorting", "task=set_intersection"}
 
 
 def test_a_real_run_scores_by_a_plugin_in_a_process_of_its_own(

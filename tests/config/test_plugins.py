@@ -142,10 +142,16 @@ def test_a_decorator_gives_a_name_to_what_a_module_defines(site: Path) -> None:
         import_plugins(["no.where"])
 
 
-def test_a_name_of_something_built_in_is_refused_where_it_is_imported(site: Path) -> None:
+def test_a_name_of_something_built_in_is_refused_where_it_is_imported(
+    site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (site / "mine.py").write_text(REGISTERING.replace("tr.register\nclass", "tr.register('beam')\nclass"))
     with pytest.raises(UserError, match=r"search beam: its name is that of a built-in search: write search=/"):
         import_plugins([str(site / "mine.py")])
+    monkeypatch.setattr(plugins_file, "_registered", {})
+    (site / "ours.py").write_text("import treereason as tr\n@tr.register\ndef entropy(thought): return 1.0\n")
+    with pytest.raises(UserError, match=r"scorer entropy: its name is that of a built-in scorer: write scorer=/"):
+        import_plugins([str(site / "ours.py")])
 
 
 @pytest.mark.usefixtures("site")

@@ -6,10 +6,10 @@ import json
 import math
 import random
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 
@@ -31,9 +31,9 @@ SAMPLES: dict[ThoughtPath, str] = {(0,): "3", (1,): "5", (2,): "5"}
 class Judged(NumberTask):
     """A task that words its own questions."""
 
-    templates: ClassVar[Mapping[str, Mapping[str, Template]]] = {
-        "embedded": {"verdict": Template("?", choices=("+", "-"))}
-    }
+    def template(self, style: str, name: str) -> Template:
+        assert (style, name) == ("embedded", "verdict")
+        return Template("?", choices=("+", "-"))
 
     def judge_prompt(self, thought: Thought, style: str) -> Prompt | None:
         return Prompt(f"{style}: is {thought.text} sure?", appended=True) if thought.text != "5" else None
@@ -165,6 +165,16 @@ def test_two_judges_side_by_side_count_for_themselves_and_not_for_the_search() -
     assert (outcome.done.tokens_decoded, outcome.done.judge_tokens_decoded) == (3 + 4 + 4 * 4, 4 * 4)
 
 
+def test_a_judge_that_asks_another_one_is_still_a_judge() -> None:
+    class Twice(Value):
+        async def __call__(self, thought: Thought, tree: Tree) -> float:
+            await tree.score([thought], by=Value(samples=1))
+            return await super().__call__(thought, tree)
+
+    outcome = judged(Twice(samples=1), answers=lambda _: "1234")
+    assert (outcome.done.tokens_decoded, outcome.done.judge_tokens_decoded) == (3 + 3 * 2 * 4, 3 * 2 * 4)
+
+
 def test_grades_that_their_limit_ended_are_no_thoughts_cut_off() -> None:
     outcome = judged(Value(samples=1), answers=lambda _: "123456789")
     assert (outcome.done.thoughts_cut, outcome.done.judge_tokens_decoded) == (0, 3 * GRADE.max_tokens)
@@ -212,7 +222,7 @@ def test_every_judge_is_marked_as_one() -> None:
 @pytest.mark.parametrize(
     ("task", "name", "lacks"),
     [
-        ("sorting", "judge_yes_no", 'Sorting has no template "verdict" for models of style embedded'),
+        ("set_intersection", "judge_yes_no", 'SetIntersection has no template "verdict" for models of style embedded'),
         ("sorting", "judge_value", "Sorting has no judge_prompt for models of style embedded"),
         ("few_shot", "judge_vote", "FewShot has no vote_prompt for models of style embedded"),
     ],

@@ -13,7 +13,7 @@ import pytest
 import treereason as tr
 from tests.fakes import run_search
 from treereason.cli.main import main
-from treereason.core import Basis, Cost, Finish, Problem, Thought, TokenStatistics, basis_of
+from treereason.core import Basis, Finish, Problem, Thought, TokenStatistics, basis_of
 from treereason.scoring import codec
 from treereason.scoring.builtin import SCORERS
 from treereason.scoring.label_free import (
@@ -35,9 +35,13 @@ def path_of(*pieces: list[float], logprobs: list[float | None] | None = None) ->
     thought = Thought(Problem("p", 1))
     for values, logprob in zip(pieces, logprobs or [-1.0] * len(pieces), strict=True):
         numbers = TokenStatistics(*(array("f", values) for _ in range(3)))
-        cost = Cost(tokens_decoded=len(values))
         thought = Thought(
-            thought.problem, (*thought.path, 0), (thought,), logprob=logprob, cost=cost, token_statistics=numbers
+            thought.problem,
+            (*thought.path, 0),
+            (thought,),
+            logprob=logprob,
+            num_tokens=len(values),
+            token_statistics=numbers,
         )
     return thought
 
@@ -66,23 +70,30 @@ def test_what_they_read_survives_the_way_to_another_process() -> None:
     assert confidence(codec.load(codec.dump(thought))) == confidence(thought)
 
 
-def test_given_texts_are_not_how_likely_the_model_wrote() -> None:
-    thought = path_of(VALUES, [], logprobs=[-5.0, -100.0])
-    thought.finish = Finish.GIVEN
-    assert likelihood(thought) == pytest.approx(math.exp(-1))
+@pytest.mark.parametrize("name", ["likelihood", *STATISTICAL])
+def test_a_given_text_is_scored_like_one_that_was_drawn(name: str) -> None:
+    model, task = tr.load("embedded"), tr.tasks.Choices(limit=1)
+    run = tr.run(task, tr.search.Choose(), model, scorer=name, baseline="none")
+    assert (run.summary["thoughts_failed"], run.summary["tokens_decoded"]) == (0, 0)
+    best, score = run.problems[0].best, run.problems[0].score
+    assert best is not None
+    assert best.finish is Finish.GIVEN
+    assert score is not None
+    assert score > 0
+    if name == "likelihood":
+        assert best.logprob is not None
+        assert score == pytest.approx(math.exp(best.logprob / best.num_tokens))
 
 
-@pytest.mark.parametrize("name", SCORERS)
+@pytest.mark.parametrize("name", [name for name, scorer in SCORERS.items() if basis_of(scorer) is Basis.LABEL_FREE])
 def test_what_cannot_be_told_is_said(name: str) -> None:
     scorer: Any = SCORERS[name]
     scorer = scorer() if isinstance(scorer, type) else scorer
-    if basis_of(scorer) is not Basis.LABEL_FREE:
-        return
     silent = path_of(VALUES, logprobs=[None])
     silent.token_statistics = None
     with pytest.raises(ValueError, match=r"server tells no log-prob|engine\.token_statistics=true turns them on"):
         scorer(silent)
-    with pytest.raises(ValueError, match="the model drew no token of it"):
+    with pytest.raises(ValueError, match="it holds no token"):
         scorer(path_of([]))
 
 

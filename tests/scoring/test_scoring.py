@@ -9,6 +9,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterator
+from multiprocessing.connection import Pipe
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +19,7 @@ import pytest
 from tests.fakes import HANG_S
 from treereason.core import Cost, Problem, Score, Status, Thought
 from treereason.scoring import codec, process
+from treereason.scoring.mailbox import Mailbox
 from treereason.scoring.process import Scoring
 
 SCORERS = '''
@@ -81,6 +83,11 @@ def in_batches(thoughts):
     if any(thought.text == "raise" for thought in thoughts): raise ValueError("bad batch")
     if any(thought.text == "die" for thought in thoughts): os._exit(7)
     return [len(thoughts)] * len(thoughts)
+
+class InPieces:
+    batch_size = 3
+    def __call__(self, thoughts):
+        return in_batches(thoughts)
 
 def chain(thought):
     texts = []
@@ -275,6 +282,24 @@ def test_a_scorer_that_hangs_while_it_loads(load: Callable[[str], Any]) -> None:
 def test_a_class_is_made_once_and_its_loading_counts_against_no_thought(load: Callable[[str], Any]) -> None:
     with Scoring("Heavy", 0.5, load) as scoring:
         assert judge(scoring, *"abc") == [Score(1.0), Score(2.0), Score(3.0)]
+
+
+def test_what_a_scorer_answered_before_it_wrote_junk_counts() -> None:
+    mine, theirs = Pipe()
+    with mine, theirs:
+        mailbox = Mailbox(mine)
+        theirs.send((1.0, False))
+        os.write(theirs.fileno(), b"junk")
+        answers = mailbox.take()
+        assert next(answers) == (1.0, False)
+        with pytest.raises(ValueError, match="a message of "):
+            next(answers)
+        mailbox.close()
+
+
+def test_a_batch_scorer_with_a_batch_size_gets_no_longer_lists(load: Callable[[str], Any]) -> None:
+    with Scoring("InPieces", 5.0, load) as scoring:
+        assert judge(scoring, *"abcdefg") == [*[Score(3.0)] * 6, Score(1.0)]
 
 
 def test_a_batch_scorer_gets_lists_and_one_bad_thought_costs_one_error(load: Callable[[str], Any]) -> None:

@@ -137,7 +137,10 @@ def test_the_thoughts_with_most_votes_go_on(seed: int, b: int) -> None:
     tree, kept = independent.tree_by_votes(ballot, 3, 3, b, 7)
     assert [(each.parent, len(each.children)) for each in outcome.engine.expansions] == tree.expanded
     assert [event.thought for event in outcome.of(events.ThoughtKept)] == kept
-    assert outcome.done.guided_by == ("by_votes",)
+    assert (outcome.done.guided_by, outcome.done.guided_by_basis) == (("by_votes",), ("judge",))
+    asked = {path for each in outcome.engine.expansions if "best of" in each.prompt.text for path in each.children}
+    ballots = [each for each in outcome.of(events.ThoughtDecoded) if each.thought in asked]
+    assert outcome.done.judge_tokens_decoded == sum(each.tokens_decoded for each in ballots) > 0
     assert outcome.done.best == kept[-b]
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from treereason.cli.help import choices, class_options, model_options, model_summary, run_options, summary
 from treereason.config.options import Option
 from treereason.config.plugins import Plugin, PluginKind, plugins, registered, trouble
-from treereason.config.registry import KINDS, builtin, find
+from treereason.config.registry import KINDS, find, taken
 from treereason.config.scorers import builtin as builtin_scorers
 from treereason.config.scorers import load_scorer, task_scorers
 from treereason.core import Scorer, basis_of
@@ -45,7 +45,7 @@ def entries() -> list[Entry]:
     described = installed([one for kind in kinds for one in plugins(kind) if one not in here])
     found = [
         *_builtin(),
-        *(replace(describe(one.kind, one.reference), name=one.name, package=one.package) for one in here),
+        *(_named(one, describe(one.kind, one.reference)) for one in here),
     ]
     return sorted([*found, *described], key=lambda entry: (*kinds, "model").index(entry.kind))
 
@@ -63,16 +63,21 @@ def installed(found: Sequence[Plugin]) -> Iterator[Entry]:
     A process of its own imports each package, for an import may hang, print or end it; all of them work at once.
     """
     started = []
-    for package, group in groupby(sorted(found, key=lambda one: one.package), key=lambda one: one.package):
+    for _, group in groupby(sorted(found, key=lambda one: one.package), key=lambda one: one.package):
         brought = list(group)
         words = [f"{one.kind}={one.reference}" for one in brought]
-        started.append((package, brought, _start(words)))
-    for package, brought, process in started:
+        started.append((brought, _start(words)))
+    for brought, process in started:
         told = _told(process, len(brought))
         for number, one in enumerate(brought):
             entry = told[number] if isinstance(told, list) else Entry(one.kind, one.name, problem=told)
-            problem = trouble(one, builtin(one.kind) if one.kind != "scorer" else ()) or entry.problem
-            yield replace(entry, name=one.name, package=package, problem=problem)
+            yield _named(one, entry)
+
+
+def _named(one: Plugin, entry: Entry) -> Entry:
+    """What a plug-in's reference leads to, under its name, with why that name does not lead to it."""
+    problem = trouble(one, taken(one.kind)) or entry.problem
+    return replace(entry, name=one.name, package=one.package, problem=problem)
 
 
 def _builtin() -> Iterator[Entry]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from argparse import ArgumentParser
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import NoReturn, cast, get_args
 
 from rich.box import SIMPLE_HEAD
@@ -17,6 +17,7 @@ from treereason.cli.choices import PLUGINS, import_named
 from treereason.cli.entries import Entry, describe, entries
 from treereason.cli.help import typed_option
 from treereason.config.plugins import PluginKind
+from treereason.config.user_files import is_reference
 from treereason.core import UserError
 from treereason.text import nearest, printable
 
@@ -45,7 +46,7 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     import_named(flags.words)
     words = [word for word in flags.words if word.partition("=")[0] != PLUGINS]
-    references = [word for word in words if "=" in word]
+    references = [word for word in words if is_reference(word.partition("=")[2])]
     found = [_given(word, flags.json) for word in references]
     if not found or len(words) > len(references):
         found += _chosen(entries(), [word for word in words if word not in references])
@@ -62,7 +63,7 @@ def _given(word: str, told: bool) -> Entry:
     """What `search=./mine.py:MySearch` describes. told: whether a mistake is part of the answer, or raised."""
     kind, _, reference = word.partition("=")
     if kind not in get_args(PluginKind):
-        raise UserError(f"{word}: {kind} is no kind of thing to list; {nearest(kind, get_args(PluginKind))}")
+        raise _no_kind(word, get_args(PluginKind))
     try:
         return describe(cast(PluginKind, kind), reference)
     except UserError as error:
@@ -72,14 +73,31 @@ def _given(word: str, told: bool) -> Entry:
 
 
 def _chosen(found: Sequence[Entry], words: Sequence[str]) -> list[Entry]:
-    """Those of the kinds, and of the names, that the words say; all where there are none."""
+    """Those of the kinds, and of the names, that the words say; all where there are none.
+
+    A name may stand behind its kind: `search=mcts`.
+    """
     kinds = {word: kind for kind, title in TITLES.items() for word in (kind, title)}
     names = [entry.name for entry in found]
+    whole = [f"{entry.kind}={entry.name}" for entry in found]
     for word in words:
-        if word not in kinds and word not in names:
-            raise UserError(f"list {word}: there is nothing of this name; {nearest(word, [*TITLES.values(), *names])}")
+        kind, behind, name = word.partition("=")
+        if behind and kind not in TITLES:
+            raise _no_kind(word, TITLES)
+        if word not in kinds and word not in names and word not in whole:
+            known = [entry.name for entry in found if entry.kind == kind] if behind else [*TITLES.values(), *names]
+            raise UserError(f"list {word}: there is nothing of this name; {nearest(name or word, known)}")
     chosen = {kinds.get(word) for word in words}
-    return [entry for entry in found if not words or entry.kind in chosen or entry.name in words]
+    return [
+        entry
+        for entry, typed in zip(found, whole, strict=True)
+        if not words or entry.kind in chosen or entry.name in words or typed in words
+    ]
+
+
+def _no_kind(word: str, kinds: Collection[str]) -> UserError:
+    kind = word.partition("=")[0]
+    return UserError(f"{word}: {kind} is no kind of thing to list; {nearest(kind, kinds)}")
 
 
 def _plain(entry: Entry) -> dict[str, object]:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import cache
 from types import ModuleType
 from typing import Literal, cast
 
-from treereason.config.plugins import METHODS, plugin, plugins, registered, trouble
+from treereason.config.plugins import METHODS, PluginKind, plugin, plugins, registered, trouble
+from treereason.config.scorers import builtin as builtin_scorers
 from treereason.config.user_files import is_reference, load
 from treereason.core import Search, UserError
 from treereason.text import nearest
@@ -52,6 +53,11 @@ def names(kind: Kind) -> list[str]:
     return list(dict.fromkeys([*builtin(kind), *(one.name for one in plugins(kind))]))
 
 
+def taken(kind: PluginKind) -> Collection[str]:
+    """The names that no plug-in can have: those of what is built in, and serves every run."""
+    return builtin_scorers() if kind == "scorer" else builtin(kind)
+
+
 def find(kind: Kind, name: str) -> type:
     """The class behind a name, `./file.py:Class`, `./file.py` or `package.module:Class`. Raises UserError."""
     if name in builtin(kind):
@@ -77,7 +83,7 @@ def import_plugins(references: Iterable[str]) -> None:
         try:
             load(reference if is_reference(reference) else f"{reference}:")
             for one in registered():
-                if (why := trouble(one, builtin(one.kind) if one.kind != "scorer" else ())) is not None:
+                if (why := trouble(one, taken(one.kind))) is not None:
                     raise UserError(f"{one.kind} {one.name}: {why}")
         except UserError as error:
             raise UserError(f"plugins={reference}: {error}") from None

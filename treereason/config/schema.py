@@ -252,6 +252,15 @@ class RewardConfig(_Strict):
     step: Annotated[
         Literal["line", "paragraph"], Field(description="a step ends with a line, or with a paragraph (an empty line)")
     ] = "line"
+    batch_size: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=256,
+            description="thoughts computed together, which is faster; above 1 the last digits of scores depend on what "
+            "else is scored",
+        ),
+    ] = 1
     dtype: Annotated[
         Literal["auto", "float32", "bfloat16", "float16"], Field(description="as model.dtype, of the reward model")
     ] = "auto"

@@ -22,11 +22,12 @@ class Judging(Generator[Any, None, T]):
 
     def send(self, _: None) -> Any:
         """Go on to what the coroutine waits for next."""
+        before = self._growth.by_judge  # a judge may ask another one
         self._growth.by_judge = True
         try:
             return next(self._steps)
         finally:
-            self._growth.by_judge = False
+            self._growth.by_judge = before
 
     def throw(self, *error: Any) -> Any:
         """Raise an error in the coroutine."""

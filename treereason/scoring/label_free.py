@@ -1,7 +1,8 @@
 """Scorers without labels: they read how likely and how certain the model was, which it tells with every token anyway.
 
 Each looks at all tokens on the way from the root to the thought, so a step is scored by its whole path and an answer of
-several steps like one of a single piece. Higher is better, and no score is below 0, so scores may weigh votes.
+several steps like one of a single piece. Texts that were given (Tree.write: proposals, options) count like others.
+Higher is better, and no score is below 0, so scores may weigh votes.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import TypeVar
 
-from treereason.core import Finish, Scorer, Thought, TokenStatistics, label_free
+from treereason.core import Scorer, Thought, TokenStatistics, label_free
 
 NO_STATISTICS = "no statistics of tokens were computed: engine.token_statistics=true turns them on"
-NO_TOKENS = "the model drew no token of it"
+NO_TOKENS = "it holds no token"
 
 
 _S = TypeVar("_S", bound=Scorer)
@@ -32,13 +33,13 @@ def of_distributions(scorer: _S) -> _S:
 def likelihood(thought: Thought) -> float:
     """Geometric mean of the tokens' probabilities: the exponential of their mean log-probability, so 1 / perplexity.
 
-    Given texts are left out. Raises ValueError where a server tells no log-probabilities.
+    Raises ValueError where a server tells no log-probabilities.
     """
-    drawn = [each for each in thought.ancestors() if each.finish is not Finish.GIVEN]
-    logprobs = [each.logprob for each in drawn if each.logprob is not None]
-    if len(logprobs) < len(drawn):
+    path = thought.ancestors()
+    logprobs = [each.logprob for each in path if each.logprob is not None]
+    if len(logprobs) < len(path):
         raise ValueError("the server tells no log-probabilities")
-    num_tokens = sum(each.cost.tokens_decoded for each in drawn)
+    num_tokens = sum(each.num_tokens or each.cost.tokens_decoded for each in path)  # a server tells the latter alone
     if not num_tokens:
         raise ValueError(NO_TOKENS)
     return math.exp(math.fsum(logprobs) / num_tokens)

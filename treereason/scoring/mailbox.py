@@ -9,6 +9,7 @@ from __future__ import annotations
 import pickle
 import socket
 import struct
+from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -23,15 +24,14 @@ class Mailbox:
         self._socket = socket.fromfd(connection.fileno(), socket.AF_UNIX, socket.SOCK_STREAM)
         self._data = bytearray()
 
-    def take(self) -> list[Any]:
+    def take(self) -> Iterator[Any]:
         """Messages that are whole by now, in order. Raises EOFError at the end of the connection, OSError for one that
-        is broken, ValueError for what is no message.
+        is broken, and ValueError for what is no message, once those before it are handed out.
         """
         data = self._socket.recv(65_536, socket.MSG_DONTWAIT)
         if not data:
             raise EOFError
         self._data += data
-        messages = []
         while len(self._data) >= _LENGTH.size:
             [length] = _LENGTH.unpack_from(self._data)
             if not 0 <= length <= LONGEST_BYTES:
@@ -40,11 +40,11 @@ class Mailbox:
             if len(self._data) < end:
                 break
             try:
-                messages.append(pickle.loads(bytes(self._data[_LENGTH.size : end])))
+                message = pickle.loads(bytes(self._data[_LENGTH.size : end]))
             except Exception as error:
                 raise ValueError("a message that cannot be read") from error
             del self._data[:end]
-        return messages
+            yield message
 
     def close(self) -> None:
         """Close this end."""

@@ -1,7 +1,8 @@
 """The process in which a scorer runs: it may raise, hang or die there without harm to the run.
 
 It speaks with process.py over one socket. First it is told which scorer to load, and says of which kind it is or why it
-does not load; then it gets lists of thoughts and answers each thought with (value, final) or the text of an error.
+does not load; then it gets lists of thoughts and answers each thought with (value, final) or the text of an error. A
+batch scorer is called with a whole list, or with pieces of its `batch_size` where it has one.
 """
 
 import contextlib
@@ -79,7 +80,7 @@ def main(descriptor: int) -> None:
     connection.send((kind, None))
     while True:
         batch = inbox.get()
-        together = len(batch) if kind == "batch" else 1
+        together = min(len(batch), getattr(scorer, "batch_size", len(batch))) if kind == "batch" else 1
         for first in range(0, len(batch), together):
             signal.setitimer(signal.ITIMER_VIRTUAL, longest_s * together)
             some = batch[first : first + together]

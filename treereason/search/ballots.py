@@ -20,15 +20,16 @@ async def vote(tree: Tree, thoughts: Sequence[Thought], n: int) -> None:
     standing = [thought for thought in thoughts if thought.status is not Status.FAILED]
     if not standing:
         return
-    votes = Counter[int | None]()
-    ballots = await tree.join(standing, task.vote_prompt(standing, tree.style), n, part=True)
-    for ballot in ballots:
-        # At temperature 0 one text stands for all n; the first parent's own multiplicity is not the ballot's.
-        votes[task.parse_vote(ballot.text, len(standing))] += ballot.multiplicity // standing[0].multiplicity
-    tree.drop(ballots)
+    prompt = task.vote_prompt(standing, tree.style)
 
     @judge
-    def by_votes(thoughts: Sequence[Thought]) -> list[float]:
+    async def by_votes(thoughts: Sequence[Thought], tree: Tree) -> list[float]:
+        votes = Counter[int | None]()
+        ballots = await tree.join(thoughts, prompt, n, part=True)
+        for ballot in ballots:
+            # At temperature 0 one text stands for all n; the first parent's own multiplicity is not the ballot's.
+            votes[task.parse_vote(ballot.text, len(thoughts))] += ballot.multiplicity // thoughts[0].multiplicity
+        tree.drop(ballots)
         return [float(votes[i]) for i in range(len(thoughts))]
 
     await tree.score(standing, by=by_votes)
