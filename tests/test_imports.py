@@ -45,7 +45,7 @@ ALLOWED: dict[str, set[str]] = {
     "treereason.kernels.baselines": {*PLANNED, "treereason.kernels.gpu", "torch", "triton", "numpy"},
     "treereason.kernels.tools": {"treereason.kernels", "torch", "triton", "numpy"},
     "treereason.kernels.providers": {"treereason.kernels", "torch"},
-    "treereason.search": {"treereason.core", "treereason.lazy", "pydantic"},
+    "treereason.search": {"treereason.core", "treereason.lazy", "treereason.scoring.judges", "pydantic"},
     "treereason.tasks": {"treereason.core", "treereason.lazy", "treereason.text", "pydantic", "yaml", "math_verify"},
     "treereason.scoring": {"treereason.core", "treereason.text", "torch", "transformers"},
     "treereason.record": BASE,
