@@ -139,7 +139,7 @@ def test_the_thoughts_with_most_votes_go_on(seed: int, b: int) -> None:
     assert [event.thought for event in outcome.of(events.ThoughtKept)] == kept
     assert outcome.done.guided_by == ("Vote",)
     assert outcome.done.best == kept[-b]
-    assert [each.prompt.text for each in outcome.engine.expansions if each.prompt.text][0] == "best of 3?"
+    assert "best of 3?" in {each.prompt.text for each in outcome.engine.expansions}
 
 
 class EarlyOrLate(Voter):

@@ -258,7 +258,7 @@ class Votable(Protocol):
     """A task with words of its own for votes on its thoughts (`scorer=judge_vote`, `search.evaluate=vote`)."""
 
     def vote_prompt(self, thoughts: Sequence[Thought], style: str) -> Prompt:
-        """Asks which of the thoughts is the best. The last number that the model writes is its vote, 1 for the first."""
+        """Asks which of the thoughts is the best, from 1 on. The last number that the model writes is its vote."""
         ...
 
 
