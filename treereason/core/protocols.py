@@ -242,7 +242,7 @@ class Search(Protocol):
 
 @runtime_checkable
 class Proposing(Protocol):
-    """A task that can be asked for several next thoughts in one text (`search=tree_of_thoughts generate=propose`)."""
+    """A task that can be asked for several next thoughts in one text (`search.generate=propose`)."""
 
     def propose_prompt(self, thought: Thought, style: str) -> Prompt | None:
         """Asks for a list of next thoughts below `thought`; None when it needs no further one."""
