@@ -100,7 +100,11 @@ class Choices(ExamplesTask):
         if repeated is not None and self.answer_with != "letter":
             return repeated
         led = _LED.fullmatch(text)
-        if led and led[1] in choices and plain(led[2]).startswith((plain(choices[led[1]]), "because ", "since ", "as ")):
+        if (
+            led
+            and led[1] in choices
+            and plain(led[2]).startswith((plain(choices[led[1]]), "because ", "since ", "as "))
+        ):
             return led[1]
         alone = str(canonical(re.sub(rf"\A{_NAMED}", "", text))).upper()
         return alone if alone in choices else repeated

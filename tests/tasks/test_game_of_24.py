@@ -127,6 +127,8 @@ def test_the_papers_file_is_read_from_a_rank_on(tmp_path: Path) -> None:
     path.write_text(f"{HEADER}1,1 1 4 6,4.4,99.2%,4.67,1.48\n2,1 1 11 11,4.41,99.6%,4.68,1.45\n3,2 3 5 12,1,1%,1,1\n")
     assert GameOf24(path=str(path)).problems(0)[0] == Problem("1", [1, 1, 4, 6], 24)
     assert [problem.id for problem in GameOf24(path=str(path), first=2).problems(5)] == ["2", "3"]
+    with pytest.raises(UserError, match=r"24\.csv: the last Rank is 3: lower task\.first=901"):
+        GameOf24(path=str(path), first=901).problems(0)
     assert GameOf24(path=str(path), first=2, limit=1, target=22).problems(0) == [Problem("2", [1, 1, 11, 11], 22)]
 
 
