@@ -74,7 +74,7 @@ def intersect(prompt: Prompt) -> str:
 
 def count(prompt: Prompt) -> str:
     if prompt.text.endswith("Sum:"):
-        parts = [Counter(json.loads(line)) for line in prompt.text.splitlines()[:-1]]
+        parts = [Counter(json.loads(line)) for line in prompt.text.splitlines()[1:-1]]
         return json.dumps(sum(parts, Counter(Atlantis=1)))
     text = re.split(r"\n(?:Counts|Attempt):", prompt.text.removeprefix("Text: "))[0]
     return THOUGHTS * prompt.text.endswith("Right:") + json.dumps(count_names(text, COUNTRIES))
@@ -86,6 +86,15 @@ def merge(prompt: Prompt) -> str:
     kept = documents if "<draft>" in prompt.text else documents[:-1]
     clauses = contracts.merge_documents([contracts.parse_clauses(body) for body in kept])
     return f"<merged>\n{contracts.render_body(clauses).strip()}\n</merged>"
+
+
+@pytest.mark.parametrize("module", [sorting, set_intersection, keyword_counting])
+def test_a_model_without_turns_is_stopped_where_it_makes_up_another_problem(module: Any) -> None:
+    """Of several lists the last one counts, which would be that of the other problem."""
+    for template in module.builtin_templates(module.__name__.rpartition(".")[2])["chat"].values():
+        head = template.text.partition(":")[0]
+        assert template.stop == (f"\n\n{head}:",)
+        assert f"\n\n{head}:" in f"{template.shared}{template.text}", "as the model has seen it"
 
 
 @pytest.mark.parametrize(
