@@ -154,15 +154,16 @@ class EarlyOrLate(Voter):
 
 def test_votes_of_an_earlier_step_do_not_outweigh_those_of_the_last() -> None:
     texts: dict[ThoughtPath, str] = {(0,): "7", (1,): "2", (1, 0): "5", (1, 1): "6"}
-    votes = {(0, 0): "1", (0, 1): "1", (0, 2): "2", (0, 3): "2", (0, 4): "2"}  # 2 of 5 for the first, which is pruned
-    votes |= {(1, 0, 0): "2", (1, 0, 1): "1", (1, 0, 2): "2", (1, 0, 3): "?", (1, 0, 4): "?"}
+    first = ("1", "1", "2", "2", "2")  # two of five votes for (0,), which is pruned
+    texts |= {(0, rank): text for rank, text in enumerate(first)}
+    texts |= {(1, 0, rank): text for rank, text in enumerate(("2", "1", "2", "?", "?"))}
     search = TreeOfThoughts(k=2, b=1, steps=2, evaluate="vote", n_vote=5)
-    outcome = run(search, lambda path: {**texts, **votes}[path], EarlyOrLate(steps=2), scorer=never)
+    outcome = run(search, texts.__getitem__, EarlyOrLate(steps=2), scorer=never)
     assert (outcome.done.best, outcome.done.answer) == ((1, 1), 6)
 
 
 def test_a_task_without_words_for_votes_is_asked_in_general_ones() -> None:
-    script = {(0,): "3", (1,): "4", (0, 0): "It is 2."}
+    script: dict[ThoughtPath, str] = {(0,): "3", (1,): "4", (0, 0): "It is 2."}
     outcome = run(TreeOfThoughts(k=2, steps=1, evaluate="vote", n_vote=1), script.__getitem__, scorer=never)
     assert "Which solution is the best?" in outcome.engine.expansions[1].prompt.text
     assert outcome.done.best == (1,)

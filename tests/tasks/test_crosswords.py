@@ -259,7 +259,7 @@ def test_an_unfinished_board_is_an_answer_with_what_is_right_on_it() -> None:
 
 
 def proposing(path: ThoughtPath) -> str:
-    """A chat model: it proposes rows from the top, and a wrong one for the first two; it knows none behind the third."""
+    """A chat model: it proposes rows from the top, a wrong one for two of them as well, and three in all."""
     known = ("h1. abuse (low)\nh1. acute (high)", "1. h2. BASED (medium)\n2. h2. basic (certain)", "h3. using (low)")
     return known[len(path) - 1] if len(path) <= len(known) else "No other word comes to mind."
 
