@@ -127,8 +127,8 @@ def play(prompt: Prompt) -> str:
     if "Steps:\n" in prompt.text:
         [(_, expression)] = countdown.after_steps(whole, prompt.text.partition("Steps:\n")[2]) or []
         return f"Answer: {expression}"
-    expression = re.findall(r"Expression: (.*)", prompt.text)
-    leads = countdown.makes(expression[0], whole, target) if expression else countdown.reaches(numbers, target)
+    judged = re.findall(r"Expression: (.*)", prompt.text)
+    leads = countdown.makes(judged[0], whole, target) if judged else countdown.reaches(numbers, target)
     return f"Let me see.\n{'sure' if leads else 'impossible'}"
 
 
@@ -160,7 +160,7 @@ def test_a_chat_model_votes_for_one_of_the_lists_that_it_is_shown() -> None:
         if prompt.text.endswith("Ordered:"):
             return str(sorted(lists(prompt.text)[0])[: next(lengths)])
         shown = {len(json.loads(made)): number for number, made in re.findall(r"Solution (\d):\n(.*)", prompt.text)}
-        return shown[5]
+        return str(shown[5])
 
     search = TreeOfThoughts(k=4, b=1, steps=1, evaluate="vote", n_vote=3)
     outcome = searched(search, sorting, sorting.Sorting(length=6), answer)
