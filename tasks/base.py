@@ -16,6 +16,8 @@ from treereason.tasks.prompt_files import Template, Templates, replaced
 from treereason.text import from_home
 
 NUM_GENERATED = 100
+THINKING_TOKENS = 512
+"""Room in a reply for what a model may think before its answer, where a prompt lets it."""
 MOST_PROBLEMS = 100_000  # all are made, and held, before the first is solved
 
 

@@ -21,8 +21,8 @@ from treereason.tasks.generators import arithmetic
 from treereason.tasks.prompt_files import builtin_templates
 
 _PROMPTS = {"letter": ("solve", "option"), "text": ("text", "text_option"), "ending": ("ending", "ending_option")}
-_LED = re.compile(r"[\s*(\[]*([A-Z])[*)\].,:\s]+(.*)", re.DOTALL)
-_REASONS = ("because ", "since ", "as ")
+_NAMED = r"(?i:(?:the )?(?:(?:right|correct|best) )?(?:option|choice|letter)(?: is)?:? )?"
+_LED = re.compile(_NAMED + r"[\s*(\[]*([A-Z])(?:[*)\].,:\s]|-\s)+(.*)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -100,9 +100,13 @@ class Choices(ExamplesTask):
         if repeated is not None and self.answer_with != "letter":
             return repeated
         led = _LED.fullmatch(text)
-        if led and led[1] in choices and plain(led[2]).startswith((plain(choices[led[1]]), *_REASONS)):
+        if (
+            led
+            and led[1] in choices
+            and plain(led[2]).startswith((plain(choices[led[1]]), "because ", "since ", "as "))
+        ):
             return led[1]
-        alone = str(canonical(text)).upper()
+        alone = str(canonical(re.sub(rf"\A{_NAMED}", "", text))).upper()
         return alone if alone in choices else repeated
 
 

@@ -20,6 +20,7 @@ from treereason.tasks.prompt_files import builtin_templates
 from treereason.tasks.steps import solution_text
 
 VALUES = {"sure": 1.0, "maybe": 0.5, "impossible": 0.0}
+NO_WORD = "none"
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,11 @@ class Crosswords(BaseTask):
         return None if thought.answer is not None else self._asked("propose", thought, style, 256)
 
     def proposals(self, thought: Thought, text: str) -> list[str]:
-        """Words in the text that fit the board and add to it, each once, the most confident first."""
-        return crossword_board.proposed(_board(thought)[0], text)
+        """Words in the text that fit the board and add to it, each once, the most confident first.
+
+        Without any, a line that is no word: it ends the game, as the paper's search ends where nothing is proposed.
+        """
+        return crossword_board.proposed(_board(thought)[0], text) or [NO_WORD]
 
     def judge_prompt(self, thought: Thought, style: str) -> Prompt | None:
         """Asks of each clue without a whole word, or of all clues of a full board, whether some word fits."""

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from treereason.core import Finish, Problem, Prompt, Thought, UserError
-from treereason.tasks.base import BaseTask
+from treereason.tasks.base import THINKING_TOKENS, BaseTask
 from treereason.tasks.files import bad_line, named_rows
 from treereason.tasks.generators import contracts
 from treereason.tasks.merge_scorers import SCORERS as SCORERS
@@ -21,7 +21,6 @@ from treereason.tasks.prompt_files import builtin_templates
 from treereason.tasks.steps import path_text
 from treereason.tasks.tagged import grades, last_tagged, numbered
 
-JUDGE_TOKENS = 512
 _CLAUSE_END, _CLAUSE_TOKENS = ";", 64
 _WORDS_AND_SIGNS = re.compile(r"[A-Za-z]+|[^A-Za-z]")
 
@@ -95,7 +94,7 @@ class DocumentMerging(BaseTask):
         if thought.answer is None:
             return None
         asked = self._ask(thought.problem.input, style, "judge", attempt=thought.answer)
-        return replace(asked, max_tokens=JUDGE_TOKENS)
+        return replace(asked, max_tokens=THINKING_TOKENS)
 
     def parse_value(self, text: str) -> float | None:
         """Harmonic mean in [0, 10] of the last grades of a judge, for no redundancy and for what is retained."""

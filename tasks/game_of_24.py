@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from treereason.core import Finish, Problem, Prompt, Score, Thought, oracle
+from treereason.core import Finish, Problem, Prompt, Score, Thought, UserError, oracle
 from treereason.tasks.base import BaseTask
 from treereason.tasks.files import bad_line, csv_rows
 from treereason.tasks.generators import countdown
@@ -47,6 +47,8 @@ class GameOf24(BaseTask):
             if not re.fullmatch(r"[0-9]{1,3}(?: [0-9]{1,3}){1,4}", row["Puzzles"]):
                 raise bad_line(path, line, f"not 2 to 5 numbers such as 4 5 6 10: {shown(row['Puzzles'])}")
             problems[rank] = Problem(str(rank), [int(number) for number in row["Puzzles"].split()], self.target)
+        if max(problems, default=self.first) < self.first:
+            raise UserError(f"{path}: the last Rank is {max(problems)}: lower task.first={self.first}")
         return [problem for rank, problem in problems.items() if rank >= self.first]
 
     def prompt(self, thought: Thought, style: str) -> Prompt | None:
@@ -66,8 +68,7 @@ class GameOf24(BaseTask):
     def proposals(self, thought: Thought, text: str) -> list[str]:
         """Steps in the text that the rules allow, or answers when one number is left; each once, in the long form."""
         state = countdown.left(thought) or []
-        found = (countdown.next_line(state, line) for line in text.splitlines())
-        return list(dict.fromkeys(line for line in found if line))
+        return list(dict.fromkeys(filter(None, (countdown.next_line(state, line) for line in text.splitlines()))))
 
     def judge_prompt(self, thought: Thought, style: str) -> Prompt | None:
         """Asks whether the numbers left can make the target, or whether the answer is right; None for a cut line."""
@@ -80,10 +81,9 @@ class GameOf24(BaseTask):
         return next(reversed(judged(text, VALUES)), None)
 
     def _asked(self, name: str, thought: Thought, style: str, max_tokens: int) -> Prompt:
+        numbers, left = " ".join(map(str, thought.problem.input)), countdown.spaced(countdown.left(thought) or [])
         values = {"target": thought.problem.target, "answer": thought.answer, "steps": solution_text(thought)}
-        state = countdown.left(thought) or []
-        values |= {"numbers": " ".join(map(str, thought.problem.input)), "left": countdown.spaced(state)}
-        return self.fill(style, name, values, max_tokens)
+        return self.fill(style, name, values | {"numbers": numbers, "left": left}, max_tokens)
 
     def parse(self, thought: Thought) -> str | None:
         """What an answer line states, or short steps come to; a line that ends the game otherwise is a wrong answer."""
@@ -91,8 +91,7 @@ class GameOf24(BaseTask):
             return None
         if stated := countdown.stated(thought.text):
             return stated
-        state = countdown.left(thought)
-        over = state is None or thought.finish is Finish.END
+        over = (state := countdown.left(thought)) is None or thought.finish is Finish.END
         if state and len(state) == 1 and (over or "," in thought.text):
             return state[0][1][1:-1]
         return (thought.text.strip() or None) if over else None

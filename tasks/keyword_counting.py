@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from treereason.core import Problem, Prompt, Score, Thought, UserError, oracle
-from treereason.tasks.base import BaseTask
+from treereason.tasks.base import THINKING_TOKENS, BaseTask
 from treereason.tasks.counts import NameCounts, count_names, counts_cell, num_errors, read_counts
 from treereason.tasks.files import named_rows
 from treereason.tasks.generators.travels import sentences_of, tell
@@ -54,7 +54,8 @@ class KeywordCounting(BaseTask):
             return None
         if thought.answer is None:
             return self.part_prompt(text, style)
-        return self.fill(style, "improve", {"text": text, "attempt": _json(thought.answer)}, max_tokens=_room(text))
+        values, room = {"text": text, "attempt": _json(thought.answer)}, THINKING_TOKENS + _room(text)
+        return self.fill(style, "improve", values, max_tokens=room)
 
     def parse(self, thought: Thought) -> dict[str, int] | None:
         return read_counts(thought.text)

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from treereason.core import Finish, Problem, Prompt, Score, Thought, oracle
-from treereason.tasks.base import BaseTask
+from treereason.tasks.base import THINKING_TOKENS, BaseTask
 from treereason.tasks.files import bad_line, named_rows
 from treereason.tasks.generators.number_sets import Sets, draw_sets, num_errors, shared, split_second
 from treereason.tasks.lists import number_set, read_list
@@ -54,7 +54,8 @@ class SetIntersection(BaseTask):
             return None
         if attempt is None:
             return self.part_prompt(sets, style)
-        return self.fill(style, "improve", _values(sets) | {"attempt": attempt}, max_tokens=_room(sets))
+        values = _values(sets) | {"attempt": attempt}
+        return self.fill(style, "improve", values, max_tokens=THINKING_TOKENS + _room(sets))
 
     def parse(self, thought: Thought) -> list[int] | None:
         """Numbers between spaces alone, else the last list in any brackets. The shipped model writes nothing for []."""

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from treereason.core import Finish, Problem, Prompt, Score, Thought, UserError, oracle
-from treereason.tasks.base import BaseTask
+from treereason.tasks.base import THINKING_TOKENS, BaseTask
 from treereason.tasks.files import bad_line, named_rows
 from treereason.tasks.lists import digit_list, read_list, runs
 from treereason.tasks.prompt_files import builtin_templates
@@ -53,7 +53,8 @@ class Sorting(BaseTask):
         digits, attempt = thought.problem.input, thought.answer
         if attempt:
             values = {"numbers": digits, "digits": _join(digits), "attempt": attempt, "attempt_digits": _join(attempt)}
-            return self.fill(style, "improve", values, max_tokens=_room(digits, style))
+            thinking = 0 if style == "embedded" else THINKING_TOKENS
+            return self.fill(style, "improve", values, max_tokens=thinking + _room(digits, style))
         return self.part_prompt(digits, style)
 
     def split(self, problem: Problem, parts: int) -> list[Any]:

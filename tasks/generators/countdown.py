@@ -19,8 +19,8 @@ from treereason.tasks.steps import solution_text
 LARGEST = 13
 """Generated numbers are 1..13, as on playing cards."""
 _NUMBER = r"(-?[0-9]{1,6}(?:[/.][0-9]{1,6})?)"
-_STEP = re.compile(rf"{_NUMBER} ?([-+*/]) ?{_NUMBER} ?= ?{_NUMBER}(?:,| ?\(left:)([-0-9/. ]+)\)?(?!\w)")
-_ANSWER = re.compile(r"\bAnswer:([^=\n]+)")
+_STEP = re.compile(rf"{_NUMBER} ?([-+*/]) ?{_NUMBER} ?= ?{_NUMBER}(?:,| ?\([Ll]eft:)([-0-9/., ]+)\)?(?!\w)")
+_ANSWER = re.compile(r"\b[Aa]nswer:([^=\n]+)")
 _PLAIN_SIGNS = str.maketrans("×·÷−–", "**/--")
 _EXPRESSION = re.compile(r"[0-9+*/() -]{1,200}")
 _OPERATORS: dict[type[ast.operator], str] = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/"}
@@ -122,7 +122,7 @@ def after_step(state: Left, line: str) -> Left | None:
         first, second, result = (Fraction(step[i]) for i in (1, 3, 4))
         taken = [rest.pop([value for value, _ in rest].index(number))[1] for number in (first, second)]
         rest.append((apply(first, step[2], second), f"({taken[0]} {step[2]} {taken[1]})"))
-        claimed = sorted(map(Fraction, step[5].split()))
+        claimed = sorted(map(Fraction, step[5].replace(",", " ").split()))
     except (ArithmeticError, ValueError):
         return None
     return rest if rest[-1][0] == result and claimed == sorted(value for value, _ in rest) else None

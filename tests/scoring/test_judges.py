@@ -18,11 +18,12 @@ from tests.fakes import NumberTask, Outcome, run_search
 from treereason.cli.main import main
 from treereason.controller.budget import Budget
 from treereason.core import Basis, Problem, Prompt, Thought, ThoughtPath, Tree, Writing, basis_of
+from treereason.core.judges import GRADE, VERDICT, Value, Vote, YesNo, parse_grade
 from treereason.events import ProblemDone, ThoughtScored
 from treereason.scoring.builtin import SCORERS
-from treereason.scoring.judges import GRADE, VERDICT, Value, Vote, YesNo, parse_grade
 from treereason.search import BestOfN, SelfConsistency
 from treereason.tasks.prompt_files import Template
+from treereason.tasks.sorting import Sorting
 
 SAMPLES: dict[ThoughtPath, str] = {(0,): "3", (1,): "5", (2,): "5"}
 
@@ -120,10 +121,16 @@ def test_votes_compare_the_thoughts_that_are_scored_together() -> None:
     outcome = judged(Vote(), answers=votes.__getitem__)
     assert scores(outcome) == {(0,): 0.0, (1,): pytest.approx(2 / 3), (2,): 0.0}
     [ballot] = outcome.engine.expansions[1:]
-    assert "Problem:\n9\n\nSolution 1:\n3\n\nSolution 2:\n5\n\nSolution 3:\n5\n\n" in ballot.prompt.text
+    assert "of one problem.\n\n9\n\nSolution 1:\n3\n\nSolution 2:\n5\n\nSolution 3:\n5\n\n" in ballot.prompt.text
     own = judged(Vote(samples=1), Judged(), answers=lambda _: "1")
     assert scores(own) == {(0,): 1.0, (1,): 0.0, (2,): 0.0}
     assert own.engine.expansions[1].prompt.text == "best of 3 5 5"
+
+
+def test_a_ballot_puts_the_problem_as_the_task_words_it() -> None:
+    outcome = judged(Vote(samples=1), Sorting(), problems=[Problem("p", [3, 1, 2], [1, 2, 3])])
+    ballot = outcome.engine.expansions[1].prompt.text
+    assert "of one problem.\n\nGiven: [3, 1, 2]\nOrdered:\n\nSolution 1:\n3\n\nSolution 2:" in ballot
 
 
 def test_a_thought_alone_has_all_votes_and_costs_none() -> None:

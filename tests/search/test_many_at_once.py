@@ -19,7 +19,8 @@ from treereason.tasks.few_shot import FewShot
 from treereason.tasks.steps_hold import steps_hold
 
 SEARCHES = builtin("search")
-DECODED = [name for name in SEARCHES if name != "recorded"]  # which asks for the problems of task=recorded
+OTHER_TASKS = ("choose", "recorded")  # they ask for options, and for the problems of task=recorded
+DECODED = [name for name in SEARCHES if name not in OTHER_TASKS]
 FAST = ("beam", "ets", "graph_of_thoughts", "mcts", "particle_filtering", "tree_of_thoughts")
 PROBLEMS = [Problem(str(i), 9) for i in range(64)]
 SMALL: Mapping[str, dict[str, Any]] = {

@@ -11,13 +11,11 @@ from random import Random
 
 import pytest
 
-from tests.controller.test_tree import run as in_tree
 from tests.fakes import NumberTask, digits
 from tests.fakes import run_search as run
 from tests.search import independent
 from treereason import events
-from treereason.core import Finish, Problem, Prompt, Sampling, Score, Thought, ThoughtPath, Tree
-from treereason.search.ballots import vote
+from treereason.core import Finish, Problem, Prompt, Score, Thought, ThoughtPath
 from treereason.search.softmax import draw
 from treereason.search.tree_of_thoughts import TreeOfThoughts
 
@@ -112,14 +110,13 @@ def test_a_text_without_proposals_ends_the_branch() -> None:
 
 
 class Voter(NumberTask):
-    """A text that is a number makes a choice, or none when it divides by one more than there are candidates."""
+    """Asks for the best of its thoughts in words of its own."""
 
     def vote_prompt(self, thoughts: Sequence[Thought], style: str) -> Prompt:  # noqa: ARG002
         return Prompt(f"best of {len(thoughts)}?")
 
-    def parse_vote(self, text: str, num: int) -> int | None:
-        choice = int(text) % (num + 1)
-        return choice - 1 if choice else None
+    def parse(self, thought: Thought) -> int | None:
+        return int(thought.text.split()[0]) if thought.depth == self.steps else None
 
 
 def never(thought: Thought) -> str:
@@ -129,45 +126,63 @@ def never(thought: Thought) -> str:
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("b", [1, 2])
 def test_the_thoughts_with_most_votes_go_on(seed: int, b: int) -> None:
+    def digit(path: ThoughtPath) -> int:
+        return int(number(path, seed)) % 10
+
     def ballot(path: ThoughtPath, num: int) -> int | None:
-        return Voter().parse_vote(number(path, seed), num)
+        return digit(path) - 1 if 1 <= digit(path) <= num else None
 
     search = TreeOfThoughts(k=3, b=b, evaluate="vote", n_vote=7)
-    outcome = run(search, lambda path: number(path, seed), Voter(steps=3), scorer=never)
+    outcome = run(search, lambda path: f"{number(path, seed)} {digit(path)}", Voter(steps=3), scorer=never)
     tree, kept = independent.tree_by_votes(ballot, 3, 3, b, 7)
     assert [(each.parent, len(each.children)) for each in outcome.engine.expansions] == tree.expanded
     assert [event.thought for event in outcome.of(events.ThoughtKept)] == kept
-    assert (outcome.done.guided_by, outcome.done.guided_by_basis) == (("by_votes",), ("judge",))
+    assert (outcome.done.guided_by, outcome.done.guided_by_basis) == (("Vote",), ("judge",))
     asked = {path for each in outcome.engine.expansions if "best of" in each.prompt.text for path in each.children}
     ballots = [each for each in outcome.of(events.ThoughtDecoded) if each.thought in asked]
     assert outcome.done.judge_tokens_decoded == sum(each.tokens_decoded for each in ballots) > 0
     assert outcome.done.best == kept[-b]
+    assert "best of 3?" in {each.prompt.text for each in outcome.engine.expansions}
 
 
-@pytest.mark.parametrize("multiplicity", [1, 3])
-def test_one_greedy_ballot_stands_for_all_votes(multiplicity: int) -> None:
-    async def search(tree: Tree) -> Thought | None:
-        thoughts = await tree.expand([tree.root], 3, sampling=Sampling(1.0))
-        thoughts[0].multiplicity = multiplicity
-        await vote(tree, thoughts, 4)
-        assert [thought.score for thought in thoughts] == [Score(0.0), Score(4.0), Score(0.0)]
-        return thoughts[1]
+class EarlyOrLate(Voter):
+    """An answer is a number above 4, at any depth up to the second."""
 
-    outcome = in_tree(
-        search, lambda path: "2" if len(path) == 2 else str(path[0]), task=Voter(), sampling=Sampling(0.0)
-    )
+    def prompt(self, thought: Thought, style: str) -> Prompt | None:
+        return super().prompt(thought, style) if thought.answer is None else None
+
+    def parse(self, thought: Thought) -> int | None:
+        return int(thought.text) if int(thought.text) > 4 else None
+
+
+def test_votes_of_an_earlier_step_do_not_outweigh_those_of_the_last() -> None:
+    texts: dict[ThoughtPath, str] = {(0,): "7", (1,): "2", (1, 0): "5", (1, 1): "6"}
+    first = ("1", "1", "2", "2", "2")  # two of five votes for (0,), which is pruned
+    texts |= {(0, rank): text for rank, text in enumerate(first)}
+    texts |= {(1, 0, rank): text for rank, text in enumerate(("2", "1", "2", "?", "?"))}
+    search = TreeOfThoughts(k=2, b=1, steps=2, evaluate="vote", n_vote=5)
+    outcome = run(search, texts.__getitem__, EarlyOrLate(steps=2), scorer=never)
+    assert (outcome.done.best, outcome.done.answer) == ((1, 1), 6)
+
+
+def test_a_task_without_words_for_votes_is_asked_in_general_ones() -> None:
+    script: dict[ThoughtPath, str] = {(0,): "3", (1,): "4", (0, 0): "It is 2."}
+    outcome = run(TreeOfThoughts(k=2, steps=1, evaluate="vote", n_vote=1), script.__getitem__, scorer=never)
+    assert "Which solution is the best?" in outcome.engine.expansions[1].prompt.text
     assert outcome.done.best == (1,)
 
 
 @pytest.mark.parametrize(
-    ("search", "named"),
+    ("search", "style", "named"),
     [
-        (TreeOfThoughts(generate="propose"), "search.generate=propose: task NumberTask has no propose_prompt"),
-        (TreeOfThoughts(evaluate="vote"), "search.evaluate=vote: task NumberTask has no vote_prompt"),
+        (TreeOfThoughts(generate="propose"), "plain", "search.generate=propose: task NumberTask has no propose_prompt"),
+        (TreeOfThoughts(evaluate="vote"), "embedded", "NumberTask has no vote_prompt"),
     ],
 )
-def test_a_task_that_cannot_propose_or_vote_is_named_in_one_line(search: TreeOfThoughts, named: str) -> None:
-    error = run(search, digits, NumberTask()).done.error
+def test_a_task_that_cannot_propose_or_vote_is_named_in_one_line(
+    search: TreeOfThoughts, style: str, named: str
+) -> None:
+    error = run(search, digits, NumberTask(), style=style).done.error
     assert error is not None
     assert named in error
     assert "\n" not in error

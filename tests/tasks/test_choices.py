@@ -200,6 +200,11 @@ def parsed(text: str, task: Choices, finish: Finish = Finish.END) -> str | None:
         r"\boxed{C}",
         "C\n\nIt has been the capital for long.",
         "Lyon? No.\n\nC",
+        "Option C",
+        "C - Paris",
+        "The right option is C.",
+        "The correct choice is (C) Paris.",
+        "It cannot be Lyon.\n\nThe correct option is: **C**",
     ],
 )
 def test_the_option_that_a_text_names_is_read(text: str) -> None:
@@ -208,7 +213,21 @@ def test_the_option_that_a_text_names_is_read(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "E", "A or C", "A man of Paris", "C. Lyon", "C? Not sure", "Rome", "The answer is E.", "CC", "It is in Paris"],
+    [
+        "",
+        "E",
+        "A or C",
+        "A man of Paris",
+        "C. Lyon",
+        "C? Not sure",
+        "Rome",
+        "The answer is E.",
+        "CC",
+        "It is in Paris",
+        "The right option is",
+        "Option C or D",
+        "The right option is E.",
+    ],
 )
 def test_a_text_that_names_none_or_several_has_no_answer(text: str) -> None:
     assert parsed(text, Choices()) is None
@@ -217,6 +236,13 @@ def test_a_text_that_names_none_or_several_has_no_answer(text: str) -> None:
 @pytest.mark.parametrize(("text", "answer"), [("C", None), ("The answer is C. It", None), ("so \\boxed{C} is", "C")])
 def test_what_the_limit_cut_off_is_read_from_a_box_alone(text: str, answer: str | None) -> None:
     assert parsed(text, Choices(), Finish.LENGTH) == answer
+
+
+def test_a_number_below_nought_is_no_dash_and_number() -> None:
+    problem = Problem("0", {"question": "2-7", "choices": {"A": "5", "B": "-5"}}, "B")
+    wanted = {"B. -5": "B", "A. -5": None, "B -5": "B", "A - 5": "A", "The right option is B: -5": "B"}
+    for text, letter in wanted.items():
+        assert Choices().parse(Thought(problem, (0,), text=text, prompt="?", finish=Finish.END)) == letter
 
 
 def test_an_option_whose_text_is_a_letter_is_meant_where_texts_are_asked_for() -> None:

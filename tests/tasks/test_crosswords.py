@@ -16,7 +16,7 @@ from tests.fakes import Outcome, ScriptedLines, run_search
 from treereason.core import Finish, Problem, Prompt, Score, Task, Thought, ThoughtPath, UserError
 from treereason.search import BestOfN, DepthFirst, TreeOfThoughts
 from treereason.tasks import crossword_board
-from treereason.tasks.crosswords import SCORERS, Crosswords, game_solved, letters_right, words_right
+from treereason.tasks.crosswords import NO_WORD, SCORERS, Crosswords, game_solved, letters_right, words_right
 
 TASK = Crosswords()
 CLUES = [f"clue of h{i}" for i in range(1, 6)] + [f"clue of v{i}" for i in range(1, 6)]
@@ -119,7 +119,12 @@ def test_proposals_fit_and_come_by_confidence() -> None:
         "h2. based (high)\nv3. UNDER (certain)\nh7. seven\nv1. arose (perhaps)\n"
     )
     assert TASK.proposals(chain(*rows(1)), text) == ["v3. under", "h2. based", "v1. alone", "v2. brown", "v1. arose"]
-    assert TASK.proposals(chain(*rows(1, 2, 3, 4, 5)), text) == []
+
+
+@pytest.mark.parametrize("text", ["", "I do not know.", "h1. house"])
+def test_where_no_word_is_proposed_the_game_ends_with_what_stands(text: str) -> None:
+    [ending] = TASK.proposals(chain(*rows(1)), text)
+    assert chain(*rows(1), ending, finish=Finish.GIVEN).answer == "ABUSE" + "_" * 20
 
 
 def test_judging_asks_for_what_is_open_and_of_a_full_board_for_all() -> None:
@@ -253,6 +258,26 @@ def test_an_unfinished_board_is_an_answer_with_what_is_right_on_it() -> None:
     assert outcome.done.score == 10 / 25
 
 
+def proposing(path: ThoughtPath) -> str:
+    """A chat model: it proposes rows from the top, a wrong one for two of them as well, and three in all."""
+    known = ("h1. abuse (low)\nh1. acute (high)", "1. h2. BASED (medium)\n2. h2. basic (certain)", "h3. using (low)")
+    return known[len(path) - 1] if len(path) <= len(known) else "No other word comes to mind."
+
+
+PROPOSE: list[Any] = [
+    TreeOfThoughts(k=5, b=1, steps=10, generate="propose"),
+    TreeOfThoughts(k=5, b=3, steps=10, generate="propose"),
+    DepthFirst(k=5, generate="propose"),
+]
+
+
+@pytest.mark.parametrize("search", PROPOSE)
+def test_a_search_answers_with_the_best_board_where_no_more_words_are_proposed(search: Any) -> None:
+    outcome = run_search(search, proposing, TASK, letters_right, problems=[PROBLEM], style="chat")
+    assert (outcome.done.answer, outcome.done.score) == ("ABUSEBASEDUSING" + "_" * 10, 15 / 25)
+    assert all(each.prompt.text.startswith("Board:\n") for each in outcome.engine.expansions)
+
+
 @given(st.one_of(st.text(), st.text("hv12345. abuseABUSE()\nimpossiblesuremaybe")))
 def test_no_text_breaks_what_reads_a_model(text: str) -> None:
     for thought in (chain(text), chain(*rows(1), text)):
@@ -260,6 +285,6 @@ def test_no_text_breaks_what_reads_a_model(text: str) -> None:
         assert 0 <= letters_right(thought).value <= 1
         for each in TASK.proposals(thought, text):
             letters, _ = crossword_board.played(text_of(thought))
-            assert crossword_board.filled(letters, each[:2], each[4:]) is not None
+            assert each == NO_WORD or crossword_board.filled(letters, each[:2], each[4:]) is not None
         value = TASK.parse_value(text)
         assert value is None or 0 <= value <= 1

@@ -298,6 +298,15 @@ def test_stepwise_a_thought_is_one_clause_and_the_last_one_holds_them_all() -> N
     assert task.prompt(clause(None, "", stop=""), "embedded") is None
 
 
+@pytest.mark.parametrize("opening", ["", "<merged>\n", "Here it is:\n<Merged> "])
+def test_the_tag_in_front_of_the_first_step_is_no_clause_of_it(opening: str) -> None:
+    steps = [clause(None, f"{opening}{SMALL_TARGET[0]}")]
+    steps.append(clause(steps[0], f" {SMALL_TARGET[1]}"))
+    assert merge_quality(steps[0]).value == pytest.approx(0.5)  # one of three kept, none invented
+    assert merge_quality(steps[1]).value == pytest.approx(0.8)
+    assert all(word_overlap(step).value > 0 for step in steps)
+
+
 def test_a_step_has_the_quality_of_the_clauses_so_far_and_is_never_final() -> None:
     problem = DocumentMerging(limit=1).problems(0)[0]
     wanted = contracts.merge_documents([contracts.parse_clauses(body) for body in problem.input])

@@ -80,6 +80,7 @@ def test_the_answer_is_a_line_of_its_own_or_follows_from_the_short_steps() -> No
         (f"Answer: {ANSWER}", ANSWER),
         (f"**Answer:** `{ANSWER}`", ANSWER),
         ("Answer: 4 × 6", "4 * 6"),
+        ("answer: 4 * 6", "4 * 6"),
         (ANSWER, ANSWER),
         ("Answer:", "Answer:"),
         ("I do not know", "I do not know"),
@@ -126,6 +127,8 @@ def test_the_papers_file_is_read_from_a_rank_on(tmp_path: Path) -> None:
     path.write_text(f"{HEADER}1,1 1 4 6,4.4,99.2%,4.67,1.48\n2,1 1 11 11,4.41,99.6%,4.68,1.45\n3,2 3 5 12,1,1%,1,1\n")
     assert GameOf24(path=str(path)).problems(0)[0] == Problem("1", [1, 1, 4, 6], 24)
     assert [problem.id for problem in GameOf24(path=str(path), first=2).problems(5)] == ["2", "3"]
+    with pytest.raises(UserError, match=r"24\.csv: the last Rank is 3: lower task\.first=901"):
+        GameOf24(path=str(path), first=901).problems(0)
     assert GameOf24(path=str(path), first=2, limit=1, target=22).problems(0) == [Problem("2", [1, 1, 11, 11], 22)]
 
 
@@ -188,7 +191,8 @@ def test_solved_takes_any_right_expression() -> None:
 def test_proposals_are_the_steps_that_the_rules_allow_each_once() -> None:
     text = (
         "Here are some:\n1. 13 - 9 = 4 (left: 4 4 10)\n2. 13-9=4,4 4 10\n- 4 × 9 = 36 (left: 36 10 13)\n"
-        "13 - 9 = 5 (left: 4 5 10)\n4 + 5 = 9 (left: 9 10 13)\n13 - 9 = 4 (left: 4 4 10)\n"
+        "13 - 9 = 5 (left: 4 5 10)\n4 + 5 = 9 (left: 9 10 13)\n13 - 9 = 4 (Left: 4, 4, 10)\n"
+        "13 - 9 = 4 (left: 4 4 10)\n"
     )
     assert TASK.proposals(Thought(PROBLEM), text) == ["13 - 9 = 4 (left: 4 4 10)", "4 * 9 = 36 (left: 10 13 36)"]
     for each in TASK.proposals(Thought(PROBLEM), text):

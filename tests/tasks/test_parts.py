@@ -57,7 +57,7 @@ def test_the_intersections_of_parts_are_joined(style: str) -> None:
         last = outcome.engine.expansions[-1].prompt.text
         union = [number for numbers in right for number in numbers]
         if style == "chat":
-            assert last == "\n".join(map(str, right)) + "\nTogether:"
+            assert last == "Lists:\n" + "\n".join(map(str, right)) + "\nTogether:"
         else:
             assert last == "meet {}+{}=".format(form(problem.input["first"]), form(union))
 

@@ -14,8 +14,9 @@ pipeline_tag: text-generation
 # The small model of treereason
 
 A Llama decoder with {parameters:,} parameters that sorts digits, calculates, merges small contracts, intersects sets,
-plays countdown, and judges its own sorting and calculating. It was trained from random weights by `tools/embedded_model`, so that a search can be tried on any machine within seconds. It
-knows nothing else: text outside its {vocabulary} tokens becomes `<unk>`.
+plays countdown, and judges its own sorting and calculating. It was trained from random weights by
+`tools/embedded_model`, so that a search can be tried on any machine within seconds. It knows nothing else: text outside
+its {vocabulary} tokens becomes `<unk>`.
 
 ## Problems
 
@@ -48,7 +49,7 @@ question; when they give the answer alone, so does the model.
 On fresh problems of the same generators, with the weights as they lie in the file. Samples at temperature
 {temperature} without top-k or top-p; "one sample" is the mean over all samples drawn. List and arithmetic rows are
 shares of right answers; document rows are means of `contracts.merge_score`, or shares of perfect merges. "any of"
-and "best of" choose with the true answer or score in hand: an upper bound for a search by other scores. Verdict rows are
+and "best of" choose with the true answer or score in hand: an upper bound for a search by other scores. Verdicts are
 shares of right verdicts on the model's own solutions up to some line, after right and after wrong ones.
 
 | problem | N | scores |
@@ -58,7 +59,8 @@ shares of right verdicts on the model's own solutions up to some line, after rig
 ## Limits
 
 No weakness was planted: the errors above are its own. Lists over 64 digits, more than 6 operations and more than 4
-documents were never shown in training and are not measured. A verdict is the model's opinion. It has no use outside these problems.
+documents were never shown in training and are not measured. A verdict is the model's opinion. It
+has no use outside these problems.
 
 Licence: MIT.
 """

@@ -242,7 +242,7 @@ class Search(Protocol):
 
 @runtime_checkable
 class Proposing(Protocol):
-    """A task that can be asked for several next thoughts in one text (`search=tree_of_thoughts generate=propose`)."""
+    """A task that can be asked for several next thoughts in one text (`search.generate=propose`)."""
 
     def propose_prompt(self, thought: Thought, style: str) -> Prompt | None:
         """Asks for a list of next thoughts below `thought`; None when it needs no further one."""
@@ -255,14 +255,10 @@ class Proposing(Protocol):
 
 @runtime_checkable
 class Votable(Protocol):
-    """A task whose thoughts can be compared by the model itself (`search=tree_of_thoughts evaluate=vote`)."""
+    """A task with words of its own for votes on its thoughts (`scorer=judge_vote`, `search.evaluate=vote`)."""
 
     def vote_prompt(self, thoughts: Sequence[Thought], style: str) -> Prompt:
-        """Asks which of the thoughts is the best."""
-        ...
-
-    def parse_vote(self, text: str, num: int) -> int | None:
-        """The choice among `num` thoughts, 0 for the first; None where the text makes none."""
+        """Asks which of the thoughts is the best, from 1 on. The last number that the model writes is its vote."""
         ...
 
 

@@ -1,6 +1,7 @@
 """The scorers that serve every task, by the name that `scorer=NAME` takes."""
 
-from treereason.scoring import judges, label_free, reward_model
+from treereason.core import judges
+from treereason.scoring import label_free, reward_model
 
 SCORERS = {
     "likelihood": label_free.likelihood,

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from treereason.core import Thought, Tree
 from treereason.search.limits import WIDEST, Rollouts, Samples
+from treereason.search.proposals import propose
 
 
 @dataclass(frozen=True)
 class DepthFirst:
     """Expand the best child first, and go back to the next one where all children score below v_th or an answer ends.
 
-    k and v_th are the paper's; T is the depth at which the task has no further thought. Ends at a final score, or after
-    `n_iters` expansions.
+    k and v_th are the paper's, G is `generate` as in tree_of_thoughts; T is the depth at which the task has no further
+    thought. Ends at a final score, or after `n_iters` expansions.
     """
 
     k: Annotated[Samples, Field(description="children of each thought")] = 3
@@ -25,6 +26,7 @@ class DepthFirst:
         Field(description="thoughts that score less are pruned; null: none is"),
     ] = None
     n_iters: Annotated[Rollouts, Field(description="expansions at most")] = 100
+    generate: Annotated[Literal["sample", "propose"], Field(description="one text a child, or one for all")] = "sample"
 
     async def run(self, tree: Tree) -> Thought | None:
         stack = [tree.root]
@@ -32,7 +34,8 @@ class DepthFirst:
             if not stack:
                 break
             node = stack.pop()
-            made = [thought for thought in await tree.expand([node], self.k) if thought is not node]
+            below = propose(tree, [node], self.k) if self.generate == "propose" else tree.expand([node], self.k)
+            made = [thought for thought in await below if thought is not node]
             await tree.score(made)
             good = [t for t in made if t.score and (self.v_th is None or t.score.value >= self.v_th)]
             kept = tree.keep(good, len(good))

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from treereason.core import Thought, Tree, UserError
-from treereason.search.ballots import vote
+from treereason.core.judges import Vote
 from treereason.search.limits import MOST_CHILDREN, Samples, Steps, Temperature
 from treereason.search.proposals import propose
 from treereason.search.softmax import draw
@@ -20,7 +20,8 @@ class TreeOfThoughts:
 
     k, b and T of the paper's algorithm 1 are `k`, `b` and `steps`. G is `generate`: k samples, or the first k of the
     thoughts that one text proposes. V is `evaluate`: the run's scorer values each thought alone, or the model votes for
-    one of them, `n_vote` times. The paper keeps the b best; `select=sample` draws b instead, as its code can.
+    one of a step's, `n_vote` times, and the last step's winner is the answer. The paper keeps the b best;
+    `select=sample` draws b (its code draws in proportion to the scores, and puts back).
     """
 
     k: Annotated[Samples, Field(description="children of each kept thought")] = 5
@@ -40,13 +41,13 @@ class TreeOfThoughts:
             raise UserError(f"search.k={self.k} search.b={self.b}: {many}")
 
     async def run(self, tree: Tree) -> Thought | None:
-        frontier = [tree.root]
+        frontier, by = [tree.root], Vote(self.n_vote) if self.evaluate == "vote" else None
         for _ in range(self.steps):
             made = propose(tree, frontier, self.k) if self.generate == "propose" else tree.expand(frontier, self.k)
             thoughts = await made
             if thoughts == frontier:
                 break
-            await (vote(tree, thoughts, self.n_vote) if self.evaluate == "vote" else tree.score(thoughts))
+            await tree.score(thoughts, by)
             pool = thoughts
             if self.select == "sample":
                 pool = draw(tree.rng, [thought for thought in thoughts if thought.score], self.b, self.temperature)
@@ -55,4 +56,5 @@ class TreeOfThoughts:
             tree.drop(thought for thought in above if thought not in frontier)
             if not frontier or any(t.score is not None and t.score.final for t in thoughts):
                 break
-        return tree.best()
+        voted = [thought for thought in frontier if by and thought.answer is not None]
+        return voted[0] if voted else tree.best()

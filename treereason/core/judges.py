@@ -14,7 +14,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from treereason.core import Prompt, Thought, Tree, UserError, judge
+from treereason.core.errors import UserError
+from treereason.core.prompt import Prompt
+from treereason.core.protocols import Tree, judge
+from treereason.core.thought import Thought
 
 VERDICT, CHOICES = "\n\nIs everything up to here right? Answer yes or no:", (" yes", " no")
 GRADE = Prompt(
@@ -105,7 +108,7 @@ class Vote:
     async def __call__(self, thoughts: Sequence[Thought], tree: Tree) -> list[float]:
         if len(thoughts) == 1:
             return [1.0]
-        prompt = _question("vote_prompt", thoughts, tree) or _ballot(thoughts)
+        prompt = _question("vote_prompt", thoughts, tree) or _ballot(thoughts, tree)
         written = await tree.join(thoughts, prompt, self.samples, part=True)
         tree.drop(written)
         numbers = [_NUMBER.findall(each.text) for each in _whole(written)]
@@ -154,11 +157,12 @@ def _whole(made: Sequence[Thought]) -> Sequence[Thought]:
     return made
 
 
-def _ballot(thoughts: Sequence[Thought]) -> Prompt:
+def _ballot(thoughts: Sequence[Thought], tree: Tree) -> Prompt:
+    asked = tree.task.prompt(tree.root, tree.style)
+    problem = (asked.text.strip() if asked is not None else "") or tree.root.problem.input
     listed = "".join(f"\n\nSolution {i}:\n{_solution(thought)}" for i, thought in enumerate(thoughts, start=1))
     return Prompt(
-        "Compare several solutions, finished or not, of one problem."
-        f"\n\nProblem:\n{thoughts[0].problem.input}{listed}\n\n"
+        f"Compare several solutions, finished or not, of one problem.\n\n{problem}{listed}\n\n"
         "Which solution is the best? Answer with its number alone.",
         max_tokens=8,
     )
