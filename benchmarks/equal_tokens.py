@@ -2,6 +2,7 @@
 
     python -m benchmarks.equal_tokens --setting arithmetic [--search mcts] [--problems 100] [--seeds 5] [--record]
     python -m benchmarks.equal_tokens --table      # the recorded rows as Markdown
+    python -m benchmarks.equal_tokens --summary    # one line a setting
 
 Each search has one size, which is chosen on other problems so that it decodes about as many tokens a problem as the
 setting asks for. Its outcomes are then compared with those of independent samples that took at least as many tokens:
@@ -29,7 +30,7 @@ import treereason as tr
 from benchmarks.baselines import BASELINES, Outcome, Pool
 from benchmarks.bootstrap import interval
 from benchmarks.equal_tokens_settings import SETTINGS, SIZES, Setting
-from benchmarks.equal_tokens_table import recorded_table
+from benchmarks.equal_tokens_table import recorded_summary, recorded_table
 from benchmarks.record import finish
 from treereason.core import Search
 from treereason.engine.model.language_model import LanguageModel
@@ -171,9 +172,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--record", action="store_true", help="append to benchmarks/results/")
     parser.add_argument("--table", action="store_true", help="print the recorded rows as Markdown, run nothing")
+    parser.add_argument("--summary", action="store_true", help="the same, one line a setting")
     args = parser.parse_args(arguments)
-    if args.table:
-        print(recorded_table())
+    if args.table or args.summary:
+        print((recorded_table() if args.table else recorded_summary()) or "nothing is recorded: add --record to a run")
         return
 
     torch.set_num_threads(args.threads)

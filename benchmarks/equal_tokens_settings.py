@@ -54,7 +54,7 @@ def _sorting(limit: int, whole: bool) -> Task:  # noqa: ARG001
 
 
 def _arithmetic(limit: int, whole: bool) -> Task:
-    return tr.tasks.Arithmetic(operations=6, limit=limit, stepwise=not whole)
+    return tr.tasks.FewShot(operations=6, limit=limit, stepwise=not whole)
 
 
 def _merging(limit: int, whole: bool) -> Task:

@@ -1,61 +1,96 @@
-"""The recorded rows of `benchmarks.equal_tokens` as Markdown tables, one a setting."""
+"""The recorded rows of `benchmarks.equal_tokens` as Markdown: a table a setting, and one line a setting."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from benchmarks.record import RESULTS
 
 BASELINES = ("best_of_n", "self_consistency", "weighted_vote", "sample_until")
+SINGLE = ("greedy", "single_sample")
+Row = Mapping[str, Any]
 
 
 def recorded_table() -> str:
-    """The newest row of each search and setting; a gain in bold is one whose interval lies above 0."""
-    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    """The newest row of each search, by setting; a gain in bold is one whose interval lies above 0."""
+    return "\n\n".join("\n".join(_table(list(rows.values()))) for rows in _recorded().values())
+
+
+def recorded_summary() -> str:
+    """One line a setting: what one answer, the baselines and the best search reach at about the same tokens."""
+    lines = [
+        _line(
+            "setting", "tokens", "one sample", "greedy", *(_title(name) for name in BASELINES), "best search", "ahead"
+        ),
+        _line(*["---"] * (6 + len(BASELINES))),
+    ]
+    for setting, rows in _recorded().items():
+        searches = [row for name, row in rows.items() if name not in SINGLE]
+        best = max(searches, key=lambda row: row["value"])
+        against: Mapping[str, Row] = best["against"]
+        lines.append(
+            _line(
+                f"{setting} ({best['guidance']})",
+                f"{best['tokens']:,.0f}",
+                f"{rows['single_sample']['value']:.3f}",
+                f"{rows['greedy']['value']:.3f}",
+                *(f"{against[name]['value']:.3f}" if name in against else "" for name in BASELINES),
+                f"`{best['search']}` **{best['value']:.3f}**",
+                f"{sum(map(_ahead, searches))} of {len(searches)}",
+            )
+        )
+    return "\n".join(lines)
+
+
+def _recorded() -> dict[str, dict[str, Row]]:
+    """The newest rows by setting and search."""
+    found: dict[str, dict[str, Row]] = {}
     recorded = RESULTS / "equal_tokens.jsonl"
-    if not recorded.exists():
-        return "nothing is recorded yet: add --record to a run"
-    for line in recorded.read_text(encoding="utf-8").splitlines():
+    for line in recorded.read_text(encoding="utf-8").splitlines() if recorded.exists() else ():
         row = json.loads(line)
-        rows[row["setting"], row["search"]] = row
-    settings = dict.fromkeys(setting for setting, _ in rows)
-    return "\n\n".join(
-        "\n".join(_table([row for (of, _), row in rows.items() if of == setting])) for setting in settings
-    )
+        found.setdefault(row["setting"], {})[row["search"]] = row
+    return found
 
 
-def _table(rows: list[dict[str, Any]]) -> Iterator[str]:
+def _ahead(row: Row) -> bool:
+    """Whether the whole interval of the gain over every baseline lies above 0."""
+    return all(against["gain_interval"][0] > 0 for against in row["against"].values())
+
+
+def _table(rows: list[Row]) -> Iterator[str]:
     first = rows[0]
     against = [name for name in BASELINES if any(name in row.get("against", {}) for row in rows)]
     yield f"**{first['setting']}** ({first['guidance']}, {first['problems']} problems, {first['seeds']} seeds)"
     yield ""
-    titles = [name.replace("_", " ") for name in against]
-    yield _line(
-        "search", first["unit"], "tokens", *(f"over {title}" for title in titles), "peak KV", "reads saved", "s"
-    )
-    yield _line(*["---"] * (6 + len(against)))
+    over = (f"over {_title(name)}" for name in against)
+    yield _line("search", first["unit"], "tokens", *over, "peak KV", "reads saved", "prompt reused", "s")
+    yield _line(*["---"] * (7 + len(against)))
     for row in sorted(rows, key=lambda row: -row["value"]):
-        gains = [_gain(row.get("against", {}).get(name)) for name in against]
         low, high = row["interval"]
         yield _line(
             f"`{row['search']}`",
             f"{row['value']:.3f} ({low:.3f} to {high:.3f})",
             f"{row['tokens']:,.0f}",
-            *gains,
+            *(_gain(row.get("against", {}).get(name)) for name in against),
             f"{row['kv_tokens_peak']:,}" if "kv_tokens_peak" in row else "",
             f"{row['kv_read_ratio']}x" if "kv_read_ratio" in row else "",
+            f"{row['prompt_tokens_reused']:.0%}" if "prompt_tokens_reused" in row else "",
             f"{row['seconds']:.0f}" if "seconds" in row else "",
         )
 
 
-def _gain(against: dict[str, Any] | None) -> str:
+def _gain(against: Row | None) -> str:
     if against is None:
         return ""
     low, high = against["gain_interval"]
     gain = f"{against['gain']:+.3f}"
     return f"{f'**{gain}**' if low > 0 else gain} ({low:+.3f} to {high:+.3f})"
+
+
+def _title(name: str) -> str:
+    return name.replace("_", " ")
 
 
 def _line(*cells: str) -> str:

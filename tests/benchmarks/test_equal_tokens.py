@@ -88,3 +88,33 @@ def test_each_search_gets_a_row_that_the_table_shows(
     table = capsys.readouterr().out
     assert "**sorting** (oracle, 3 problems, 2 seeds)" in table
     assert f"| `tree_of_thoughts` | {tree['value']:.3f} " in table
+    equal_tokens.main(["--summary"])
+    summary = capsys.readouterr().out
+    assert f"| sorting (oracle) | {tree['tokens']:,.0f} | {rows[1]['value']:.3f} | {rows[0]['value']:.3f} |" in summary
+    assert f"`tree_of_thoughts` **{tree['value']:.3f}** | " in summary
+
+
+def test_a_search_is_ahead_only_of_baselines_that_its_whole_interval_is_above(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(equal_tokens_table, "RESULTS", tmp_path)
+    assert equal_tokens_table.recorded_summary().count("\n") == 1
+    one = {"setting": "s", "guidance": "oracle", "value": 0.5, "tokens": 9.0}
+    lows = {"a": [0.1, 0.1], "b": [0.1, -0.1], "c": [0.0, 0.2]}
+    rows = [
+        {**one, "search": "greedy", "against": {}},
+        {**one, "search": "single_sample"},
+        *(
+            {
+                **one,
+                "search": name,
+                "against": {
+                    baseline: {"value": 0.4, "gain_interval": [low, 0.3]}
+                    for baseline, low in zip(("best_of_n", "self_consistency"), given, strict=True)
+                },
+            }
+            for name, given in lows.items()
+        ),
+    ]
+    (tmp_path / "equal_tokens.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert equal_tokens_table.recorded_summary().endswith("| `a` **0.500** | 1 of 3 |")

@@ -73,6 +73,16 @@ def test_only_answers_are_learned_and_each_ends() -> None:
     assert all(t in (ids[i + 1], tokenizer.EOS) for i, t in enumerate(targets[:-1]) if t != data.IGNORED)
 
 
+def test_an_answer_alone_is_not_learned_before_an_example_shows_it() -> None:
+    alone = 0
+    for seed in range(300):
+        first, (solution, learned), *_ = data._arithmetic_maker(random.Random(seed), 1.0)()
+        assert not first[1]
+        alone += solution.startswith("A")
+        assert learned is not solution.startswith("A")
+    assert alone > 10
+
+
 def as_lists(step: int, seed: int) -> list[tuple[Any, Any]]:
     return [(batch.ids.tolist(), batch.targets.tolist()) for batch in data.make_step(seed, step, 300, 10)]
 

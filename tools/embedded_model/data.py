@@ -13,7 +13,7 @@ from treereason.tasks.generators import arithmetic, contracts
 
 IGNORED = -100
 # One entry is one micro-batch of every step: the tasks that learn slowest get most of it.
-STEP_PLAN = ("arithmetic", "arithmetic", "verdicts", "verdicts", "documents", "documents", "lists", "numbers")
+STEP_PLAN = (*("arithmetic",) * 4, *("verdicts",) * 2, "documents", "lists", "numbers")
 _LISTS = (lists.sort_problem, lists.merge_problem, lists.fix_problem)
 _OVERSAMPLING = 3
 
@@ -64,7 +64,8 @@ def _arithmetic_maker(rng: random.Random, size: float) -> Callable[[], Segments]
             count = operations if alike else rng.randint(1, hardest)
             ((asked, solution),) = arithmetic.solved_examples(rng, 1, count, steps=steps)
             question = arithmetic.render_question(asked)
-            segments += [("\n" + question if i else question, False), (solution, True)]
+            # Without an example nothing says that the answer alone is wanted.
+            segments += [("\n" + question if i else question, False), (solution, steps or i > 0)]
         return segments
 
     return one
