@@ -95,16 +95,16 @@ _DRAFTS: dict[str, Make] = {
 _LIKELIHOOD: dict[str, Make] = {"successive_halving": lambda n: tr.search.SuccessiveHalving(n=n)}
 
 SETTINGS: dict[str, Setting] = {
-    "sorting": Setting("oracle", "sorting_errors", 320, 32, _sorting, _right, _ANSWERS),
-    "arithmetic": Setting("oracle", "steps_hold", 600, 32, _arithmetic, _right, _STEPS),
-    "merging": Setting("oracle", "merge_quality", 900, 24, _merging, _merged, _STEPS | _DRAFTS, "score"),
+    "sorting": Setting("oracle", "sorting_errors", 320, 12, _sorting, _right, _ANSWERS),
+    "arithmetic": Setting("oracle", "steps_hold", 400, 16, _arithmetic, _right, _STEPS),
+    "merging": Setting("oracle", "merge_quality", 600, 14, _merging, _merged, _STEPS | _DRAFTS, "score"),
     "arithmetic by verdicts": Setting(
-        "the model as judge", "judge_yes_no", 600, 32, _arithmetic, _right, _STEPS | _LIKELIHOOD
+        "the model as judge", "judge_yes_no", 400, 16, _arithmetic, _right, _STEPS | _LIKELIHOOD
     ),
-    "arithmetic by likelihood": Setting("label-free", "likelihood", 600, 32, _arithmetic, _right, _STEPS),
+    "arithmetic by likelihood": Setting("label-free", "likelihood", 400, 16, _arithmetic, _right, _STEPS),
     "sorting by verdicts": Setting(
-        "the model as judge", "judge_yes_no", 320, 32, _sorting, _right, _ANSWERS | _LIKELIHOOD
+        "the model as judge", "judge_yes_no", 320, 12, _sorting, _right, _ANSWERS | _LIKELIHOOD
     ),
-    "sorting by likelihood": Setting("label-free", "likelihood", 320, 32, _sorting, _right, _ANSWERS),
+    "sorting by likelihood": Setting("label-free", "likelihood", 320, 12, _sorting, _right, _ANSWERS),
 }
 """By name. Searches that go by steps are left out where an answer is one."""
