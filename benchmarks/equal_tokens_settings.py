@@ -92,19 +92,24 @@ _DRAFTS: dict[str, Make] = {
         (f"generate {n}", "score", "keep 3", f"aggregate {n}", "score", "keep 1")
     ),
 }
-_LIKELIHOOD: dict[str, Make] = {"successive_halving": lambda n: tr.search.SuccessiveHalving(n=n)}
+_LABEL_FREE: dict[str, Make] = {
+    "best_of_n": lambda n: tr.search.BestOfN(n=n),
+    "self_consistency, weighted": lambda n: tr.search.SelfConsistency(n=n, vote="weighted"),
+    "successive_halving": lambda n: tr.search.SuccessiveHalving(n=n),
+}
+"""Those that need no oracle, and are baselines where there is one."""
 
 SETTINGS: dict[str, Setting] = {
     "sorting": Setting("oracle", "sorting_errors", 320, 12, _sorting, _right, _ANSWERS),
     "arithmetic": Setting("oracle", "steps_hold", 400, 16, _arithmetic, _right, _STEPS),
     "merging": Setting("oracle", "merge_quality", 600, 14, _merging, _merged, _STEPS | _DRAFTS, "score"),
     "arithmetic by verdicts": Setting(
-        "the model as judge", "judge_yes_no", 400, 16, _arithmetic, _right, _STEPS | _LIKELIHOOD
+        "the model as judge", "judge_yes_no", 400, 16, _arithmetic, _right, _STEPS | _LABEL_FREE
     ),
-    "arithmetic by likelihood": Setting("label-free", "likelihood", 400, 16, _arithmetic, _right, _STEPS),
+    "arithmetic by likelihood": Setting("label-free", "likelihood", 400, 16, _arithmetic, _right, _STEPS | _LABEL_FREE),
     "sorting by verdicts": Setting(
-        "the model as judge", "judge_yes_no", 320, 12, _sorting, _right, _ANSWERS | _LIKELIHOOD
+        "the model as judge", "judge_yes_no", 320, 12, _sorting, _right, _ANSWERS | _LABEL_FREE
     ),
-    "sorting by likelihood": Setting("label-free", "likelihood", 320, 12, _sorting, _right, _ANSWERS),
+    "sorting by likelihood": Setting("label-free", "likelihood", 320, 12, _sorting, _right, _ANSWERS | _LABEL_FREE),
 }
 """By name. Searches that go by steps are left out where an answer is one."""
