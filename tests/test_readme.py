@@ -8,13 +8,17 @@ import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
 from pydantic import BaseModel
 
-from tests.fakes import DATA, OWN_DATA, ROOT
+import treereason as tr
+from benchmarks.equal_tokens_settings import SETTINGS
+from benchmarks.equal_tokens_table import recorded_summary, recorded_table
+from tests.fakes import OWN_DATA, ROOT
 from treereason.cli.main import main
 from treereason.config.registry import builtin
 from treereason.config.schema import BudgetConfig, EngineConfig, parse
@@ -215,32 +219,23 @@ def test_the_ratios_of_the_search_benchmark_come_from_one_record() -> None:
     pytest.fail("no line of search.jsonl has the ratios that README gives")
 
 
-def points(text: str) -> float:
-    """A count, or a share written as .719."""
-    return float(re.sub(r"[^\d.]", "", text.split()[0]))
+def test_the_tables_of_searches_are_those_of_the_recorded_rows() -> None:
+    assert recorded_summary() in README
+    assert recorded_table() in (ROOT / "docs/searches.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.slow
-def test_the_table_of_results_is_what_the_commands_give(tmp_path: Path) -> None:
-    [(head, rows)] = [table for table in tables() if "KV reads saved" in table[0]]
-    for number, row in enumerate(rows):
-        shown = dict(zip(head, row, strict=True))
-        words = shlex.split(shown["command"].split("`")[1])
-        if "task.path=sorting_032.csv" in words:
-            path = DATA / "graph-of-thoughts/sorting_032.csv"
-            if not path.is_file():
-                continue
-            words[words.index("task.path=sorting_032.csv")] = f"task.path={path}"
-        folder = tmp_path / str(number)
-        assert main([*words, "display=none", f"hydra.run.dir={folder}"]) == 0
-        summary = json.loads((folder / "summary.json").read_text())
-        by_score = "score" in shown["search"]
-        names = ("mean_score", "greedy_mean_score", "single_sample_mean_score") if by_score else None
-        found, greedy, one = (summary[name] for name in names or ("solved", "greedy_solved", "single_sample_solved"))
-        digits = 3 if by_score else 1
-        assert summary["problems"] == points(shown["problems"])
-        assert round(found, digits) == points(shown["search"]), row
-        assert round(greedy, digits) == points(shown["greedy"]), row
-        if shown["one sample"] != "–":
-            assert round(one, digits) == points(shown["one sample"]), row
-        assert f"{summary['kv_read_ratio']:.1f}x" == shown["KV reads saved"], row
+@pytest.mark.parametrize(("setting", "search"), [("sorting", "tree_of_thoughts"), ("arithmetic", "beam")])
+def test_a_recorded_row_is_what_its_options_give(setting: str, search: str) -> None:
+    rows = map(json.loads, (RESULTS / "equal_tokens.jsonl").read_text(encoding="utf-8").splitlines())
+    *_, row = [row for row in rows if (row["setting"], row["search"]) == (setting, search)]
+    chosen = SETTINGS[setting]
+    made = eval(row["options"], {name: getattr(tr.search, name) for name in dir(tr.search)})
+    model = tr.load("embedded")
+    runs = [
+        tr.run(chosen.task(row["problems"], False), made, model, seed=seed, scorer=chosen.scorer, baseline="none")
+        for seed in range(row["seeds"])
+    ]
+    problems = [problem for run in runs for problem in run.problems]
+    assert round(fmean(chosen.worth(problem, problem.answer) for problem in problems), 4) == row["value"]
+    assert round(fmean(problem.tokens_decoded for problem in problems), 1) == row["tokens"]

@@ -27,7 +27,8 @@ def completed(
 
 
 def test_the_options_of_the_chosen_class(completed: Callable[[str], set[str]]) -> None:
-    assert completed("search.") == {"search.name=", "search.k=", "search.b=", "search.steps="}
+    own = {f"search.{name}=" for name in ("k", "b", "steps", "generate", "evaluate", "n_vote", "select", "temperature")}
+    assert completed("search.") == {"search.name=", *own}
     assert completed("search=best_of_n search.") == {"search.name=", "search.n=", "search.aggregate="}
     assert completed("task=few_shot task.o") == {"task.operations="}
     assert completed("engine.kv") == {"engine.kv_tokens=", "engine.kv_gib="}

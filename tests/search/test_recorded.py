@@ -79,7 +79,7 @@ def test_a_vocabulary_larger_than_the_models_fails_the_problems(record: Path, tm
     overrides = ["task=recorded", f"task.path={record}", "search=recorded", "task.vocabulary=5000"]
     _, results, _ = run(tmp_path / "run", *overrides)
     assert [line["status"] for line in results] == ["failed"] * 2
-    assert all("the model's vocabulary is 0 to 66" in line["error"] for line in results)
+    assert all("the model's vocabulary is 0 to 71" in line["error"] for line in results)
 
 
 @pytest.mark.parametrize("overrides", [["task=recorded", "search=best_of_n"], ["task=sorting", "search=recorded"]])
