@@ -12,6 +12,7 @@ from typing import Any
 
 from treereason import ProblemResult
 from treereason.core import Thought
+from treereason.search.upper_bounds import value_of
 from treereason.search.voting import by_vote, score_as_weight
 
 Choose = Callable[[Sequence[Thought]], Thought | None]
@@ -20,12 +21,7 @@ Choose = Callable[[Sequence[Thought]], Thought | None]
 def best_of_n(samples: Sequence[Thought]) -> Thought | None:
     """The best scored answer, the earliest of equals."""
     scored = [sample for sample in samples if sample.answer is not None and sample.score is not None]
-    return max(scored, key=lambda sample: sample.score.value if sample.score else 0.0, default=None)
-
-
-def self_consistency(samples: Sequence[Thought]) -> Thought | None:
-    """The answer of most samples."""
-    return by_vote(samples)
+    return max(scored, key=value_of, default=None)
 
 
 def weighted_vote(samples: Sequence[Thought]) -> Thought | None:
@@ -35,7 +31,7 @@ def weighted_vote(samples: Sequence[Thought]) -> Thought | None:
 
 BASELINES: dict[str, Choose] = {
     "best_of_n": best_of_n,
-    "self_consistency": self_consistency,
+    "self_consistency": by_vote,
     "weighted_vote": weighted_vote,
 }
 

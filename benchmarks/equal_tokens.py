@@ -82,7 +82,8 @@ class Bench:
         self, search: Search, seed: int, problems: int, *, whole: bool = False, temperature: float = 0.7
     ) -> tr.Run:
         task = self._setting.task(problems, whole)
-        return tr.run(task, search, self._model, seed=seed, temperature=temperature, scorer=self._setting.scorer)
+        scorer = self._setting.scorer
+        return tr.run(task, search, self._model, seed=seed, temperature=temperature, scorer=scorer, baseline="none")
 
     def _sized(self, search: str) -> Search:
         """The search in the size in which it decodes as nearly as many tokens as the setting asks for."""

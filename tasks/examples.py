@@ -51,7 +51,7 @@ class ExamplesTask(BaseTask):
 
     def row(self, path: Path, line: int, value: dict[str, Any]) -> Worked:
         """What one line of a file holds. Raises UserError naming file and line."""
-        raise NotImplementedError
+        raise UserError(f"{type(self).__name__} reads no lines: leave {path} out, or give the class a row method")
 
     def made_examples(self) -> list[Worked]:
         """Worked examples for generated problems."""

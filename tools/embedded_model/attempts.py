@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import treereason as tr
-from treereason.core import Thought
 from treereason.tasks.generators import arithmetic
 
 TEMPERATURE = 0.9
@@ -63,15 +62,11 @@ def sampled(problems: dict[str, int]) -> Iterator[Attempt]:
     for task in tasks:
         run = tr.run(task, tr.search.SelfConsistency(n=SAMPLES), model, seed=_SEED, temperature=TEMPERATURE)
         for found in run.problems:
-            for text in dict.fromkeys(thought.text for thought in found.thoughts if _whole(thought)):
+            for text in dict.fromkeys(thought.text for thought in found.thoughts if thought.answer is not None):
                 sorting = isinstance(task, tr.tasks.Sorting)
                 attempt = of_list(found.input, text) if sorting else of_solution(found.input, text)
                 if attempt is not None:
                     yield attempt
-
-
-def _whole(thought: Thought) -> bool:
-    return thought.answer is not None
 
 
 def read(path: Path) -> list[Attempt]:
