@@ -49,7 +49,7 @@ class ExamplesTask(BaseTask):
         Literal["text", "turns"], Field(description="text, or earlier turns of the talk for models of style chat")
     ] = "text"
 
-    def row(self, path: Path, line: int, value: dict[str, Any]) -> Worked:
+    def row(self, path: Path, line: int, value: dict[str, Any]) -> Worked:  # noqa: ARG002
         """What one line of a file holds. Raises UserError naming file and line."""
         raise UserError(f"{type(self).__name__} reads no lines: leave {path} out, or give the class a row method")
 
