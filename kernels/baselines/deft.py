@@ -15,7 +15,6 @@ import triton.language as tl
 
 from treereason.kernels.baselines.groups import Cut, make_groups
 from treereason.kernels.gpu.launch import Launcher
-from treereason.kernels.gpu.page_table import page_table
 from treereason.kernels.gpu.row_blocks import widest_tree
 from treereason.kernels.gpu.tile import Tile, arch_of, attend_tiles, choose_tile, fold, store_partial, store_result
 from treereason.kernels.layer import LayerShape
@@ -25,8 +24,8 @@ from treereason.kernels.plan import Plan
 
 @triton.jit  # type: ignore[untyped-decorator]
 def deft_kernel(  # type: ignore[no-untyped-def]
-    q, k, v, partial_out, partial_lse, row_position, page, page_tokens, page_start, page_lo, page_hi,
-    group_lo, group_hi, group_tile, group_mixed, tile_first, tile_last,
+    q, k, v, partial_out, partial_lse, row_position, page_slot, page_seen, page_start,
+    group_lo, group_hi, group_first, group_mixed, group_last,
     stride_q, stride_qh, stride_k, stride_kh, stride_v, stride_vh, scale, window, softcap,
     G: tl.constexpr, D: tl.constexpr, PAGE: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
     BLOCK_D: tl.constexpr, WINDOW: tl.constexpr, SOFTCAP: tl.constexpr,
@@ -36,13 +35,13 @@ def deft_kernel(  # type: ignore[no-untyped-def]
     head = tl.program_id(1)
     row_lo = tl.load(group_lo + group)
     row_hi = tl.load(group_hi + group)
-    first = tl.load(group_tile + group)
-    last = tl.load(group_tile + group + 1)
-    mixed = tl.where(tl.load(group_mixed + group) != 0, first, last)
+    first = tl.load(group_first + group)
+    mixed = first  # the cut knows of no window, so with one every tile is masked
+    if not WINDOW:
+        mixed = tl.load(group_mixed + group)
     acc, top, total = attend_tiles(
-        q, k, v, row_lo, row_hi, head, first, mixed, last, row_position, page, page_tokens, page_start, page_lo,
-        page_hi, tile_first, tile_last, stride_q, stride_qh, stride_k, stride_kh, stride_v, stride_vh, scale, window,
-        softcap, G, D, PAGE, BLOCK_M, BLOCK_N, BLOCK_D, WINDOW, SOFTCAP,
+        q, k, v, row_lo, row_hi, head, first, mixed, tl.load(group_last + group), row_position, page_slot, page_seen, page_start, stride_q, stride_qh, stride_k,
+        stride_kh, stride_v, stride_vh, scale, window, softcap, G, D, PAGE, BLOCK_M, BLOCK_N, BLOCK_D, WINDOW, SOFTCAP,
     )  # fmt: skip
     first_partial = (group.to(tl.int64) * tl.num_programs(1) + head) * BLOCK_M
     real = row_lo + tl.arange(0, BLOCK_M) // G < row_hi
@@ -92,11 +91,11 @@ class Deft:
         self.tile = tile or choose_tile(num_query_rows, shape.head_dim, shape.dtype, arch_of(device))
         self.groups = make_groups(
             cut(plan),
-            plan.num_rows,
+            plan,
             block_rows=self.tile.rows(shape.group_size),
             tile_pages=self.tile.block_n // plan.page_size,
         )
-        arrays = {"row_position": plan.row_position, **vars(page_table(plan)), **vars(self.groups)}
+        arrays = {"row_position": plan.row_position, **vars(self.groups)}
         self._arrays = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
         self._launcher = Launcher(shape, plan.page_size, self.tile)
 

@@ -14,6 +14,8 @@ import numpy.typing as npt
 
 from treereason.kernels.gpu.page_table import live_pages, page_table
 from treereason.kernels.gpu.ragged import rank
+from treereason.kernels.gpu.seen_pages import SeenPages
+from treereason.kernels.gpu.tiles import lay_tiles
 from treereason.kernels.plan import Int32, Plan
 
 # Tokens of a chunk in Node-Chunk and Flatten, as in the published code.
@@ -22,20 +24,21 @@ CHUNK_TOKENS = 128
 
 @dataclass(frozen=True)
 class Groups:
-    """Host int32 arrays. U groups, each cut to the rows of a query tile; T KV tiles; C (row, group) pairs.
+    """Host int32 arrays. U groups, each cut to the rows of a query tile; C pages of tiles; R (row, group) pairs.
 
-    group_lo, group_hi: [U] rows. group_tile: [U + 1] tiles of the group. group_mixed: [U] whether some row misses some
-        token.
-    tile_first, tile_last: [T] page-table ranges.
-    pair_start: [N + 1] a row's pairs; pair_group, pair_rank: [C] the group, and the row's place in it.
+    group_lo, group_hi: [U] rows. group_first, group_mixed, group_last: [U] the group's tiles, as those of a piece of Work.
+    page_slot, page_seen, page_start: [C] as in Work.
+    pair_start: [N + 1] a row's pairs; pair_group, pair_rank: [R] the group, and the row's place in it.
     """
 
     group_lo: Int32
     group_hi: Int32
-    group_tile: Int32
+    group_first: Int32
     group_mixed: Int32
-    tile_first: Int32
-    tile_last: Int32
+    group_last: Int32
+    page_slot: Int32
+    page_seen: Int32
+    page_start: Int32
     pair_start: Int32
     pair_group: Int32
     pair_rank: Int32
@@ -98,16 +101,20 @@ CUTS: dict[str, Callable[[Plan], Cut]] = {
 """DeFT-Node, DeFT-Node-Chunk and DeFT-Flatten (arXiv 2404.00242, section 3): plan to groups."""
 
 
-def make_groups(cut: Cut, num_rows: int, *, block_rows: int, tile_pages: int) -> Groups:
+def make_groups(cut: Cut, plan: Plan, *, block_rows: int, tile_pages: int) -> Groups:
     """Groups of at most `block_rows` rows, their tiles, and for every row the groups it folds."""
     lo, hi, first, last, mixed = cut
     parts = -(-(hi - lo) // block_rows)
     group = np.repeat(np.arange(len(lo)), parts)
     row_lo = (lo[group] + rank(parts) * block_rows).astype(np.int32)
     row_hi = np.minimum(row_lo + block_rows, hi[group])
-    tiles = -(-(last - first) // tile_pages)[group]
-    of_tile = np.repeat(group, tiles)
-    tile_first = (first[of_tile] + rank(tiles) * tile_pages).astype(np.int32)
+    table = page_table(plan)
+    num_pages = (last - first)[group]
+    part = np.repeat(np.arange(len(group), dtype=np.int32), num_pages)
+    entry = (np.repeat(first[group], num_pages) + rank(num_pages)).astype(np.int32)
+    masked = mixed[group][part] | (table.page_tokens[entry] < plan.page_size)
+    seen = SeenPages(part, entry, masked)
+    tiles = lay_tiles(seen, row_lo, row_hi, table, tile_pages=tile_pages, page_size=plan.page_size)
     rows = row_hi - row_lo
     pair_group = np.repeat(np.arange(len(row_lo), dtype=np.int32), rows)
     pair_row = row_lo[pair_group] + rank(rows)
@@ -115,11 +122,13 @@ def make_groups(cut: Cut, num_rows: int, *, block_rows: int, tile_pages: int) ->
     return Groups(
         group_lo=row_lo,
         group_hi=row_hi,
-        group_tile=np.concatenate([[0], np.cumsum(tiles)]).astype(np.int32),
-        group_mixed=mixed[group].astype(np.int32),
-        tile_first=tile_first,
-        tile_last=np.minimum(tile_first + tile_pages, last[of_tile]).astype(np.int32),
-        pair_start=np.searchsorted(pair_row[order], np.arange(num_rows + 1)).astype(np.int32),
+        group_first=tiles.first,
+        group_mixed=tiles.mixed,
+        group_last=tiles.last,
+        page_slot=tiles.page_slot,
+        page_seen=tiles.page_seen,
+        page_start=tiles.page_start,
+        pair_start=np.searchsorted(pair_row[order], np.arange(plan.num_rows + 1)).astype(np.int32),
         pair_group=pair_group[order],
         pair_rank=rank(rows)[order],
     )

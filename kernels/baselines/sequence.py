@@ -24,8 +24,7 @@ from treereason.kernels.plan import Plan
 @triton.jit  # type: ignore[untyped-decorator]
 def sequence_kernel(  # type: ignore[no-untyped-def]
     q, k, v, out, lse, partial_out, partial_lse, sinks,
-    row_position, page, page_tokens, page_start, page_lo, page_hi, block_lo, tile_first, tile_last,
-    piece_block, piece_first, piece_mixed, piece_last, piece_partial,
+    row_position, page_slot, page_seen, page_start, piece_lo, piece_first, piece_mixed, piece_last, piece_partial,
     stride_q, stride_qh, stride_k, stride_kh, stride_v, stride_vh, scale, window, softcap,
     G: tl.constexpr, D: tl.constexpr, PAGE: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
     BLOCK_D: tl.constexpr, WINDOW: tl.constexpr, SOFTCAP: tl.constexpr, SINKS: tl.constexpr,
@@ -37,11 +36,11 @@ def sequence_kernel(  # type: ignore[no-untyped-def]
     first = tl.load(piece_first + piece)
     last = tl.load(piece_last + piece)
     if first < last:
-        row = tl.load(block_lo + tl.load(piece_block + piece))
+        row = tl.load(piece_lo + piece)
         acc, top, total = attend_tiles(
-            q, k, v, row, row + 1, head, first, tl.load(piece_mixed + piece), last, row_position, page, page_tokens,
-            page_start, page_lo, page_hi, tile_first, tile_last, stride_q, stride_qh, stride_k, stride_kh, stride_v,
-            stride_vh, scale, window, softcap, G, D, PAGE, BLOCK_M, BLOCK_N, BLOCK_D, WINDOW, SOFTCAP,
+            q, k, v, row, row + 1, head, first, tl.load(piece_mixed + piece), last, row_position, page_slot, page_seen,
+            page_start, stride_q, stride_qh, stride_k, stride_kh, stride_v, stride_vh, scale, window, softcap, G, D,
+            PAGE, BLOCK_M, BLOCK_N, BLOCK_D, WINDOW, SOFTCAP,
         )  # fmt: skip
         i = tl.arange(0, BLOCK_M)
         partial = tl.load(piece_partial + piece)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 
+import numpy as np
 import torch
 
 from treereason.kernels.gpu.work import Work
 from treereason.kernels.plan import Int32, Plan
 
 # What an advance changes comes first, so that it is one short copy.
-_MOVING = ("row_position", "row_slot", "row_page", "page", "page_tokens")
+_MOVING = ("row_position", "row_slot", "row_page", "page_slot", "page_seen")
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,6 @@ class Capacity:
     rows: int
     pages: int
     blocks: int
-    tiles: int
     pieces: int
     spans: int
     merges: int
@@ -32,16 +32,15 @@ class Capacity:
 
         least: no count becomes smaller than here.
         """
-        counts = (work.row_position, work.page, work.block_lo, work.tile_first, work.piece_block)
-        rows, pages, blocks, tiles, pieces = (1 << (len(a) - 1).bit_length() for a in counts)
+        num_blocks = len(np.unique(work.piece_lo))
+        counts = (len(work.row_position), len(work.page_slot), num_blocks, len(work.piece_lo))
+        rows, pages, blocks, pieces = (1 << (count - 1).bit_length() for count in counts)
         if least is not None:
             rows, pages, blocks = max(rows, least.rows), max(pages, least.pages), max(blocks, least.blocks)
-            tiles, pieces = max(tiles, least.tiles), max(pieces, least.pieces)
+            pieces = max(pieces, least.pieces)
         if work.num_spans:  # a cut splits at most one block
-            return Capacity(
-                rows, pages, blocks, tiles, blocks + work.num_spans, work.num_spans, min(blocks, work.num_spans)
-            )
-        return Capacity(rows, pages, blocks, tiles, pieces, 0, blocks)
+            return Capacity(rows, pages, blocks, blocks + work.num_spans, work.num_spans, min(blocks, work.num_spans))
+        return Capacity(rows, pages, blocks, pieces, 0, blocks)
 
     @property
     def partials(self) -> int:
@@ -52,25 +51,21 @@ class Capacity:
         """Whether the work fits in a buffer of this capacity."""
         return (
             len(work.row_position) <= self.rows
-            and len(work.page) <= self.pages
-            and len(work.block_lo) <= self.blocks
-            and len(work.tile_first) <= self.tiles
-            and len(work.piece_block) <= self.pieces
+            and len(work.page_slot) <= self.pages
+            and len(work.piece_lo) <= self.pieces
             and work.num_spans <= self.spans
-            and len(work.merge_block) <= self.merges
+            and len(work.merge_lo) <= self.merges
         )
 
     def lengths(self) -> dict[str, int]:
         """Elements of every array of Work, by name, in the order of the buffer."""
         rows = dict.fromkeys(("row_position", "row_slot", "row_page", "row_last_page"), self.rows)
-        pages = dict.fromkeys(("page", "page_tokens", "page_start", "page_lo", "page_hi"), self.pages)
-        blocks = dict.fromkeys(("block_lo", "block_hi"), self.blocks)
-        tiles = dict.fromkeys(("tile_first", "tile_last"), self.tiles)
-        names = ("piece_block", "piece_first", "piece_mixed", "piece_last", "piece_partial")
+        pages = dict.fromkeys(("page_slot", "page_seen", "page_start"), self.pages)
+        names = ("piece_lo", "piece_hi", "piece_first", "piece_mixed", "piece_last", "piece_partial")
         pieces = dict.fromkeys(names, self.pieces)
         spans = {"span_piece": self.spans + 1}
-        merges = {"merge_block": self.merges, "merge_partial": self.merges + 1}
-        lengths = rows | pages | blocks | tiles | pieces | spans | merges
+        merges = dict.fromkeys(("merge_lo", "merge_hi"), self.merges) | {"merge_partial": self.merges + 1}
+        lengths = rows | pages | pieces | spans | merges
         return {name: lengths[name] for name in (*_MOVING, *(n for n in lengths if n not in _MOVING))}
 
 

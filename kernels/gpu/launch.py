@@ -31,15 +31,17 @@ class Launcher:
         arrays: Mapping[str, torch.Tensor],
         *,
         num_partials: int = 0,
+        padded: bool = False,
     ) -> Call:
         """A call on these tensors, shapes as in `PlannedAttention`; k and v may have any slot and head strides.
 
         arrays: the plan's int32 arrays on q's device. num_partials: partial results to allocate, each of a whole
-        query tile per KV head.
+        query tile per KV head. padded: q may have rows that no piece covers; out is 0 there.
         Raises ValueError where the elements of a head do not adjoin.
         """
         check_layout(q, k, v)
-        out = torch.empty(q.shape, dtype=q.dtype, device=q.device)
+        empty = torch.zeros if padded else torch.empty
+        out = empty(q.shape, dtype=q.dtype, device=q.device)
         lse = torch.empty(q.shape[:2], dtype=torch.float32, device=q.device)
         num_partial_rows = num_partials * self.shape.num_kv_heads * self.tile.block_m
         head_dim = q.shape[2]

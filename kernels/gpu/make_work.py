@@ -1,10 +1,10 @@
 """Cuts a plan into work: row blocks, KV tiles, and spans of equal cost over a persistent grid.
 
-A page table lists every page of the forest once (page_table.py). A row block is a run of rows that one query tile
-holds (row_blocks.py); its tiles are the page-table ranges it sees (ranges.py). All tiles, block after block, are cut
-into one span per program (stream-K; LeanAttention, arXiv 2405.10480). A piece is what one span does for one
-block: a block in one piece is finished where it is computed, a block in several leaves one partial result per piece,
-so that partial results are bounded by twice the grid, not by the tree.
+A row block is a run of rows that one query tile holds (row_blocks.py); its tiles are the pages it sees
+(seen_pages.py, tiles.py). All tiles, block after block, are cut into one span per program (stream-K; LeanAttention,
+arXiv 2405.10480). A piece is what one span does for one block: a block in one piece is finished where it is computed,
+a block in several leaves one partial result per piece, so that partial results are bounded by twice the grid, not by
+the tree.
 
 Work is made on fork and prune; in between `Work.advance` moves every branch by one token in place.
 """
@@ -17,8 +17,9 @@ import numpy as np
 
 from treereason.kernels.gpu.page_table import page_table
 from treereason.kernels.gpu.ragged import i32, rank, run_starts
-from treereason.kernels.gpu.ranges import Ranges, seen_ranges
 from treereason.kernels.gpu.row_blocks import Int64, row_blocks, shared_tokens
+from treereason.kernels.gpu.seen_pages import SeenPages, seen_pages
+from treereason.kernels.gpu.tiles import Tiles, lay_tiles
 from treereason.kernels.gpu.work import Work
 from treereason.kernels.plan import Int32, Plan
 
@@ -43,34 +44,40 @@ def make_work(
     """
     shared = shared_tokens(plan)
     edges = row_blocks(shared, block_rows)
-    num_blocks = len(edges) - 1
-    tiles = seen_ranges(plan, edges, window).tiles(tile_pages)
+    lo, hi = edges[:-1], edges[1:]
+    owner = _owners(plan)
+    seen = seen_pages(plan, edges, owner, window)
+    tiles = lay_tiles(seen, lo, hi, page_table(plan), tile_pages=tile_pages, page_size=plan.page_size)
+    tile_block = np.repeat(np.arange(len(lo), dtype=np.int32), tiles.last - tiles.first)
     if num_spans is None:
-        part = _equal_parts(tiles.block, num_blocks, piece_tiles)
+        part = _equal_parts(tile_block, len(lo), piece_tiles)
     else:
-        part = _equal_spans(tiles.block, num_blocks, _lockstep(num_spans, edges, shared))
-    pieces = _pieces(tiles, part)
-    merges = _merges(pieces.block, num_blocks)
+        part = _equal_spans(tile_block, len(lo), _lockstep(num_spans, edges, shared))
+    pieces = _pieces(tiles, tile_block, part)
+    merges = _merges(pieces.block, len(lo))
     order, span_piece = _schedule(pieces, num_spans)
-    row_page, row_last_page = _row_entries(plan)
+    # Row by row, the places in its block of its node's pages: the one in use, and the last one.
+    in_node = (plan.row_position - plan.node_start[owner]) // plan.page_size
+    num_later = np.diff(plan.node_page)[owner] - 1 - in_node
+    row_page = _places(seen, tiles, np.repeat(np.arange(len(lo)), hi - lo), plan.node_page[owner] + in_node)
     return Work(
         row_position=plan.row_position.copy(),
         row_slot=plan.row_slot.copy(),
-        **vars(page_table(plan)),
+        page_slot=tiles.page_slot,
+        page_seen=tiles.page_seen,
+        page_start=tiles.page_start,
         row_page=row_page,
-        row_last_page=row_last_page,
-        block_lo=edges[:-1],
-        block_hi=edges[1:],
-        tile_first=tiles.first,
-        tile_last=tiles.last,
-        piece_block=pieces.block[order],
+        row_last_page=row_page + num_later,
+        piece_lo=lo[pieces.block[order]],
+        piece_hi=hi[pieces.block[order]],
         piece_first=pieces.first[order],
         piece_mixed=pieces.mixed[order],
         piece_last=pieces.last[order],
         piece_partial=merges.piece_partial[order],
         span_piece=span_piece,
-        merge_block=merges.merge_block,
-        merge_partial=merges.merge_partial,
+        merge_lo=lo[merges.block],
+        merge_hi=hi[merges.block],
+        merge_partial=merges.partial,
         page_size=plan.page_size,
     )
 
@@ -109,7 +116,7 @@ def _lockstep(num_spans: int, edges: Int32, shared: Int64) -> int:
 class _Pieces:
     """In the order of their tiles, [E] int32 each. part: the span, or the part of its block, that the piece is.
 
-    Tiles [first, mixed) of the block need no mask, [mixed, last) do.
+    Tiles [first, mixed) need no mask, [mixed, last) do.
     """
 
     part: Int32
@@ -119,22 +126,21 @@ class _Pieces:
     last: Int32
 
 
-def _pieces(tiles: Ranges, part: Int32) -> _Pieces:
-    """Cut where the part or the block changes. part: [T]."""
-    first = run_starts((np.diff(part) != 0) | (np.diff(tiles.block) != 0))
+def _pieces(tiles: Tiles, tile_block: Int32, part: Int32) -> _Pieces:
+    """Cut where the part or the block changes. tile_block, part: [T]."""
+    first = run_starts((np.diff(part) != 0) | (np.diff(tile_block) != 0))
     last = i32(first[1:], [len(part)])
-    num_unmasked = i32([0], np.cumsum(~tiles.mixed))  # these come first in a block, so also in a piece
-    mixed = first + num_unmasked[last] - num_unmasked[first]
-    return _Pieces(part[first], tiles.block[first], first, mixed, last)
+    block = tile_block[first]
+    return _Pieces(part[first], block, first, np.clip(tiles.mixed[block], first, last), last)
 
 
 @dataclass(frozen=True)
 class _Merges:
-    """piece_partial: [E]. merge_block: [M]. merge_partial: [M + 1]. Meaning as in Work."""
+    """piece_partial: [E] as in Work. block: [M] those in several pieces. partial: [M + 1] their partial results."""
 
     piece_partial: Int32
-    merge_block: Int32
-    merge_partial: Int32
+    block: Int32
+    partial: Int32
 
 
 def _merges(piece_block: Int32, num_blocks: int) -> _Merges:
@@ -144,8 +150,8 @@ def _merges(piece_block: Int32, num_blocks: int) -> _Merges:
     leaves = split[piece_block]
     return _Merges(
         piece_partial=np.where(leaves, np.cumsum(leaves) - 1, -1).astype(np.int32),
-        merge_block=np.flatnonzero(split).astype(np.int32),
-        merge_partial=i32([0], np.cumsum(pieces_of_block[split])),
+        block=np.flatnonzero(split).astype(np.int32),
+        partial=i32([0], np.cumsum(pieces_of_block[split])),
     )
 
 
@@ -156,12 +162,16 @@ def _schedule(pieces: _Pieces, num_spans: int | None) -> tuple[Int64, Int32]:
     return np.arange(len(pieces.first)), np.searchsorted(pieces.part, np.arange(num_spans + 1)).astype(np.int32)
 
 
-def _row_entries(plan: Plan) -> tuple[Int32, Int32]:
-    """(row_page, row_last_page), [N] each: the page-table entry of the row's token, and the last one of its node."""
-    own = plan.node_hi > plan.node_lo
-    nodes = np.flatnonzero(own).astype(np.int32)
+def _owners(plan: Plan) -> Int32:
+    """[N] the node that holds the row's own token."""
+    nodes = np.flatnonzero(plan.node_hi > plan.node_lo).astype(np.int32)
     # The owner starts where its own first row lies; nodes without new tokens start there too but come earlier.
     last = np.searchsorted(plan.node_lo[nodes], np.arange(plan.num_rows, dtype=np.int32), side="right") - 1
-    node = nodes[last]
-    row_page = plan.node_page[node] + (plan.row_position - plan.node_start[node]) // plan.page_size
-    return row_page, plan.node_page[1:][node] - 1
+    return nodes[last]
+
+
+def _places(seen: SeenPages, tiles: Tiles, block: Int64, entry: Int32) -> Int32:
+    """[N] where page-table entries lie among a block's pages, one entry and block a row."""
+    most = int(seen.entry.max()) + 1
+    listed = seen.block.astype(np.int64) * most + seen.entry  # ascending
+    return tiles.place[np.searchsorted(listed, block.astype(np.int64) * most + entry)]

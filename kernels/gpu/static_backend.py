@@ -16,7 +16,7 @@ from treereason.kernels.layer import LayerShape
 from treereason.kernels.options import AttentionOptions
 from treereason.kernels.plan import Plan
 
-LEAST_ENTRIES = 64
+LEAST_PAGES = 256
 
 
 class StaticBackend:
@@ -28,7 +28,7 @@ class StaticBackend:
 
     def __init__(self, plan: Plan, num_rows: int) -> None:
         self._plan = plan
-        self._least = Capacity(num_rows, LEAST_ENTRIES, num_rows, LEAST_ENTRIES, pieces=0, spans=0, merges=0)
+        self._least = Capacity(num_rows, LEAST_PAGES, num_rows, pieces=0, spans=0, merges=0)
         self._planned: dict[tuple[LayerShape, int | None], TreeDecode] = {}
 
     def load(self, plan: Plan) -> bool:
@@ -40,12 +40,8 @@ class StaticBackend:
         planned = self._planned.values()
         if planned and all(each.suits(plan) and each.work.load_if_it_fits(plan) for each in planned):
             return True
-        found = [work.capacity for each in planned for work in each.work.device.values()]
-        self._least = replace(
-            self._least,
-            pages=max([self._least.pages, *(capacity.pages for capacity in found)]),
-            tiles=max([self._least.tiles, *(capacity.tiles for capacity in found)]),
-        )
+        found = [work.capacity.pages for each in planned for work in each.work.device.values()]
+        self._least = replace(self._least, pages=max([self._least.pages, *found]))
         self._plan = plan
         self._planned = {}
         return False
@@ -71,7 +67,7 @@ class StaticBackend:
     ) -> torch.Tensor:
         """Stores k and v [num_rows, Hkv, D] into the pools, then attends with q [num_rows, Hq, D]: out, shaped as q.
 
-        k_pool, v_pool: [num_slots, Hkv, D]. Rows of padding store nothing, and their part of out is undefined.
+        k_pool, v_pool: [num_slots, Hkv, D]. Rows of padding store nothing, and their part of out is 0.
         """
         key = LayerShape.of(q, k), options.window
         if key not in self._planned:

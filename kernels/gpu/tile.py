@@ -106,79 +106,142 @@ def query_tile(  # type: ignore[no-untyped-def]
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def attend(  # type: ignore[no-untyped-def]
-    acc, top, total, queries, k, v, stride_k, stride_v, first, last, page, page_tokens, page_start, page_lo, page_hi,
-    row, row_position, scale, window, softcap, D: tl.constexpr, PAGE: tl.constexpr, BLOCK_N: tl.constexpr,
-    BLOCK_D: tl.constexpr, MASKED: tl.constexpr, WINDOW: tl.constexpr, SOFTCAP: tl.constexpr,
-):  # fmt: skip
-    """One step over page-table entries [first, last): acc [M, D], running maximum and sum [M], all float32.
+def of_pages(values, tile, PAGES: tl.constexpr):  # type: ignore[no-untyped-def]
+    """One value for each page of a tile, as scalars: a load a page, not one a token. PAGES: 1, 2 or 4."""
+    first = tile * PAGES
+    a = tl.load(values + first)
+    b = a
+    c = a
+    d = a
+    if PAGES >= 2:
+        b = tl.load(values + first + 1)
+    if PAGES == 4:
+        c = tl.load(values + first + 2)
+        d = tl.load(values + first + 3)
+    return a, b, c, d
 
-    k, v point at the head. Without MASKED every row must see every token of the entries.
+
+@triton.jit  # type: ignore[untyped-decorator]
+def of_tokens(values, in_page, PAGES: tl.constexpr):  # type: ignore[no-untyped-def]
+    """The tile's values by token instead of by page. in_page: of each token, the page; values broadcast against it."""
+    spread = tl.where(in_page == 0, values[0], values[1])
+    if PAGES == 4:
+        spread = tl.where(in_page < 2, spread, tl.where(in_page == 2, values[2], values[3]))
+    return spread
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def visible_tokens(seen, start, row, row_position):  # type: ignore[no-untyped-def]
+    """[M] how many tokens of a page each row may see, by the rule of one interval and one comparison of positions."""
+    may = (row >= (seen & 0xFF)) & (row < ((seen >> 8) & 0xFF))
+    return tl.where(may, tl.minimum(seen >> 16, row_position - start + 1), 0)
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def mask_scores(  # type: ignore[no-untyped-def]
+    scores, seen, starts, row, row_position, in_page, offset, window, PAGES: tl.constexpr, WINDOW: tl.constexpr
+):  # fmt: skip
+    """Scores [M, N], -inf where the row may not see the token. Compares by row and page first: those are few."""
+    a = visible_tokens(seen[0], starts[0], row, row_position)[:, None]
+    b = visible_tokens(seen[1], starts[1], row, row_position)[:, None]
+    c = visible_tokens(seen[2], starts[2], row, row_position)[:, None]
+    d = visible_tokens(seen[3], starts[3], row, row_position)[:, None]
+    visible = offset[None, :] < of_tokens((a, b, c, d), in_page[None, :], PAGES)
+    if WINDOW:
+        position = of_tokens(starts, in_page, PAGES) + offset
+        visible &= position[None, :] > (row_position - window)[:, None]
+    return tl.where(visible, scores, float("-inf"))
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def attend(  # type: ignore[no-untyped-def]
+    acc, top, total, queries, k, v, stride_k, stride_v, slots, seen, starts, row, row_position, scale, window, softcap,
+    D: tl.constexpr, PAGE: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr, MASKED: tl.constexpr,
+    WINDOW: tl.constexpr, SOFTCAP: tl.constexpr,
+):  # fmt: skip
+    """One step over a tile's pages: acc [M, D], running maximum and sum [M], all float32.
+
+    k, v point at the head. slots, seen, starts: of the pages, as in Work, by `of_pages`. row: [M], counted from the
+    block's first. Without MASKED the pages are full and every row sees all of them.
     """
     n = tl.arange(0, BLOCK_N)
     d = tl.arange(0, BLOCK_D)
-    entry = first + n // PAGE
+    in_page = n // PAGE
     offset = n % PAGE
-    inside = entry < last
-    stored = offset < tl.load(page_tokens + entry, mask=inside, other=0)
-    slot = tl.load(page + entry, mask=inside, other=0).to(tl.int64) * PAGE + offset
-    real = d < D
-    keys = tl.load(k + slot[None, :] * stride_k + d[:, None], mask=stored[None, :] & real[:, None], other=0.0)
+    slot = (of_tokens(slots, in_page, BLOCK_N // PAGE) + offset).to(tl.int64)
+    k_where = k + slot[None, :] * stride_k + d[:, None]
+    v_where = v + slot[:, None] * stride_v + d[None, :]
+    if MASKED:
+        stored = offset < of_tokens(seen, in_page, BLOCK_N // PAGE) >> 16
+        keys = tl.load(k_where, mask=stored[None, :] & (d < D)[:, None], other=0.0)
+        values = tl.load(v_where, mask=stored[:, None] & (d < D)[None, :], other=0.0)
+    elif D < BLOCK_D:
+        keys = tl.load(k_where, mask=(d < D)[:, None], other=0.0)
+        values = tl.load(v_where, mask=(d < D)[None, :], other=0.0)
+    else:
+        keys = tl.load(k_where)
+        values = tl.load(v_where)
     scores = tl.dot(queries, keys, input_precision="ieee")
+    to_base_2 = scale * LOG2E
     if SOFTCAP:
         # tanh by its exponential: exact limits at both ends, and no library call
-        scores = softcap * (1.0 - 2.0 / (tl.exp2(scores * (scale / softcap) * (2.0 * LOG2E)) + 1.0)) * LOG2E
-    else:
-        scores = scores * (scale * LOG2E)
-    visible = stored[None, :]
-    if MASKED or WINDOW:
-        age = row_position[:, None] - (tl.load(page_start + entry, mask=inside, other=0) + offset)[None, :]
-        if MASKED:
-            lo = tl.load(page_lo + entry, mask=inside, other=0)
-            hi = tl.load(page_hi + entry, mask=inside, other=0)
-            visible = visible & (row[:, None] >= lo[None, :]) & (row[:, None] < hi[None, :]) & (age >= 0)
-        if WINDOW:
-            visible = visible & (age < window)
-    scores = tl.where(visible, scores, float("-inf"))
-    new_top = tl.maximum(top, tl.max(scores, 1))
-    base = tl.where(new_top == float("-inf"), 0.0, new_top)  # a row that sees nothing yet keeps weight 0, not NaN
-    weights = tl.exp2(scores - base[:, None])
+        scores = softcap * (1.0 - 2.0 / (tl.exp2(scores * (scale / softcap) * (2.0 * LOG2E)) + 1.0))
+        to_base_2 = LOG2E
+    if MASKED:
+        scores = mask_scores(
+            scores, seen, starts, row, row_position, in_page, offset, window, BLOCK_N // PAGE, WINDOW
+        )  # fmt: skip
+    new_top = tl.maximum(top, tl.max(scores, 1) * to_base_2)
+    base = new_top
+    if MASKED:
+        base = tl.where(new_top == float("-inf"), 0.0, new_top)  # a row that sees nothing yet keeps weight 0, not NaN
+    weights = tl.exp2(scores * to_base_2 - base[:, None])
     shrink = tl.exp2(top - base)
-    values = tl.load(v + slot[:, None] * stride_v + d[None, :], mask=stored[:, None] & real[None, :], other=0.0)
     acc = tl.dot(weights.to(values.dtype), values, acc * shrink[:, None], input_precision="ieee")
     return acc, new_top, total * shrink + tl.sum(weights, 1)
 
 
 @triton.jit  # type: ignore[untyped-decorator]
 def attend_tiles(  # type: ignore[no-untyped-def]
-    q, k, v, row_lo, row_hi, head, first, mixed, last, row_positions, page, page_tokens, page_start, page_lo, page_hi,
-    tile_first, tile_last, stride_q, stride_qh, stride_k, stride_kh, stride_v, stride_vh, scale, window, softcap,
-    G: tl.constexpr, D: tl.constexpr, PAGE: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
-    BLOCK_D: tl.constexpr, WINDOW: tl.constexpr, SOFTCAP: tl.constexpr,
+    q, k, v, row_lo, row_hi, head, first, mixed, last, row_positions, page_slot, page_seen, page_start, stride_q,
+    stride_qh, stride_k, stride_kh, stride_v, stride_vh, scale, window, softcap, G: tl.constexpr, D: tl.constexpr,
+    PAGE: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr, WINDOW: tl.constexpr,
+    SOFTCAP: tl.constexpr,
 ):  # fmt: skip
     """Rows [row_lo, row_hi) of one KV head over tiles [first, mixed) without a mask and [mixed, last) with one.
 
+    What a tile's pages are is loaded while the tile before is computed: only then does the compiler's pipeline
+    fetch keys and values ahead, which it will not do behind a load of its own loop (docs/kernels.md).
     Returns acc [BLOCK_M, BLOCK_D], running maximum and sum [BLOCK_M].
     """
     k += head.to(tl.int64) * stride_kh
     v += head.to(tl.int64) * stride_vh
-    row = row_lo + tl.arange(0, BLOCK_M) // G
+    row = tl.arange(0, BLOCK_M) // G
     queries = query_tile(q, row_lo, row_hi, head, stride_q, stride_qh, G, D, BLOCK_M, BLOCK_D)
-    row_position = tl.load(row_positions + row, mask=row < row_hi, other=0)
+    row_position = tl.load(row_positions + row_lo + row, mask=row_lo + row < row_hi, other=0)
     top = tl.full([BLOCK_M], float("-inf"), tl.float32)
     total = tl.zeros([BLOCK_M], tl.float32)
     acc = tl.zeros([BLOCK_M, BLOCK_D], tl.float32)
+    slots = of_pages(page_slot, first, BLOCK_N // PAGE)
     for tile in range(first, mixed):
+        here = slots
+        slots = of_pages(page_slot, tile + 1, BLOCK_N // PAGE)
         acc, top, total = attend(
-            acc, top, total, queries, k, v, stride_k, stride_v, tl.load(tile_first + tile), tl.load(tile_last + tile),
-            page, page_tokens, page_start, page_lo, page_hi, row, row_position, scale, window, softcap, D, PAGE,
-            BLOCK_N, BLOCK_D, False, WINDOW, SOFTCAP,
+            acc, top, total, queries, k, v, stride_k, stride_v, here, here, here, row, row_position, scale, window,
+            softcap, D, PAGE, BLOCK_N, BLOCK_D, False, WINDOW, SOFTCAP,
         )  # fmt: skip
+    seen = of_pages(page_seen, mixed, BLOCK_N // PAGE)
+    starts = of_pages(page_start, mixed, BLOCK_N // PAGE)
     for tile in range(mixed, last):
+        here = slots
+        here_seen = seen
+        here_starts = starts
+        slots = of_pages(page_slot, tile + 1, BLOCK_N // PAGE)
+        seen = of_pages(page_seen, tile + 1, BLOCK_N // PAGE)
+        starts = of_pages(page_start, tile + 1, BLOCK_N // PAGE)
         acc, top, total = attend(
-            acc, top, total, queries, k, v, stride_k, stride_v, tl.load(tile_first + tile), tl.load(tile_last + tile),
-            page, page_tokens, page_start, page_lo, page_hi, row, row_position, scale, window, softcap, D, PAGE,
-            BLOCK_N, BLOCK_D, True, WINDOW, SOFTCAP,
+            acc, top, total, queries, k, v, stride_k, stride_v, here, here_seen, here_starts, row, row_position, scale,
+            window, softcap, D, PAGE, BLOCK_N, BLOCK_D, True, WINDOW, SOFTCAP,
         )  # fmt: skip
     return acc, top, total
 

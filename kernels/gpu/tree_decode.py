@@ -26,8 +26,8 @@ from treereason.kernels.plan import Plan
 @triton.jit  # type: ignore[untyped-decorator]
 def tree_decode_kernel(  # type: ignore[no-untyped-def]
     q, k, v, out, lse, partial_out, partial_lse, sinks,
-    row_position, page, page_tokens, page_start, page_lo, page_hi, block_lo, block_hi, tile_first, tile_last,
-    piece_block, piece_first, piece_mixed, piece_last, piece_partial, span_piece,
+    row_position, page_slot, page_seen, page_start,
+    piece_lo, piece_hi, piece_first, piece_mixed, piece_last, piece_partial, span_piece,
     stride_q, stride_qh, stride_k, stride_kh, stride_v, stride_vh, scale, window, softcap,
     G: tl.constexpr, D: tl.constexpr, PAGE: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
     BLOCK_D: tl.constexpr, WINDOW: tl.constexpr, SOFTCAP: tl.constexpr, SINKS: tl.constexpr,
@@ -37,16 +37,15 @@ def tree_decode_kernel(  # type: ignore[no-untyped-def]
     num_kv_heads = tl.num_programs(1)
     i = tl.arange(0, BLOCK_M)
     for piece in range(tl.load(span_piece + tl.program_id(0)), tl.load(span_piece + tl.program_id(0) + 1)):
-        block = tl.load(piece_block + piece)
-        row_lo = tl.load(block_lo + block)
-        row_hi = tl.minimum(tl.load(block_hi + block), row_lo + BLOCK_M // G)
+        row_lo = tl.load(piece_lo + piece)
+        row_hi = tl.load(piece_hi + piece)
+        partial = tl.load(piece_partial + piece)
         acc, top, total = attend_tiles(
             q, k, v, row_lo, row_hi, head, tl.load(piece_first + piece), tl.load(piece_mixed + piece),
-            tl.load(piece_last + piece), row_position, page, page_tokens, page_start, page_lo, page_hi, tile_first,
-            tile_last, stride_q, stride_qh, stride_k, stride_kh, stride_v, stride_vh, scale, window, softcap, G, D,
-            PAGE, BLOCK_M, BLOCK_N, BLOCK_D, WINDOW, SOFTCAP,
+            tl.load(piece_last + piece), row_position, page_slot, page_seen, page_start, stride_q, stride_qh, stride_k,
+            stride_kh, stride_v, stride_vh, scale, window, softcap, G, D, PAGE, BLOCK_M, BLOCK_N, BLOCK_D, WINDOW,
+            SOFTCAP,
         )  # fmt: skip
-        partial = tl.load(piece_partial + piece)
         if partial < 0:
             store_result(out, lse, sinks, acc, top, total, i, row_lo, row_hi, head, num_kv_heads, G, D, BLOCK_D, SINKS)
         else:
@@ -59,8 +58,8 @@ class TreeDecode:
     """A forest's attention for one shape of model: plan again with `work.load`, move one token with `work.advance`.
 
     Buffers, grids and compiled kernels stay the same while a plan fits the capacity (never below `least`), so a CUDA
-    graph that captured a call may be replayed after either; q may have more rows than the plan, the rest of out is then
-    undefined. Nothing here waits for the device, but for the copy of the plan before.
+    graph that captured a call may be replayed after either. With `least`, q may have more rows than the plan: out is 0
+    there, and lse undefined. Nothing here waits for the device, but for the copy of the plan before.
     """
 
     def __init__(
@@ -84,6 +83,7 @@ class TreeDecode:
         self._num_spans = num_spans or max(1, programs(device) // shape.num_kv_heads)
         self.tile = tile or self._choose(plan)
         self._launcher = Launcher(shape, plan.page_size, self.tile)
+        self._padded = least is not None
         self.work = PlannedWork(plan, self._cut, windows, device, least)
 
     def __call__(
@@ -91,7 +91,7 @@ class TreeDecode:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Shapes and meaning as in `PlannedAttention`; k and v may have any slot and head strides."""
         work = self.work.device[options.window]
-        call = self._launcher.bind(q, k, v, options, work.tensors, num_partials=work.capacity.partials)
+        call = self._launcher.bind(q, k, v, options, work.tensors, num_partials=work.capacity.partials, padded=self._padded)
         call.launch(tree_decode_kernel, (work.capacity.spans, self._shape.num_kv_heads), **self.tile.options())
         merge_partials(call, work.capacity.merges)
         return call.out, call.lse

@@ -13,41 +13,37 @@ class NoPageLeft(RuntimeError):
 
 @dataclass(frozen=True)
 class Work:
-    """Host int32 arrays. N rows, P pages, B blocks, T tiles, E pieces, S spans, M merges.
+    """Host int32 arrays. N rows, C pages of all tiles, E pieces, S spans, M merges.
 
     row_position, row_slot: [N] as in Plan.
-    page, page_tokens, page_start, page_lo, page_hi: [P] as in PageTable.
-    row_page: [N] page-table entry where the row's token lies.
-    row_last_page: [N] last entry its node owns.
-    block_lo, block_hi: [B] rows of the block.
-    tile_first, tile_last: [T] page-table range of the tile; tiles of a block adjoin, those that need no mask first.
-    piece_block: [E]. piece_first, piece_mixed, piece_last: [E] tiles [first, mixed) need no mask, [mixed, last) do.
+    page_slot, page_seen, page_start: [C] the pages of every tile, tile after tile, `tile_pages` each: the page's first
+    slot; who sees how much of it, packed by `pack_seen`; and its first token's position. A page that several blocks
+    read is listed for each. Places without a page have no tokens; one tile of them comes last.
+    row_page: [N] place in [C] of the page that holds the row's token. row_last_page: [N] of the last its node owns.
+    piece_lo, piece_hi: [E] rows of the piece's block. piece_first, piece_mixed, piece_last: [E] tiles [first, mixed)
+    are full pages that every row of the block sees, [mixed, last) need a mask.
     piece_partial: [E] the partial result it leaves, -1 when the piece is its whole block.
     span_piece: [S + 1] pieces of a span; S is 0 where every piece has a program of its own.
-    merge_block: [M], merge_partial: [M + 1] blocks in several pieces, and the partial results to fold, in order.
+    merge_lo, merge_hi: [M] rows of the blocks in several pieces; merge_partial: [M + 1] their partial results, in order.
     page_size: tokens per page.
     """
 
     row_position: Int32
     row_slot: Int32
-    page: Int32
-    page_tokens: Int32
+    page_slot: Int32
+    page_seen: Int32
     page_start: Int32
-    page_lo: Int32
-    page_hi: Int32
     row_page: Int32
     row_last_page: Int32
-    block_lo: Int32
-    block_hi: Int32
-    tile_first: Int32
-    tile_last: Int32
-    piece_block: Int32
+    piece_lo: Int32
+    piece_hi: Int32
     piece_first: Int32
     piece_mixed: Int32
     piece_last: Int32
     piece_partial: Int32
     span_piece: Int32
-    merge_block: Int32
+    merge_lo: Int32
+    merge_hi: Int32
     merge_partial: Int32
     page_size: int
 
@@ -61,18 +57,38 @@ class Work:
         """Partial results written, each of a whole query tile."""
         return int(self.merge_partial[-1])
 
-    def advance(self, row_pages: Int32 | None = None) -> None:
-        """One more token for every row, for steps of one row per branch, in the page-table entries the plan reserved.
+    @property
+    def num_tiles(self) -> int:
+        """KV tiles that all pieces walk."""
+        return int((self.piece_last - self.piece_first).sum())
 
-        row_pages: [N] page of each row's new token, where the plan reserved entries whose page was not known yet.
-        Raises NoPageLeft, and changes nothing, when a branch has no entry left: then it is time for a new plan.
+    def advance(self, row_pages: Int32 | None = None) -> None:
+        """One more token for every row, for steps of one row per branch, in the pages that the plan reserved.
+
+        row_pages: [N] page of each row's new token, where the plan reserved pages that were not known yet.
+        Raises NoPageLeft, and changes nothing, when a branch has no page left: then it is time for a new plan.
         """
-        full = self.page_tokens[self.row_page] == self.page_size
+        full = stored_tokens(self.page_seen[self.row_page]) == self.page_size
         if (full & (self.row_page == self.row_last_page)).any():
             raise NoPageLeft("a branch has filled its reserved pages; plan again")
         self.row_page[:] += full
         if row_pages is not None:
-            self.page[self.row_page] = row_pages
+            self.page_slot[self.row_page] = row_pages * self.page_size
         self.row_position[:] += 1
-        self.row_slot[:] = self.page[self.row_page] * self.page_size + self.page_tokens[self.row_page]
-        self.page_tokens[self.row_page] += 1
+        self.row_slot[:] = self.page_slot[self.row_page] + stored_tokens(self.page_seen[self.row_page])
+        self.page_seen[self.row_page] += ONE_TOKEN
+
+
+ONE_TOKEN = 1 << 16
+MOST_ROWS = 255
+"""Of a block: first and last row that see a page take eight bits each."""
+
+
+def pack_seen(lo: Int32, hi: Int32, tokens: Int32) -> Int32:
+    """Rows [lo, hi) of the block see the page's first `tokens` tokens, as one integer each."""
+    return lo | hi << 8 | tokens << 16
+
+
+def stored_tokens(seen: Int32) -> Int32:
+    """The tokens that `pack_seen` packed."""
+    return seen >> 16

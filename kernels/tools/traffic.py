@@ -14,9 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from treereason.kernels.baselines.groups import Groups
-from treereason.kernels.gpu.page_table import page_table
 from treereason.kernels.gpu.ragged import rank
-from treereason.kernels.gpu.work import Work
+from treereason.kernels.gpu.work import Work, stored_tokens
 from treereason.kernels.layer import LayerShape
 from treereason.kernels.plan import Int32, Plan
 
@@ -60,7 +59,7 @@ def flops(plan: Plan, shape: LayerShape) -> int:
 
 def work_traffic(work: Work, shape: LayerShape, *, programs: int, cache_bytes: int = 32 << 20) -> Traffic:
     """Of tree_decode, tree_extend and sequence. programs: how many run at once, over all heads."""
-    rows = (work.block_hi - work.block_lo)[work.piece_block]
+    rows = work.piece_hi - work.piece_lo
     length = work.piece_last - work.piece_first
     if work.num_spans:
         span = np.repeat(np.arange(work.num_spans), np.diff(work.span_piece))
@@ -69,7 +68,7 @@ def work_traffic(work: Work, shape: LayerShape, *, programs: int, cache_bytes: i
         start = _starts(length, programs // shape.num_kv_heads)
     tile = np.repeat(work.piece_first, length) + rank(length)
     moment = np.repeat(start, length) + rank(length)
-    kv, loaded = _kv(work.tile_first[tile], work.tile_last[tile], moment, work.page_tokens, shape, cache_bytes)
+    kv, loaded = _kv(work.page_slot, work.page_seen, work.num_tiles, tile, moment, shape, cache_bytes)
     arrays = [array for array in vars(work).values() if isinstance(array, np.ndarray)]
     return Traffic(
         kv=kv,
@@ -85,18 +84,18 @@ def groups_traffic(
     plan: Plan, groups: Groups, shape: LayerShape, *, programs: int, cache_bytes: int = 32 << 20
 ) -> Traffic:
     """Of the DeFT variants."""
-    table = page_table(plan)
     rows = int((groups.group_hi - groups.group_lo).sum())
-    length = np.diff(groups.group_tile)
+    length = groups.group_last - groups.group_first
+    tile = np.arange(length.sum(), dtype=np.int32)
     moment = np.repeat(_starts(length, programs // shape.num_kv_heads), length) + rank(length)
-    kv, loaded = _kv(groups.tile_first, groups.tile_last, moment, table.page_tokens, shape, cache_bytes)
+    kv, loaded = _kv(groups.page_slot, groups.page_seen, len(tile), tile, moment, shape, cache_bytes)
     return Traffic(
         kv=kv,
         kv_loaded=loaded,
         queries=rows * shape.row_bytes,
         out=_out(plan.num_rows, shape),
         partials=rows * shape.partial_row_bytes,
-        plan=sum(a.nbytes for a in (*vars(groups).values(), *vars(table).values(), plan.row_position)),
+        plan=sum(a.nbytes for a in (*vars(groups).values(), plan.row_position)),
     )
 
 
@@ -115,13 +114,19 @@ def _starts(length: Int32, num_programs: int) -> Int64:
 
 
 def _kv(
-    first: Int32, last: Int32, moment: npt.NDArray[np.integer], page_tokens: Int32, shape: LayerShape, cache_bytes: int
+    page_slot: Int32,
+    page_seen: Int32,
+    num_tiles: int,
+    tile: Int32,
+    moment: npt.NDArray[np.integer],
+    shape: LayerShape,
+    cache_bytes: int,
 ) -> tuple[int, int]:
-    """(bytes from memory, bytes loaded) of tiles read at the given moments."""
-    pages = last - first
-    page = np.repeat(first, pages) + rank(pages)
-    when = np.repeat(moment, pages)
-    tokens = page_tokens[page].astype(np.int64)
+    """(bytes from memory, bytes loaded) when each tile of `tile` is read at its moment. Both arrays end in a spare tile."""
+    pages = page_slot.reshape(num_tiles + 1, -1)[tile]
+    tokens = stored_tokens(page_seen).reshape(num_tiles + 1, -1)[tile].reshape(-1).astype(np.int64)
+    when = np.repeat(moment, pages.shape[1])
+    page = pages.reshape(-1)
     loaded = int(tokens.sum()) * shape.kv_token_bytes
     order = np.lexsort((when, page))
     gap = np.diff(when[order], prepend=0)

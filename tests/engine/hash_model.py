@@ -22,7 +22,7 @@ from treereason.engine.steps.cuda_capture import Body
 from treereason.engine.steps.sampler import sample
 from treereason.engine.steps.sampling_rows import SamplingRows
 from treereason.kernels.gpu.make_work import make_work
-from treereason.kernels.gpu.work import NoPageLeft
+from treereason.kernels.gpu.work import NoPageLeft, stored_tokens
 from treereason.kernels.plan import Plan
 
 Uint64 = npt.NDArray[np.uint64]
@@ -166,8 +166,11 @@ class GraphModel(HashModel):
         for layer, stored in enumerate(self._layers):
             stored[work.row_slot] = values
             attended = np.zeros(num_rows, dtype=np.uint64)
-            for page, count, lo, hi in zip(work.page, work.page_tokens, work.page_lo, work.page_hi, strict=True):
-                attended[lo:hi] += stored[page * PAGE_SIZE : page * PAGE_SIZE + count].sum(dtype=np.uint64)
+            for piece, lo in enumerate(work.piece_lo.tolist()):
+                pages = slice(2 * work.piece_first[piece], 2 * work.piece_last[piece])
+                for slot, seen in zip(work.page_slot[pages].tolist(), work.page_seen[pages].tolist(), strict=True):
+                    rows = slice(lo + (seen & 0xFF), lo + (seen >> 8 & 0xFF))
+                    attended[rows] += stored[slot : slot + stored_tokens(seen)].sum(dtype=np.uint64)
             if layer == 0:
                 values = _second(attended, where)
         padding = torch.full((step.num_rows - num_rows, VOCABULARY), float("nan"))

@@ -13,38 +13,43 @@ from benchmarks.forests import Forest, levels, random_forest, several, star
 from treereason.kernels.gpu.device_work import Capacity, DeviceWork
 from treereason.kernels.gpu.make_work import PIECE_COST, make_work
 from treereason.kernels.gpu.row_blocks import row_blocks, shared_tokens
-from treereason.kernels.gpu.work import Work
+from treereason.kernels.gpu.work import Work, stored_tokens
 from treereason.kernels.plan import Plan
 
 
 def seen_by_definition(plan: Plan, window: int | None) -> np.ndarray:
-    """[N, P * page] how often a row sees a place of the page table, by the rule of one interval and one comparison."""
-    seen = np.zeros((plan.num_rows, len(plan.pages) * plan.page_size), dtype=int)
+    """[N, slots] how often a row sees a slot, by the rule of one interval and one comparison."""
+    seen = np.zeros((plan.num_rows, (int(plan.pages.max()) + 1) * plan.page_size), dtype=int)
     for node in range(plan.num_nodes):
         for row in range(plan.node_lo[node], plan.node_hi[node]):
             age = plan.row_position[row] - plan.node_start[node] - np.arange(plan.node_tokens[node])
-            first = plan.node_page[node] * plan.page_size
-            seen[row, first : first + len(age)] = (age >= 0) & (age < (window or len(age) + 10**6))
+            seen[row, plan.slots(node)] = (age >= 0) & (age < (window or len(age) + 10**6))
     return seen
 
 
-def seen_by_work(work: Work, window: int | None) -> np.ndarray:
+def seen_by_work(work: Work, tile_pages: int, window: int | None, num_slots: int) -> np.ndarray:
     """The same from tiles, masking only where a piece says so."""
-    seen = np.zeros((len(work.row_position), len(work.page) * work.page_size), dtype=int)
-    for piece, block in enumerate(work.piece_block):
-        rows = np.arange(work.block_lo[block], work.block_hi[block])
+    seen = np.zeros((len(work.row_position), num_slots), dtype=int)
+    for piece, lo in enumerate(work.piece_lo.tolist()):
+        rows = np.arange(lo, work.piece_hi[piece])
         for tile in range(work.piece_first[piece], work.piece_last[piece]):
-            for page in range(work.tile_first[tile], work.tile_last[tile]):
-                offset = np.arange(work.page_tokens[page])
-                age = work.row_position[rows][:, None] - work.page_start[page] - offset
-                visible = np.ones_like(age, dtype=bool)
-                if tile >= work.piece_mixed[piece]:
-                    visible &= ((work.page_lo[page] <= rows) & (rows < work.page_hi[page]))[:, None] & (age >= 0)
-                if window is not None:
-                    visible &= age < window
-                first = page * work.page_size
-                seen[rows[:, None], first + offset] += visible
+            for place in range(tile * tile_pages, (tile + 1) * tile_pages):
+                packed = int(work.page_seen[place])
+                if tile < work.piece_mixed[piece]:
+                    visible = np.ones((len(rows), work.page_size), dtype=bool)
+                else:
+                    offset = np.arange(packed >> 16)
+                    age = work.row_position[rows][:, None] - work.page_start[place] - offset
+                    inside = (lo + (packed & 0xFF) <= rows) & (rows < lo + (packed >> 8 & 0xFF))
+                    visible = inside[:, None] & (age >= 0) & (age < (window or 10**6))
+                first = work.page_slot[place]
+                seen[lo : lo + len(rows), first : first + visible.shape[1]] += visible
     return seen
+
+
+def num_blocks(work: Work) -> int:
+    """Row blocks that the pieces make up."""
+    return len(set(work.piece_lo.tolist()))
 
 
 @settings(deadline=None, max_examples=150)
@@ -75,17 +80,18 @@ def test_every_row_sees_what_the_rule_says_once(
     work = make_work(
         plan, block_rows=block_rows, tile_pages=tile_pages, num_spans=spans, piece_tiles=piece_tiles, window=window
     )
-    assert (seen_by_work(work, window) == seen_by_definition(plan, window)).all()
-    assert (work.block_hi - work.block_lo).max() <= block_rows
-    assert (work.tile_last - work.tile_first).max() <= tile_pages
-    for merge, block in enumerate(work.merge_block):
+    want = seen_by_definition(plan, window)
+    assert (seen_by_work(work, tile_pages, window, want.shape[1]) == want).all()
+    assert (work.piece_hi - work.piece_lo).max() <= block_rows
+    for merge, lo in enumerate(work.merge_lo):
         partials = np.arange(work.merge_partial[merge], work.merge_partial[merge + 1])
-        own = np.flatnonzero(work.piece_block == block)
+        own = np.flatnonzero(work.piece_lo == lo)
+        assert (work.piece_hi[own] == work.merge_hi[merge]).all()
         assert sorted(work.piece_partial[own]) == partials.tolist()
     if spans:
         assert work.num_spans == spans
         assert work.num_partials <= 2 * spans
-        assert len(work.merge_block) <= spans
+        assert len(work.merge_lo) <= spans
 
 
 @pytest.mark.parametrize("spans", [4, 16, 132])
@@ -94,9 +100,9 @@ def test_spans_cost_the_same(spans: int) -> None:
     plan = several([star(50, 20_000, 1), star(10, 1_200, 300), *[star(3, 100, 2)] * 20]).plan()
     work = make_work(plan, block_rows=32, tile_pages=4, num_spans=spans)
     pieces = np.diff(work.span_piece)
-    tiles = np.add.reduceat(work.piece_last - work.piece_first, work.span_piece[:-1].clip(0, len(work.piece_block) - 1))
+    tiles = np.add.reduceat(work.piece_last - work.piece_first, work.span_piece[:-1].clip(0, len(work.piece_lo) - 1))
     tiles[pieces == 0] = 0
-    share = (len(work.tile_first) + PIECE_COST * len(work.block_lo)) / spans
+    share = (work.num_tiles + PIECE_COST * num_blocks(work)) / spans
     # An eighth of the grid may stay empty for lockstep, and a cut moves at most a sixteenth of a span, at either end.
     assert tiles.max() <= share * 8 / 7 * 9 / 8 + 2 * PIECE_COST + 1
 
@@ -115,7 +121,7 @@ def test_two_small_integers_do_for_any_number_of_branches() -> None:
     plan = levels((1, 4, 16, 512), (1024, 256, 128, 32)).plan()
     assert plan.num_rows == 512
     work = make_work(plan, block_rows=32, tile_pages=4, num_spans=16)
-    assert len(work.block_lo) == 16  # 32 branches each, as they hang below the third level
+    assert num_blocks(work) == 16  # 32 branches each, as they hang below the third level
     assert (np.diff(work.span_piece) == 1).all()
     assert work.num_partials == 0
 
@@ -134,7 +140,8 @@ def test_advance_equals_a_new_plan(seed: int, nodes: int, steps: int) -> None:
     plan = grown.plan()
     assert (work.row_position == plan.row_position).all()
     assert (work.row_slot == plan.row_slot).all()
-    assert (seen_by_work(work, None) == seen_by_definition(plan, None)).all()
+    want = seen_by_definition(plan, None)
+    assert (seen_by_work(work, 2, None, want.shape[1]) == want).all()
 
 
 @settings(deadline=None, max_examples=40)
@@ -152,23 +159,23 @@ def test_pages_that_were_not_known_to_the_plan_can_be_given_when_they_are_reache
     for _ in range(steps):
         works[0].advance()
         works[1].advance(works[0].row_slot // known.page_size)
-        for name in ("row_position", "row_slot", "row_page", "page_tokens"):
+        for name in ("row_position", "row_slot", "row_page", "page_seen"):
             assert (getattr(works[0], name) == getattr(works[1], name)).all()
-    used = works[0].page_tokens > 0
-    assert (works[0].page[used] == works[1].page[used]).all()
+    used = stored_tokens(works[0].page_seen) > 0
+    assert (works[0].page_slot[used] == works[1].page_slot[used]).all()
 
 
 def test_a_buffer_is_never_smaller_than_asked_and_no_plan_has_more_pieces_than_it_holds() -> None:
     work = make_work(star(40, 500, 3).plan(), block_rows=4, tile_pages=2, num_spans=8)
     own = Capacity.of(work)
-    least = Capacity(rows=7, pages=4 * own.pages, blocks=2 * own.blocks, tiles=1, pieces=0, spans=0, merges=0)
+    least = Capacity(rows=7, pages=4 * own.pages, blocks=2 * own.blocks, pieces=0, spans=0, merges=0)
     large = Capacity.of(work, least)
-    assert (large.rows, large.pages, large.tiles) == (own.rows, 4 * own.pages, own.tiles)
+    assert (large.rows, large.pages) == (own.rows, 4 * own.pages)
     assert (large.blocks, large.pieces) == (2 * own.blocks, 2 * own.blocks + 8)
     for branches in range(1, 40, 3):
         for spans in (1, 3, 8):
             work = make_work(star(branches, 500, 3).plan(), block_rows=4, tile_pages=2, num_spans=spans)
-            assert len(work.piece_block) <= len(work.block_lo) + spans
+            assert len(work.piece_lo) <= num_blocks(work) + spans
 
 
 def test_advance_stops_where_reserved_pages_end() -> None:
@@ -198,4 +205,4 @@ def test_a_smaller_plan_leaves_nothing_of_a_larger_one_behind() -> None:
 def test_a_forest_of_many_trees_is_planned_without_walking_it() -> None:
     plan = several([star(64, 1_200, 100)] * 64).plan(room=16)
     work = make_work(plan, block_rows=32, tile_pages=4, num_spans=16)
-    assert len(work.block_lo) == 128
+    assert num_blocks(work) == 128

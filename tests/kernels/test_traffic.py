@@ -27,7 +27,7 @@ def tree(plan: Plan, shape: LayerShape = SHAPE) -> Traffic:
 
 
 def deft(cut: Cut, plan: Plan) -> Traffic:
-    groups = make_groups(cut, plan.num_rows, block_rows=32, tile_pages=4)
+    groups = make_groups(cut, plan, block_rows=32, tile_pages=4)
     return groups_traffic(plan, groups, SHAPE, programs=PROCESSORS)
 
 
