@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from transformers import AutoModelForCausalLM, LlamaConfig
 
-from benchmarks.forests import Forest, levels, several, star
+from benchmarks.forests import PAGE, Forest, levels, several, star
 from benchmarks.record import finish
 from treereason.core import Expansion, Prompt, Sampling
 from treereason.engine.engine import Engine
@@ -92,7 +92,7 @@ def sweep() -> Iterator[Row]:
     """tree_decode by stages and programs a processor: as the layers of a step, and alone with a cold cache."""
     shape = LayerShape(32, 8, head_dim=128, dtype=DTYPE) if GPU else LayerShape(4, 2, head_dim=32, dtype=DTYPE)
     for name, forest in _forests().items():
-        plan = forest.plan(rng=np.random.default_rng(0), room=64)
+        plan = forest.plan(rng=np.random.default_rng(0), room=PAGE)
         num_slots = (int(plan.pages.max()) + 1) * plan.page_size
         # As many layers as keep each other's KV out of the cache.
         num_layers = int(np.clip((200 << 20) / (num_slots * shape.kv_token_bytes), 2, 12)) if GPU else 1

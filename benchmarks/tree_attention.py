@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.forests import Forest, levels, recorded_candidates, recorded_steps, several, speculative, star
+from benchmarks.forests import PAGE, Forest, levels, recorded_candidates, recorded_steps, several, speculative, star
 from benchmarks.others import OTHERS, row_slots
 from benchmarks.planning import microseconds
 from benchmarks.record import finish
@@ -224,7 +224,7 @@ def main() -> None:
     chosen = [case for case in cases(args.data) if args.only in case.name]
     # Heads outside: a run out of time has seen every shape with the first heads.
     for heads, case in ((heads, case) for heads in (HEADS if device == "cuda" else HEADS[:1]) for case in chosen):
-        plan = case.forest.plan(rng=np.random.default_rng(0), room=64)
+        plan = case.forest.plan(rng=np.random.default_rng(0), room=PAGE)
         too_large = device == "cpu" and plan.num_rows * plan.kv_tokens_read_tree > 800_000
         if too_large or time.monotonic() - begin > args.seconds:
             skipped += 1

@@ -40,8 +40,9 @@ def deft_kernel(  # type: ignore[no-untyped-def]
     if not WINDOW:
         mixed = tl.load(group_mixed + group)
     acc, top, total = attend_tiles(
-        q, k, v, row_lo, row_hi, head, first, mixed, tl.load(group_last + group), row_position, page_slot, page_seen, page_start, stride_q, stride_qh, stride_k,
-        stride_kh, stride_v, stride_vh, scale, window, softcap, G, D, PAGE, BLOCK_M, BLOCK_N, BLOCK_D, WINDOW, SOFTCAP,
+        q, k, v, row_lo, row_hi, head, first, mixed, tl.load(group_last + group), row_position, page_slot, page_seen,
+        page_start, stride_q, stride_qh, stride_k, stride_kh, stride_v, stride_vh, scale, window, softcap, G, D, PAGE,
+        BLOCK_M, BLOCK_N, BLOCK_D, WINDOW, SOFTCAP,
     )  # fmt: skip
     first_partial = (group.to(tl.int64) * tl.num_programs(1) + head) * BLOCK_M
     real = row_lo + tl.arange(0, BLOCK_M) // G < row_hi
@@ -93,7 +94,7 @@ class Deft:
             cut(plan),
             plan,
             block_rows=self.tile.rows(shape.group_size),
-            tile_pages=self.tile.block_n // plan.page_size,
+            tile_pages=self.tile.pages(plan.page_size),
         )
         arrays = {"row_position": plan.row_position, **vars(self.groups)}
         self._arrays = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}

@@ -26,7 +26,7 @@ CHUNK_TOKENS = 128
 class Groups:
     """Host int32 arrays. U groups, each cut to the rows of a query tile; C pages of tiles; R (row, group) pairs.
 
-    group_lo, group_hi: [U] rows. group_first, group_mixed, group_last: [U] the group's tiles, as those of a piece of Work.
+    group_lo, group_hi: [U] rows. group_first, group_mixed, group_last: [U] the group's tiles, as a piece's of Work.
     page_slot, page_seen, page_start: [C] as in Work.
     pair_start: [N + 1] a row's pairs; pair_group, pair_rank: [R] the group, and the row's place in it.
     """

@@ -87,7 +87,7 @@ class Sequence:
         return make_work(
             plan,
             block_rows=1,
-            tile_pages=self.tile.block_n // plan.page_size,
+            tile_pages=self.tile.pages(plan.page_size),
             piece_tiles=self._piece_tiles,
             window=window,
         )

@@ -25,6 +25,8 @@ from treereason.kernels.plan import Int32, Plan
 
 # Starting and finishing a piece costs about this many tiles: a query load, a normalisation, an output store.
 PIECE_COST = 2
+# Below, a second program on a processor gains less than its partial results cost to merge (docs/kernels.md).
+SPAN_TILES = 8
 
 
 def make_work(
@@ -33,12 +35,14 @@ def make_work(
     block_rows: int,
     tile_pages: int,
     num_spans: int | None = None,
+    few_spans: int | None = None,
     piece_tiles: int | None = None,
     window: int | None = None,
 ) -> Work:
     """Cuts a plan for query tiles of `block_rows` rows and KV tiles of `tile_pages` pages.
 
-    num_spans: programs of a persistent grid that share the tiles evenly. None: every block is one piece, or as many as
+    num_spans: programs of a persistent grid that share the tiles evenly; only the first `few_spans` do where otherwise
+    each had fewer than SPAN_TILES. None: every block is one piece, or as many as
     `piece_tiles` tiles each make it, longest first, and every piece has a program of its own.
     Pages that `window` hides from a whole block are left out.
     """
@@ -52,7 +56,8 @@ def make_work(
     if num_spans is None:
         part = _equal_parts(tile_block, len(lo), piece_tiles)
     else:
-        part = _equal_spans(tile_block, len(lo), _lockstep(num_spans, edges, shared))
+        some = few_spans if few_spans is not None and len(tile_block) < SPAN_TILES * num_spans else num_spans
+        part = _equal_spans(tile_block, len(lo), _lockstep(some, edges, shared))
     pieces = _pieces(tiles, tile_block, part)
     merges = _merges(pieces.block, len(lo))
     order, span_piece = _schedule(pieces, num_spans)

@@ -1,4 +1,4 @@
-"""Folds the partial results of row blocks that several programs worked on, in a fixed order, so that bits do not vary."""
+"""Folds the partial results of row blocks that several programs worked on; the order is fixed, so bits do not vary."""
 
 from __future__ import annotations
 

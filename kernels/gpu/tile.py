@@ -1,8 +1,8 @@
 """What every Triton kernel here shares: tile shapes, and one online-softmax step over one KV tile.
 
 A tile of queries holds the G query heads of one KV head for BLOCK_M // G rows: tile row i is query row
-lo + i // G and head i % G. A tile of KV is up to BLOCK_N // PAGE entries of the plan's page table, which may belong to
-several nodes. Softmax runs in base 2, because the hardware's exponential does.
+lo + i // G and head i % G. A tile of KV is BLOCK_N // PAGE pages, which may belong to several nodes. Softmax runs in
+base 2, because the hardware's exponential does.
 """
 
 from __future__ import annotations
@@ -16,15 +16,17 @@ import triton.language as tl
 LOG2E = tl.constexpr(1.4426950408889634)
 LN2 = tl.constexpr(0.6931471805599453)
 
-BLOCK_MS = (16, 32, 64, 128)
+BLOCK_MS = (16, 32, 64)
+SHARED_LIMIT = {"sm_90": 227 * 1024, "sm_80": 163 * 1024, "sm_120": 99 * 1024, "gfx942": 64 * 1024}
+"""Bytes of shared memory that one program may use."""
 
 
 @dataclass(frozen=True)
 class Tile:
     """Compile-time shape of a kernel: query tile rows, KV tile tokens, and the compiler's knobs.
 
-    registers: most a thread may use. Unset, ptxas spills a little to fit more programs on a processor; a grid of one
-    program per processor gains nothing from that. AMD's compiler has no such knob.
+    registers: most a thread may use. Unset, ptxas spills a little to fit more programs on a processor; two of 4 warps
+    fit with 255 as well. AMD's compiler has no such knob.
     """
 
     block_m: int
@@ -39,6 +41,12 @@ class Tile:
             raise ValueError(f"{group_size} query heads per KV head do not fit a tile of {self.block_m} rows")
         return self.block_m // group_size
 
+    def pages(self, page_size: int) -> int:
+        """Pages of a KV tile. Raises ValueError where these are not 1, 2 or 4: kernels hold each in a scalar."""
+        if page_size not in {self.block_n // n for n in (1, 2, 4)}:
+            raise ValueError(f"a KV tile of {self.block_n} tokens cannot be 1, 2 or 4 pages of {page_size} tokens")
+        return self.block_n // page_size
+
     def options(self) -> dict[str, int]:
         """Launch options."""
         options = {"num_warps": self.warps, "num_stages": self.stages}
@@ -48,30 +56,37 @@ class Tile:
 def choose_tile(query_rows: int, head_dim: int, dtype: torch.dtype, arch: str) -> Tile:
     """The smallest tile that holds `query_rows` (rows x G), among those that compile without spills (docs/kernels.md).
 
-    arch: "sm_80", "sm_90" or "gfx942".
+    arch: one of `arch_of`. More than 64 rows gain nothing: two programs of 64 hide each other's waits.
     """
     wide = max(64, block_d(head_dim))
+    warps, stages = 4, 3
     if dtype == torch.float32:
-        most, block_n, eight_warps_from = {64: 64, 128: 32, 256: 16}[wide], 16, 32
-    elif arch == "sm_90":
-        most, block_n, eight_warps_from = 128, 64, 32 if head_dim < block_d(head_dim) else 128  # masks take registers
-        if wide > 128:
-            most, block_n, eight_warps_from = 64, 16 if query_rows > 32 else 32, 64
-    elif arch == "sm_80":
-        most, block_n, eight_warps_from = {64: 128, 128: 64, 256: 32}[wide], 32, 64
+        most, block_n, stages = {64: 64, 128: 32, 256: 16}[wide], 16, 2
+        warps = 8 if query_rows > 16 else 4
+    elif arch == "gfx942":
+        most, block_n, stages = 64, 32, 2
     else:
-        most, block_n, eight_warps_from = 64 if wide > 128 else 128, 32, 256
+        block_n = 64 if arch == "sm_90" and wide <= 128 else 32
+        most = 32 if arch == "sm_120" and wide > 128 else 64
+        if wide > 128 and query_rows > 32 and most > 32:
+            warps = 8
     block_m = next(m for m in BLOCK_MS if m >= min(query_rows, most))
-    registers = None if arch == "gfx942" else 255
-    return Tile(block_m, block_n, warps=8 if block_m >= eight_warps_from else 4, stages=2, registers=registers)
+    return Tile(block_m, block_n, warps, stages, registers=None if arch == "gfx942" else 255)
 
 
 def arch_of(device: torch.device | str) -> str:
-    """The architecture whose tile shapes suit a device; the interpreter takes those of sm_90."""
-    if torch.device(device).type != "cuda" or torch.version.hip is None:
-        modern = torch.device(device).type != "cuda" or torch.cuda.get_device_capability(device)[0] >= 9
-        return "sm_90" if modern else "sm_80"
-    return "gfx942"
+    """The architecture whose tile shapes suit a device, by the shared memory of a program; the interpreter: sm_90.
+
+    "sm_90": 227 KB. "sm_80": 163 KB. "sm_120": 99 KB, consumer cards of all generations. "gfx942": AMD.
+    """
+    if torch.device(device).type != "cuda":
+        return "sm_90"
+    if torch.version.hip is not None:
+        return "gfx942"
+    index = torch.device(device).index
+    properties = triton.runtime.driver.active.utils.get_device_properties
+    shared = properties(torch.cuda.current_device() if index is None else index)["max_shared_mem"]
+    return next(arch for arch, limit in SHARED_LIMIT.items() if shared >= limit)
 
 
 def programs(device: torch.device | str) -> int:
@@ -98,10 +113,10 @@ def query_tile(  # type: ignore[no-untyped-def]
     BLOCK_D: tl.constexpr,
 ):  # fmt: skip
     """Queries [BLOCK_M, BLOCK_D] of rows [row_lo, row_hi) for one KV head; zeros outside."""
-    i = tl.arange(0, BLOCK_M)
+    flat = row_lo * G + tl.arange(0, BLOCK_M)  # divided piece by piece: computed once, it would occupy registers
     d = tl.arange(0, BLOCK_D)
-    row = row_lo + i // G
-    where = row.to(tl.int64)[:, None] * stride_row + (head * G + i % G)[:, None] * stride_head + d[None, :]
+    row = flat // G
+    where = row.to(tl.int64)[:, None] * stride_row + (head * G + flat % G)[:, None] * stride_head + d[None, :]
     return tl.load(q + where, mask=(row < row_hi)[:, None] & (d < D)[None, :], other=0.0)
 
 
@@ -130,7 +145,7 @@ def of_tokens(values, in_page, PAGES: tl.constexpr):  # type: ignore[no-untyped-
     return spread
 
 
-@triton.jit  # type: ignore[untyped-decorator]
+@triton.jit
 def visible_tokens(seen, start, row, row_position):  # type: ignore[no-untyped-def]
     """[M] how many tokens of a page each row may see, by the rule of one interval and one comparison of positions."""
     may = (row >= (seen & 0xFF)) & (row < ((seen >> 8) & 0xFF))
@@ -139,30 +154,37 @@ def visible_tokens(seen, start, row, row_position):  # type: ignore[no-untyped-d
 
 @triton.jit  # type: ignore[untyped-decorator]
 def mask_scores(  # type: ignore[no-untyped-def]
-    scores, seen, starts, row, row_position, in_page, offset, window, PAGES: tl.constexpr, WINDOW: tl.constexpr
+    scores, tile, page_seen, page_start, row, row_position, window, PAGE: tl.constexpr, BLOCK_N: tl.constexpr,
+    WINDOW: tl.constexpr,
 ):  # fmt: skip
     """Scores [M, N], -inf where the row may not see the token. Compares by row and page first: those are few."""
-    a = visible_tokens(seen[0], starts[0], row, row_position)[:, None]
-    b = visible_tokens(seen[1], starts[1], row, row_position)[:, None]
-    c = visible_tokens(seen[2], starts[2], row, row_position)[:, None]
-    d = visible_tokens(seen[3], starts[3], row, row_position)[:, None]
-    visible = offset[None, :] < of_tokens((a, b, c, d), in_page[None, :], PAGES)
+    seen = of_pages(page_seen, tile, BLOCK_N // PAGE)
+    start = of_pages(page_start, tile, BLOCK_N // PAGE)
+    n = tl.arange(0, BLOCK_N)[None, :]
+    a = visible_tokens(seen[0], start[0], row, row_position)[:, None]
+    b = visible_tokens(seen[1], start[1], row, row_position)[:, None]
+    c = visible_tokens(seen[2], start[2], row, row_position)[:, None]
+    d = visible_tokens(seen[3], start[3], row, row_position)[:, None]
+    visible = n % PAGE < of_tokens((a, b, c, d), n // PAGE, BLOCK_N // PAGE)
     if WINDOW:
-        position = of_tokens(starts, in_page, PAGES) + offset
-        visible &= position[None, :] > (row_position - window)[:, None]
+        oldest = (row_position - window + 1)[:, None]
+        before = of_tokens(
+            (oldest - start[0], oldest - start[1], oldest - start[2], oldest - start[3]), n // PAGE, BLOCK_N // PAGE
+        )
+        visible &= n % PAGE >= before
     return tl.where(visible, scores, float("-inf"))
 
 
 @triton.jit  # type: ignore[untyped-decorator]
 def attend(  # type: ignore[no-untyped-def]
-    acc, top, total, queries, k, v, stride_k, stride_v, slots, seen, starts, row, row_position, scale, window, softcap,
-    D: tl.constexpr, PAGE: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr, MASKED: tl.constexpr,
-    WINDOW: tl.constexpr, SOFTCAP: tl.constexpr,
+    acc, top, total, queries, k, v, stride_k, stride_v, tile, slots, seen, page_seen, page_start, row, row_position,
+    scale, window, softcap, D: tl.constexpr, PAGE: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr,
+    MASKED: tl.constexpr, WINDOW: tl.constexpr, SOFTCAP: tl.constexpr,
 ):  # fmt: skip
-    """One step over a tile's pages: acc [M, D], running maximum and sum [M], all float32.
+    """One step over a tile: acc [M, D], running maximum and sum [M], all float32.
 
-    k, v point at the head. slots, seen, starts: of the pages, as in Work, by `of_pages`. row: [M], counted from the
-    block's first. Without MASKED the pages are full and every row sees all of them.
+    k, v point at the head. slots, seen: page_slot and page_seen of its pages, loaded before. row: [M], counted from
+    the block's first. Without MASKED the pages are full and every row sees all of them.
     """
     n = tl.arange(0, BLOCK_N)
     d = tl.arange(0, BLOCK_D)
@@ -188,9 +210,7 @@ def attend(  # type: ignore[no-untyped-def]
         scores = softcap * (1.0 - 2.0 / (tl.exp2(scores * (scale / softcap) * (2.0 * LOG2E)) + 1.0))
         to_base_2 = LOG2E
     if MASKED:
-        scores = mask_scores(
-            scores, seen, starts, row, row_position, in_page, offset, window, BLOCK_N // PAGE, WINDOW
-        )  # fmt: skip
+        scores = mask_scores(scores, tile, page_seen, page_start, row, row_position, window, PAGE, BLOCK_N, WINDOW)
     new_top = tl.maximum(top, tl.max(scores, 1) * to_base_2)
     base = new_top
     if MASKED:
@@ -216,7 +236,7 @@ def attend_tiles(  # type: ignore[no-untyped-def]
     """
     k += head.to(tl.int64) * stride_kh
     v += head.to(tl.int64) * stride_vh
-    row = tl.arange(0, BLOCK_M) // G
+    row = (row_lo * G + tl.arange(0, BLOCK_M)) // G - row_lo
     queries = query_tile(q, row_lo, row_hi, head, stride_q, stride_qh, G, D, BLOCK_M, BLOCK_D)
     row_position = tl.load(row_positions + row_lo + row, mask=row_lo + row < row_hi, other=0)
     top = tl.full([BLOCK_M], float("-inf"), tl.float32)
@@ -227,21 +247,18 @@ def attend_tiles(  # type: ignore[no-untyped-def]
         here = slots
         slots = of_pages(page_slot, tile + 1, BLOCK_N // PAGE)
         acc, top, total = attend(
-            acc, top, total, queries, k, v, stride_k, stride_v, here, here, here, row, row_position, scale, window,
-            softcap, D, PAGE, BLOCK_N, BLOCK_D, False, WINDOW, SOFTCAP,
+            acc, top, total, queries, k, v, stride_k, stride_v, tile, here, here, page_seen, page_start, row,
+            row_position, scale, window, softcap, D, PAGE, BLOCK_N, BLOCK_D, False, WINDOW, SOFTCAP,
         )  # fmt: skip
     seen = of_pages(page_seen, mixed, BLOCK_N // PAGE)
-    starts = of_pages(page_start, mixed, BLOCK_N // PAGE)
     for tile in range(mixed, last):
         here = slots
         here_seen = seen
-        here_starts = starts
         slots = of_pages(page_slot, tile + 1, BLOCK_N // PAGE)
         seen = of_pages(page_seen, tile + 1, BLOCK_N // PAGE)
-        starts = of_pages(page_start, tile + 1, BLOCK_N // PAGE)
         acc, top, total = attend(
-            acc, top, total, queries, k, v, stride_k, stride_v, here, here_seen, here_starts, row, row_position, scale,
-            window, softcap, D, PAGE, BLOCK_N, BLOCK_D, True, WINDOW, SOFTCAP,
+            acc, top, total, queries, k, v, stride_k, stride_v, tile, here, here_seen, page_seen, page_start, row,
+            row_position, scale, window, softcap, D, PAGE, BLOCK_N, BLOCK_D, True, WINDOW, SOFTCAP,
         )  # fmt: skip
     return acc, top, total
 
@@ -253,12 +270,13 @@ def store_result(  # type: ignore[no-untyped-def]
 ):  # fmt: skip
     """Finishes tile rows i of a block: out [N, Hq, D] and lse [N, Hq] in natural log, sinks joined."""
     d = tl.arange(0, BLOCK_D)
-    row = row_lo + i // G
+    flat = row_lo * G + i
+    row = flat // G
     if SINKS:
-        acc, top, total = join_sink(acc, top, total, tl.load(sinks + head * G + i % G))
+        acc, top, total = join_sink(acc, top, total, tl.load(sinks + head * G + flat % G))
     result, log_total = normalise(acc, top, total)
     real = row < row_hi
-    where = row.to(tl.int64) * (num_kv_heads * G) + head * G + i % G
+    where = row.to(tl.int64) * (num_kv_heads * G) + head * G + flat % G
     mask = real[:, None] & (d < D)[None, :]
     tl.store(out + where[:, None] * D + d[None, :], result.to(out.dtype.element_ty), mask=mask)
     tl.store(lse + where, log_total * LN2, mask=real)

@@ -50,7 +50,7 @@ def tree_decode_kernel(  # type: ignore[no-untyped-def]
             store_result(out, lse, sinks, acc, top, total, i, row_lo, row_hi, head, num_kv_heads, G, D, BLOCK_D, SINKS)
         else:
             first_partial = (partial * num_kv_heads + head) * BLOCK_M
-            real = row_lo + i // G < row_hi
+            real = (row_lo * G + i) // G < row_hi
             store_partial(partial_out, partial_lse, acc, top, total, first_partial, real, D, BLOCK_M, BLOCK_D)
 
 
@@ -73,14 +73,16 @@ class TreeDecode:
         tile: Tile | None = None,
         least: Capacity | None = None,
     ) -> None:
-        """windows: every window that options will ask for. num_spans: programs per KV head; None for one program per
-        processor over all heads. tile: None for the smallest that holds the widest tree.
+        """windows: every window that options will ask for. num_spans: programs per KV head; None for two programs per
+        processor over all heads, or one where there is little to do. tile: None for the smallest that holds the widest
+        tree.
 
         Raises ValueError where the query heads of a KV head do not fit the tile.
         """
         self._shape = shape
         self._arch = arch_of(device)
-        self._num_spans = num_spans or max(1, programs(device) // shape.num_kv_heads)
+        self._few_spans = num_spans or max(1, programs(device) // shape.num_kv_heads)
+        self._num_spans = num_spans or max(1, 2 * programs(device) // shape.num_kv_heads)
         self.tile = tile or self._choose(plan)
         self._launcher = Launcher(shape, plan.page_size, self.tile)
         self._padded = least is not None
@@ -91,7 +93,9 @@ class TreeDecode:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Shapes and meaning as in `PlannedAttention`; k and v may have any slot and head strides."""
         work = self.work.device[options.window]
-        call = self._launcher.bind(q, k, v, options, work.tensors, num_partials=work.capacity.partials, padded=self._padded)
+        call = self._launcher.bind(
+            q, k, v, options, work.tensors, num_partials=work.capacity.partials, padded=self._padded
+        )
         call.launch(tree_decode_kernel, (work.capacity.spans, self._shape.num_kv_heads), **self.tile.options())
         merge_partials(call, work.capacity.merges)
         return call.out, call.lse
@@ -108,7 +112,8 @@ class TreeDecode:
         return make_work(
             plan,
             block_rows=self.tile.rows(self._shape.group_size),
-            tile_pages=self.tile.block_n // plan.page_size,
+            tile_pages=self.tile.pages(plan.page_size),
             num_spans=self._num_spans,
+            few_spans=self._few_spans,
             window=window,
         )

@@ -79,6 +79,6 @@ class TreeExtend:
         return make_work(
             plan,
             block_rows=self.tile.rows(self._launcher.shape.group_size),
-            tile_pages=self.tile.block_n // plan.page_size,
+            tile_pages=self.tile.pages(plan.page_size),
             window=window,
         )

@@ -122,7 +122,7 @@ def _kv(
     shape: LayerShape,
     cache_bytes: int,
 ) -> tuple[int, int]:
-    """(bytes from memory, bytes loaded) when each tile of `tile` is read at its moment. Both arrays end in a spare tile."""
+    """(bytes from memory, bytes loaded) when each of `tile` is read at its moment; a spare tile ends both arrays."""
     pages = page_slot.reshape(num_tiles + 1, -1)[tile]
     tokens = stored_tokens(page_seen).reshape(num_tiles + 1, -1)[tile].reshape(-1).astype(np.int64)
     when = np.repeat(moment, pages.shape[1])

@@ -19,12 +19,12 @@ pytest.importorskip("triton")
 
 from treereason.kernels.baselines.deft import deft_kernel, reduce_kernel
 from treereason.kernels.baselines.sequence import sequence_kernel
-from treereason.kernels.gpu.merge import MERGE_M, merge_kernel
+from treereason.kernels.gpu.merge import MERGE_M, SLOTS, merge_kernel
 from treereason.kernels.gpu.store_kv import store_kv_kernel
-from treereason.kernels.gpu.tile import BLOCK_MS, Tile, block_d, choose_tile
+from treereason.kernels.gpu.tile import BLOCK_MS, SHARED_LIMIT, Tile, block_d, choose_tile
 from treereason.kernels.gpu.tree_decode import tree_decode_kernel
 from treereason.kernels.gpu.tree_extend import tree_extend_kernel
-from treereason.kernels.tools.compile_report import SHARED_LIMIT, TARGETS, Report, compile_report
+from treereason.kernels.tools.compile_report import TARGETS, Report, compile_report
 
 TILED = {
     "tree_decode": tree_decode_kernel,
@@ -91,7 +91,7 @@ def report(case: Case) -> Report:
     if case.kernel == "store_kv":
         constants = {**wide, "BLOCK_H": 8}
     elif case.kernel == "merge":
-        constants = {**wide, **groups, **sinks, "BLOCK_M": tile.block_m, "MERGE_M": MERGE_M}
+        constants = {**wide, **groups, **sinks, "BLOCK_M": tile.block_m, "MERGE_M": MERGE_M, "SLOTS": SLOTS}
     elif case.kernel == "deft_reduce":
         constants = {**wide, **groups, **sinks, "BLOCK_M": tile.block_m, "REDUCE_M": 16}
     else:
@@ -148,7 +148,7 @@ def test_the_whole_matrix(compilers: Executor) -> None:
 
 
 def test_no_size_that_changes_between_steps_is_compiled_in() -> None:
-    constants = {"G", "D", "PAGE", "BLOCK_M", "BLOCK_N", "BLOCK_D", "BLOCK_H", "MERGE_M", "REDUCE_M"}
+    constants = {"G", "D", "PAGE", "BLOCK_M", "BLOCK_N", "BLOCK_D", "BLOCK_H", "MERGE_M", "SLOTS", "REDUCE_M"}
     switches = {"WINDOW", "SOFTCAP", "SINKS"}
     for kernel in (*TILED.values(), *SMALL.values()):
         parameters = inspect.signature(kernel.fn).parameters.values()

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 
 from treereason.kernels.gpu.make_work import make_work
-from treereason.kernels.gpu.page_table import PageTable
 from treereason.kernels.plan import make_plan
 
 README = (Path(__file__).resolve().parent.parent.parent / "kernels" / "README.md").read_text()
@@ -39,15 +37,13 @@ def test_the_example_of_the_plan_and_of_its_work() -> None:
     assert plan.row_position.tolist() == [14, 13, 14]
 
     alone, split = (make_work(plan, block_rows=2, tile_pages=2, num_spans=programs) for programs in (2, 4))
-    for field in fields(PageTable):
-        if field.name not in {"page_lo", "page_hi"}:
-            assert getattr(split, field.name).tolist() == numbers(field.name)
-    assert np.stack([split.page_lo, split.page_hi], axis=1).reshape(-1).tolist() == numbers("page_lo, page_hi")
-    assert list(zip(split.block_lo, split.block_hi, strict=True)) == [(0, 2), (2, 3)]
-    tiles = list(zip(split.tile_first.tolist(), split.tile_last.tolist(), strict=True))
-    assert tiles == [(0, 2), (2, 4), (4, 6), (0, 2), (2, 3), (6, 8)]
-    assert split.piece_mixed.tolist() == [1, 2, 4, 6], "only [4, 6) needs a mask"
-    assert alone.piece_partial.tolist() == [-1, -1]
-    assert split.piece_block.tolist() == [0, 0, 1, 1]
+    assert list(zip(split.piece_lo, split.piece_hi, strict=True)) == [(0, 2), (0, 2), (2, 3), (2, 3)]
+    assert split.page_slot[:-2].tolist() == numbers("page_slot")
+    assert split.page_start[:-2].tolist() == numbers("page_start")
+    packed = [(seen & 0xFF, seen >> 8 & 0xFF, seen >> 16) for seen in split.page_seen[:-2].tolist()]
+    assert [number for three in packed for number in three] == numbers("rows, tokens")
     assert split.piece_last.tolist() == [1, 3, 4, 6]
+    assert split.piece_mixed.tolist() == [1, 1, 4, 4], "the first tile of each block needs no mask"
+    assert alone.piece_partial.tolist() == [-1, -1]
     assert split.piece_partial.tolist() == [0, 1, 2, 3]
+    assert split.merge_partial.tolist() == [0, 2, 4]
