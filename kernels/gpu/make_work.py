@@ -11,6 +11,7 @@ Work is made on fork and prune; in between `Work.advance` moves every branch by 
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +28,8 @@ from treereason.kernels.plan import Int32, Plan
 PIECE_COST = 2
 # Below, a second program on a processor gains less than its partial results cost to merge (docs/kernels.md).
 SPAN_TILES = 8
+# To merge the partial results of split blocks takes about as long as this many tiles.
+SPLIT_COST = 8
 
 
 def make_work(
@@ -94,16 +97,48 @@ def _equal_parts(tile_block: Int32, num_blocks: int, piece_tiles: int | None) ->
 
 
 def _equal_spans(tile_block: Int32, num_blocks: int, num_spans: int) -> Int32:
-    """[T] the span of each tile: equal cost, but a cut near the end of a block moves there and splits nothing."""
+    """[T] the span of each tile: whole blocks where that costs little, else equal cost.
+
+    Then a cut near the end of a block moves there and splits nothing.
+    """
     cost = np.arange(len(tile_block)) + PIECE_COST * (tile_block + 1)
     total = len(tile_block) + PIECE_COST * num_blocks
-    cuts = total * np.arange(1, num_spans) / num_spans
     last_tile = np.append(np.flatnonzero(np.diff(tile_block)), len(tile_block) - 1)
     ends = np.append(0, cost[last_tile] + 1)
+    whole = _whole_blocks(ends, num_spans, total / num_spans)
+    if whole is not None:
+        return whole[tile_block]
+    cuts = total * np.arange(1, num_spans) / num_spans
     after = np.searchsorted(ends, cuts)
     nearest = np.where(ends[after] - cuts < cuts - ends[after - 1], ends[after], ends[after - 1])
     cuts = np.where(np.abs(nearest - cuts) <= max(PIECE_COST, total / num_spans / 16), nearest, cuts)
     return np.searchsorted(cuts, cost, side="right").astype(np.int32)
+
+
+def _whole_blocks(ends: Int64, num_spans: int, share: float) -> Int32 | None:
+    """[B] the span of each block when none is split; None where some span then costs SPLIT_COST more than its share.
+
+    ends: [B + 1] cost of the blocks before, and of all.
+    """
+    found = None
+    costs = ends.tolist()
+    for most in (share + SPLIT_COST, share + SPLIT_COST / 2, share + SPLIT_COST / 4):
+        closer = _packed(costs, num_spans, most)
+        if closer is None:
+            break
+        found = closer
+    return found
+
+
+def _packed(ends: list[int], num_spans: int, most: float) -> Int32 | None:
+    """[B] the span of each block, in order, as many to a span as cost at most `most`; None when spans run out."""
+    edges = [0]
+    while edges[-1] < len(ends) - 1:
+        after = bisect_right(ends, ends[edges[-1]] + most) - 1
+        if after == edges[-1] or len(edges) > num_spans:
+            return None
+        edges.append(after)
+    return np.repeat(np.arange(len(edges) - 1, dtype=np.int32), np.diff(edges))
 
 
 def _lockstep(num_spans: int, edges: Int32, shared: Int64) -> int:

@@ -32,11 +32,15 @@ def tree_decode_kernel(  # type: ignore[no-untyped-def]
     G: tl.constexpr, D: tl.constexpr, PAGE: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
     BLOCK_D: tl.constexpr, WINDOW: tl.constexpr, SOFTCAP: tl.constexpr, SINKS: tl.constexpr,
 ):  # fmt: skip
-    """Grid (spans, Hkv). partial_out [partials, Hkv, BLOCK_M, D] and partial_lse [partials, Hkv, BLOCK_M], base 2."""
-    head = tl.program_id(1)
-    num_kv_heads = tl.num_programs(1)
+    """Grid (Hkv, spans): where the last spans are empty, the others spread evenly over the processors.
+
+    partial_out [partials, Hkv, BLOCK_M, D] and partial_lse [partials, Hkv, BLOCK_M], base 2.
+    """
+    head = tl.program_id(0)
+    num_kv_heads = tl.num_programs(0)
+    span = tl.program_id(1)
     i = tl.arange(0, BLOCK_M)
-    for piece in range(tl.load(span_piece + tl.program_id(0)), tl.load(span_piece + tl.program_id(0) + 1)):
+    for piece in range(tl.load(span_piece + span), tl.load(span_piece + span + 1)):
         row_lo = tl.load(piece_lo + piece)
         row_hi = tl.load(piece_hi + piece)
         partial = tl.load(piece_partial + piece)
@@ -96,7 +100,7 @@ class TreeDecode:
         call = self._launcher.bind(
             q, k, v, options, work.tensors, num_partials=work.capacity.partials, padded=self._padded
         )
-        call.launch(tree_decode_kernel, (work.capacity.spans, self._shape.num_kv_heads), **self.tile.options())
+        call.launch(tree_decode_kernel, (self._shape.num_kv_heads, work.capacity.spans), **self.tile.options())
         merge_partials(call, work.capacity.merges)
         return call.out, call.lse
 

@@ -17,6 +17,7 @@ import torch
 pytest.importorskip("triton")
 
 from benchmarks.forests import Forest, random_forest, several, speculative, star
+from treereason.kernels.gpu import make_work
 from treereason.kernels.gpu.store_kv import store_kv
 from treereason.kernels.gpu.tile import Tile
 from treereason.kernels.gpu.tree_decode import TreeDecode
@@ -42,6 +43,12 @@ TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 2e-2, torch.float16: 5e-3}
 KERNELS = tuple(name for name in TRITON if name not in {"deft_node", "deft_node_chunk"})
 PLAIN = AttentionOptions(scale=0.3)
 Tensors = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+
+
+@pytest.fixture(autouse=True)
+def _small_blocks_are_split(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As those of long prompts are, so that partial results are merged."""
+    monkeypatch.setattr(make_work, "SPLIT_COST", 0)
 
 
 @pytest.fixture(autouse=True)

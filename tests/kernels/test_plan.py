@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.forests import Forest, levels, random_forest, several, star
+from treereason.kernels.gpu import make_work as make_work_module
 from treereason.kernels.gpu.device_work import Capacity, DeviceWork
 from treereason.kernels.gpu.make_work import PIECE_COST, make_work
 from treereason.kernels.gpu.row_blocks import row_blocks, shared_tokens
@@ -62,6 +63,7 @@ def num_blocks(work: Work) -> int:
     tile_pages=st.sampled_from([1, 2, 4]),
     spans=st.sampled_from([None, 1, 3, 16]),
     piece_tiles=st.sampled_from([None, 2]),
+    split_cost=st.sampled_from([0, make_work_module.SPLIT_COST]),
     window=st.sampled_from([None, 1, 9, 33]),
 )
 def test_every_row_sees_what_the_rule_says_once(
@@ -73,13 +75,16 @@ def test_every_row_sees_what_the_rule_says_once(
     tile_pages: int,
     spans: int | None,
     piece_tiles: int | None,
+    split_cost: int,
     window: int | None,
 ) -> None:
     rng = np.random.default_rng(seed)
     plan = random_forest(rng, nodes, longest, extend=extend).plan(rng=rng, room=int(rng.integers(20)))
-    work = make_work(
-        plan, block_rows=block_rows, tile_pages=tile_pages, num_spans=spans, piece_tiles=piece_tiles, window=window
-    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(make_work_module, "SPLIT_COST", split_cost)
+        work = make_work(
+            plan, block_rows=block_rows, tile_pages=tile_pages, num_spans=spans, piece_tiles=piece_tiles, window=window
+        )
     want = seen_by_definition(plan, window)
     assert (seen_by_work(work, tile_pages, window, want.shape[1]) == want).all()
     assert (work.piece_hi - work.piece_lo).max() <= block_rows
@@ -206,3 +211,19 @@ def test_a_forest_of_many_trees_is_planned_without_walking_it() -> None:
     plan = several([star(64, 1_200, 100)] * 64).plan(room=16)
     work = make_work(plan, block_rows=32, tile_pages=4, num_spans=16)
     assert num_blocks(work) == 128
+
+
+def test_blocks_stay_whole_where_splitting_them_gains_less_than_a_merge_costs() -> None:
+    """64 trees for 33 programs: two each leave one program idle, an equal cut would split nearly every tree."""
+    even = make_work(several([star(10, 1_200, 100)] * 64).plan(), block_rows=16, tile_pages=4, num_spans=33)
+    assert even.num_partials == 0
+    assert np.diff(even.span_piece).tolist() == [2] * 32 + [0]
+    lone = make_work(star(10, 1_200, 100).plan(), block_rows=16, tile_pages=4, num_spans=16)
+    assert lone.num_partials == 16
+
+
+def test_few_programs_share_what_is_little() -> None:
+    plan = star(10, 1_200, 100).plan()
+    work = make_work(plan, block_rows=16, tile_pages=4, num_spans=33, few_spans=16)
+    assert work.num_spans == 33
+    assert (np.diff(work.span_piece)[16:] == 0).all()

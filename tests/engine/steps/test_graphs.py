@@ -249,7 +249,7 @@ def buffers_of(engine: Engine) -> list[int]:
 
 
 def test_a_plan_that_outgrows_its_buffers_gets_larger_ones_and_a_new_graph(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(static_backend, "LEAST_ENTRIES", 2)
+    monkeypatch.setattr(static_backend, "LEAST_PAGES", 2)
     on_cpu, on_gpu = models("gemma2")
     runs = [Run(make_engine(model)) for model in (on_cpu, on_gpu)]
     for run in runs:
