@@ -8,7 +8,7 @@ import triton.language as tl
 from treereason.kernels.gpu.launch import Call
 from treereason.kernels.gpu.tile import store_result
 
-MERGE_M = 4
+MERGE_M = 2
 SLOTS = 16
 """Partial results that are loaded together: one after another, each would wait for the one before."""
 
@@ -57,4 +57,4 @@ def merge_partials(call: Call, num_merges: int) -> None:
     """Finishes the `num_merges` row blocks that left several partial results; needs Work's arrays in the call."""
     launcher = call.launcher
     grid = (num_merges, launcher.tile.block_m // MERGE_M, launcher.shape.num_kv_heads)
-    call.launch(merge_kernel, grid, MERGE_M=MERGE_M, SLOTS=SLOTS, num_warps=4)
+    call.launch(merge_kernel, grid, MERGE_M=MERGE_M, SLOTS=SLOTS, num_warps=MERGE_M)
