@@ -1,6 +1,6 @@
 """Tree attention on the shapes that searches make, every provider beside the floor.
 
-    python -m benchmarks.tree_attention [--data DIR] [--seconds 240] [--record]
+    python -m benchmarks.tree_attention [--data DIR | --fasttree] [--heads 32/8] [--seconds 240] [--record]
 
 One line per (shape, heads, provider): p20 / p50 / p80 microseconds of a call, the share of the floor
 (max of bytes over bandwidth and arithmetic over rate), bytes, and planning. The last line is JSON. On a CPU it runs the
@@ -13,7 +13,7 @@ import argparse
 import os
 import platform
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks import fasttree_trees
 from benchmarks.forests import Forest, levels, recorded_candidates, recorded_steps, several, speculative, star
 from benchmarks.others import OTHERS, row_slots
 from benchmarks.planning import microseconds
@@ -39,6 +40,7 @@ DEVICES = {
     "A100": (2.0e12, 312e12),
     "MI300X": (5.3e12, 1307e12),
 }
+_NAME = 56  # columns of a case's name
 Tensors = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 
@@ -72,6 +74,12 @@ def cases(data: Path | None) -> Iterator[Case]:
             yield Case(f"{path.stem} search {search} step {step}", forest)
             at_once = [f for _, s, f in steps if s == 803]
             yield Case(f"{path.stem} {len(at_once)} searches at step 803", several(at_once))
+
+
+def fasttree_cases() -> Iterator[Case]:
+    """The trees of FastTree's figure."""
+    for tree in fasttree_trees.TREES:
+        yield Case(tree.name, levels(tree.widths, tree.tokens))
 
 
 def tensors(plan: Plan, shape: LayerShape, dtype: torch.dtype, device: str) -> Tensors:
@@ -195,6 +203,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     default = os.environ.get("TREEREASON_DEFT_DATA")
     parser.add_argument("--data", type=Path, default=Path(default) if default else None, help="DeFT's recorded trees")
+    parser.add_argument("--fasttree", action="store_true", help="FastTree's 15 trees and 3 sets of heads instead")
+    parser.add_argument("--heads", type=_heads, nargs="+", help="query/KV heads, such as 32/8 32/32")
     parser.add_argument("--seconds", type=float, default=600, help="start nothing new after this long")
     parser.add_argument("--repeats", type=int, default=0, help="timed calls; 0: 30 on a GPU, 5 on a CPU")
     parser.add_argument("--only", default="", help="cases whose name contains this")
@@ -215,21 +225,24 @@ def main() -> None:
         print("# no GPU: torch backend and dense attention on the CPU; no Triton kernel runs, nothing is its speed")
     if None in floor:
         print("# floor unknown for this device: give --bandwidth and --rate")
+    chosen = [case for case in (fasttree_cases() if args.fasttree else cases(args.data)) if args.only in case.name]
+    heads_sets: Sequence[tuple[int, int]] = args.heads or (fasttree_trees.HEADS if args.fasttree else HEADS)
+    if device == "cpu":
+        heads_sets = heads_sets[:1]
     columns = f"{'p20':>9} {'p50':>9} {'p80':>9} {'floor':>6} {'plan':>8} {'KV MB':>7} {'part MB':>8}"
-    print(f"{'case':44} {'heads':>6} {'provider':16} {columns}")
+    print(f"{'case':{_NAME}} {'heads':>6} {'provider':16} {columns}")
 
     begin = time.monotonic()
     rows: list[dict[str, Any]] = []
     skipped = 0
-    chosen = [case for case in cases(args.data) if args.only in case.name]
     # Heads outside: a run out of time has seen every shape with the first heads.
-    for heads, case in ((heads, case) for heads in (HEADS if device == "cuda" else HEADS[:1]) for case in chosen):
+    for heads, case in ((heads, case) for heads in heads_sets for case in chosen):
         plan = case.forest.plan(rng=np.random.default_rng(0), room=64)
         too_large = device == "cpu" and plan.num_rows * plan.kv_tokens_read_tree > 800_000
         if too_large or time.monotonic() - begin > args.seconds:
             skipped += 1
             continue
-        names = args.providers.split(",") if args.providers else _providers(device, heads)
+        names = args.providers.split(",") if args.providers else _providers(device, heads == heads_sets[0])
         shape = LayerShape(*heads, head_dim=128, dtype=dtype)
         repeats = args.repeats or (30 if device == "cuda" else 5)
         rows += compare(case, plan, shape, names, dtype, device, repeats, floor)
@@ -238,11 +251,16 @@ def main() -> None:
     finish("tree_attention", {"gpu": gpu, "rows": rows}, packages=packages, record=args.record, device=device)
 
 
-def _providers(device: str, heads: tuple[int, int]) -> list[str]:
+def _heads(text: str) -> tuple[int, int]:
+    num_heads, num_kv_heads = map(int, text.split("/"))
+    return num_heads, num_kv_heads
+
+
+def _providers(device: str, first_heads: bool) -> list[str]:
     """All that run here; FlexAttention, which compiles seconds for every shape, with the first heads only."""
     if device == "cpu":
         return ["torch", "sdpa"]
-    return [name for name in (*TRITON, *OTHERS) if name != "flex" or heads == HEADS[0]]
+    return [name for name in (*TRITON, *OTHERS) if name != "flex" or first_heads]
 
 
 def compare(
@@ -274,7 +292,7 @@ def compare(
 
 def _line(row: dict[str, Any]) -> str:
     num_heads, num_kv_heads = row["heads"]
-    begin = f"{row['case']:44} {num_heads:3}/{num_kv_heads:<2} {row['provider']:16} "
+    begin = f"{row['case']:{_NAME}} {num_heads:3}/{num_kv_heads:<2} {row['provider']:16} "
     if "failed" in row:
         return begin + str(row["failed"])[:90]
     kv, partials = (f"{row[key] / 1e6:.1f}" if key in row else "-" for key in ("kv", "partials"))
