@@ -14,7 +14,6 @@ import os
 import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ import numpy as np
 import torch
 
 from benchmarks import fasttree_trees
-from benchmarks.forests import Forest, levels, recorded_candidates, recorded_steps, several, speculative, star
+from benchmarks.attention_cases import Case, cases, fasttree_cases
 from benchmarks.others import OTHERS, row_slots
 from benchmarks.planning import microseconds
 from benchmarks.record import finish
@@ -42,44 +41,6 @@ DEVICES = {
 }
 _NAME = 56  # columns of a case's name
 Tensors = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
-
-
-@dataclass(frozen=True)
-class Case:
-    """A forest to measure, and how many decode steps lie between two plans of it."""
-
-    name: str
-    forest: Forest
-    tokens_between_forks: int = 16
-
-
-def cases(data: Path | None) -> Iterator[Case]:
-    """Made shapes, and those of DeFT's records where `data` is their folder."""
-    yield Case("50 branches on 4k", star(50, 4_000, 200))
-    yield Case("50 branches on 20k", star(50, 20_000, 200))
-    yield Case("widths 1-4-16-512", levels((1, 4, 16, 512), (1_024, 256, 128, 32)))
-    yield Case("widths 1-2-4-..-128-1024 of 16", levels((1, 2, 4, 8, 16, 32, 64, 128, 1_024), (16,) * 9))
-    for trees in (1, 8, 64):
-        yield Case(f"{trees} trees of 10 on 1.2k", several([star(10, 1_200, 100)] * trees))
-    for tokens in (1, 4, 16):
-        yield Case(f"fork every {tokens}", levels((1, 4, 16, 64), (1_024, tokens, tokens, tokens)), tokens)
-    guesses = [[i] for i in range(10)] + [[i, j] for i in range(6) for j in range(6)] + [[0, 0, i] for i in range(18)]
-    if data is not None and (data / "APPS_tree_size64.json").is_file():
-        guesses = recorded_candidates(data / "APPS_tree_size64.json")
-    yield Case("64-token speculative tree", speculative(4_000, guesses))
-    if data is not None:
-        for path in sorted(data.glob("*ToT.json")):
-            steps = list(recorded_steps(path, every=401))
-            search, step, forest = max(steps, key=lambda s: sum(s[2].new_tokens))
-            yield Case(f"{path.stem} search {search} step {step}", forest)
-            at_once = [f for _, s, f in steps if s == 803]
-            yield Case(f"{path.stem} {len(at_once)} searches at step 803", several(at_once))
-
-
-def fasttree_cases() -> Iterator[Case]:
-    """The trees of FastTree's figure."""
-    for tree in fasttree_trees.TREES:
-        yield Case(tree.name, levels(tree.widths, tree.tokens))
 
 
 def tensors(plan: Plan, shape: LayerShape, dtype: torch.dtype, device: str) -> Tensors:
@@ -205,7 +166,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path(default) if default else None, help="DeFT's recorded trees")
     parser.add_argument("--fasttree", action="store_true", help="FastTree's 15 trees and 3 sets of heads instead")
     parser.add_argument("--heads", type=_heads, nargs="+", help="query/KV heads, such as 32/8 32/32")
-    parser.add_argument("--room", type=int, help="tokens that every branch has pages reserved for (64; 16 with --fasttree)")
+    parser.add_argument("--room", type=int, help="tokens a branch with reserved pages (64; with --fasttree 16)")
     parser.add_argument("--seconds", type=float, default=600, help="start nothing new after this long")
     parser.add_argument("--repeats", type=int, default=0, help="timed calls; 0: 30 on a GPU, 5 on a CPU")
     parser.add_argument("--only", default="", help="cases whose name contains this")
@@ -251,7 +212,8 @@ def main() -> None:
         rows += compare(case, plan, shape, names, dtype, device, repeats, floor)
     print(f"# {skipped} shapes skipped: too large for a CPU, or out of time")
     packages = ("torch", "triton", "flashinfer-python")
-    finish("tree_attention", {"gpu": gpu, "room": room, "rows": rows}, packages=packages, record=args.record, device=device)
+    found = {"gpu": gpu, "room": room, "rows": rows}
+    finish("tree_attention", found, packages=packages, record=args.record, device=device)
 
 
 def _heads(text: str) -> tuple[int, int]:

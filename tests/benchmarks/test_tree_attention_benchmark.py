@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import fasttree_trees, tree_attention
+from benchmarks.attention_cases import fasttree_cases
 from benchmarks.forests import Forest, levels, recorded_candidates, recorded_steps, speculative
 from treereason.kernels.cpu.torch_backend import TorchBackend
 
@@ -53,7 +54,7 @@ def test_fasttree_trees_are_measured_instead_where_asked(
 
 def test_fasttree_trees() -> None:
     assert len({tree.name for tree in fasttree_trees.TREES}) == 15
-    for tree, case in zip(fasttree_trees.TREES, tree_attention.fasttree_cases(), strict=True):
+    for tree, case in zip(fasttree_trees.TREES, fasttree_cases(), strict=True):
         plan = case.forest.plan()
         assert plan.num_rows == tree.widths[-1]
         assert plan.kv_tokens_read_tree == sum(w * t for w, t in zip(*tree, strict=True))
