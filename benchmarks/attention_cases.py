@@ -1,4 +1,4 @@
-"""The forests that tree attention is measured and modelled on: made shapes, DeFT's recorded searches, FastTree's trees."""
+"""Forests that tree attention is measured and modelled on: made shapes, DeFT's recorded searches, FastTree's trees."""
 
 from __future__ import annotations
 
@@ -46,3 +46,9 @@ def fasttree_cases() -> Iterator[Case]:
     """The trees of FastTree's figure."""
     for tree in fasttree_trees.TREES:
         yield Case(tree.name, levels(tree.widths, tree.tokens))
+
+
+def heads_of(text: str) -> tuple[int, int]:
+    """(query heads, KV heads) of such as 32/8; ValueError where it is no such thing."""
+    num_heads, num_kv_heads = map(int, text.split("/"))
+    return num_heads, num_kv_heads

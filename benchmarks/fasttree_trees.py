@@ -20,8 +20,8 @@ class Levels(NamedTuple):
         return " / ".join(",".join(map(str, numbers)) for numbers in self)
 
 
-# (query heads, KV heads), in the figure's order of rows.
-HEADS = ((32, 32), (32, 8), (16, 1))
+# (query heads, KV heads).
+HEADS = ((32, 8), (32, 32), (16, 1))
 TREES = (
     Levels((1, 2, 64), (8, 256, 32)),
     Levels((1, 4, 256), (8, 256, 32)),

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from benchmarks import fasttree_trees
-from benchmarks.attention_cases import Case, cases, fasttree_cases
+from benchmarks.attention_cases import Case, cases, fasttree_cases, heads_of
 from benchmarks.others import OTHERS, row_slots
 from benchmarks.planning import microseconds
 from benchmarks.record import finish
@@ -165,7 +165,7 @@ def main() -> None:
     default = os.environ.get("TREEREASON_DEFT_DATA")
     parser.add_argument("--data", type=Path, default=Path(default) if default else None, help="DeFT's recorded trees")
     parser.add_argument("--fasttree", action="store_true", help="FastTree's 15 trees and 3 sets of heads instead")
-    parser.add_argument("--heads", type=_heads, nargs="+", help="query/KV heads, such as 32/8 32/32")
+    parser.add_argument("--heads", type=heads_of, nargs="+", help="query/KV heads, such as 32/8 32/32")
     parser.add_argument("--room", type=int, help="tokens a branch with reserved pages (64; with --fasttree 16)")
     parser.add_argument("--seconds", type=float, default=600, help="start nothing new after this long")
     parser.add_argument("--repeats", type=int, default=0, help="timed calls; 0: 30 on a GPU, 5 on a CPU")
@@ -214,11 +214,6 @@ def main() -> None:
     packages = ("torch", "triton", "flashinfer-python")
     found = {"gpu": gpu, "room": room, "rows": rows}
     finish("tree_attention", found, packages=packages, record=args.record, device=device)
-
-
-def _heads(text: str) -> tuple[int, int]:
-    num_heads, num_kv_heads = map(int, text.split("/"))
-    return num_heads, num_kv_heads
 
 
 def _providers(device: str, first_heads: bool) -> list[str]:
