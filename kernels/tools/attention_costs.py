@@ -117,5 +117,5 @@ FASTTREE_NARROW = TileCost(2_256 + 2 * (L2_LATENCY + MEMORY_LATENCY), 0, 2_256, 
 FASTTREE_PIECE = 3 * MEMORY_LATENCY
 FASTTREE_SLOTS = (2 * L2_LATENCY, 4, 2 * MEMORY_LATENCY, 16)
 
-# A merge program of ours has 4 warps and a tile of 16 rows: eight a processor assumed.
+# A merge program of ours has 4 warps: eight a processor assumed.
 MERGE_RESIDENT = 8

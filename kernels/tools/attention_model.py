@@ -7,11 +7,12 @@ import numpy.typing as npt
 
 from treereason.kernels.baselines.groups import CUTS, make_groups
 from treereason.kernels.gpu.make_work import make_work
+from treereason.kernels.gpu.merge import MERGE_M
 from treereason.kernels.gpu.row_blocks import widest_tree
 from treereason.kernels.gpu.tile import Tile, choose_tile
 from treereason.kernels.gpu.work import Work
 from treereason.kernels.layer import LayerShape
-from treereason.kernels.plan import Plan
+from treereason.kernels.plan import Int32, Plan
 from treereason.kernels.tools.attention_costs import (
     FASTTREE_NARROW,
     FASTTREE_PIECE,
@@ -45,10 +46,10 @@ def tree_decode(
     resident = min(resident, cost.tiles[tile.block_m].resident)
     work = _work(plan, shape, tile, num_spans=max(1, resident * device.processors // shape.num_kv_heads))
     first, count = work.span_piece[:-1], np.diff(work.span_piece)
-    plain, masked, pieces = (_sums(a, first, count) for a in _tiles(work, tile))
+    plain, masked, pieces = (_sums(a, first, count) for a in _pieces(work, tile))
     moved = work_traffic(work, shape, programs=resident * device.processors)
     one = _launch(cost.with_resident(resident), tile, shape, plain, masked, pieces, moved)
-    return [one, _merge(cost, tile.block_m // 16, np.diff(work.merge_partial), shape, moved)]
+    return [one, _merge(cost, tile.block_m // MERGE_M, np.diff(work.merge_partial), shape, moved)]
 
 
 def tree_extend(plan: Plan, shape: LayerShape, device: Device, cost: AttentionCost) -> list[Launch]:
@@ -56,7 +57,7 @@ def tree_extend(plan: Plan, shape: LayerShape, device: Device, cost: AttentionCo
     tile = _tree_tile(plan, shape, device)
     work = _work(plan, shape, tile)
     moved = work_traffic(work, shape, programs=device.processors)
-    return [_launch(cost, tile, shape, *_tiles(work, tile), moved)]
+    return [_launch(cost, tile, shape, *_pieces(work, tile), moved)]
 
 
 def sequence(plan: Plan, shape: LayerShape, device: Device, cost: AttentionCost) -> list[Launch]:
@@ -66,8 +67,8 @@ def sequence(plan: Plan, shape: LayerShape, device: Device, cost: AttentionCost)
     piece_tiles = max(256 // tile.block_n, tiles * shape.num_kv_heads // (4 * device.processors))
     work = _work(plan, shape, tile, block_rows=1, piece_tiles=piece_tiles)
     moved = work_traffic(work, shape, programs=device.processors)
-    one = _launch(cost, tile, shape, *_tiles(work, tile), moved)
-    return [one, _merge(cost, tile.block_m // 16, np.diff(work.merge_partial), shape, moved)]
+    one = _launch(cost, tile, shape, *_pieces(work, tile), moved)
+    return [one, _merge(cost, tile.block_m // MERGE_M, np.diff(work.merge_partial), shape, moved)]
 
 
 def flatten(plan: Plan, shape: LayerShape, device: Device, cost: AttentionCost) -> list[Launch]:
@@ -75,12 +76,10 @@ def flatten(plan: Plan, shape: LayerShape, device: Device, cost: AttentionCost) 
     tile = _tree_tile(plan, shape, device)
     rows = tile.rows(shape.group_size)
     cut = CUTS["deft_flatten"](plan)
-    groups = make_groups(cut, plan.num_rows, block_rows=rows, tile_pages=tile.block_n // plan.page_size)
-    tiles = np.diff(groups.group_tile) * (tile.block_n / UNIT)
-    mixed = groups.group_mixed != 0
+    groups = make_groups(cut, plan, block_rows=rows, tile_pages=tile.block_n // plan.page_size)
+    tiles = _tiles(groups.group_first, groups.group_mixed, groups.group_last, tile)
     moved = groups_traffic(plan, groups, shape, programs=device.processors)
-    ones = np.ones(len(tiles))
-    one = _launch(cost, tile, shape, np.where(mixed, 0, tiles), np.where(mixed, tiles, 0), ones, moved)
+    one = _launch(cost, tile, shape, *tiles, moved)
     return [one, _merge(cost, 1, np.diff(groups.pair_start), shape, moved)]
 
 
@@ -141,11 +140,14 @@ def _work(plan: Plan, shape: LayerShape, tile: Tile, *, block_rows: int | None =
     return make_work(plan, block_rows=rows, tile_pages=tile.block_n // plan.page_size, **how)
 
 
-def _tiles(work: Work, tile: Tile) -> tuple[Array, Array, Array]:
+def _pieces(work: Work, tile: Tile) -> tuple[Array, Array, Array]:
+    return _tiles(work.piece_first, work.piece_mixed, work.piece_last, tile)
+
+
+def _tiles(first: Int32, mixed: Int32, last: Int32, tile: Tile) -> tuple[Array, Array, Array]:
     """(plain, masked, 1) of every piece, tiles in units of 64 tokens."""
     unit = tile.block_n / UNIT
-    plain = work.piece_mixed - work.piece_first
-    return plain * unit, (work.piece_last - work.piece_mixed) * unit, np.ones(len(plain))
+    return (mixed - first) * unit, (last - mixed) * unit, np.ones(len(first))
 
 
 def _sums(values: Array, first: Array, count: Array) -> Array:
