@@ -21,6 +21,7 @@ import torch
 
 from benchmarks import fasttree_trees
 from benchmarks.attention_cases import Case, cases, fasttree_cases, heads_of
+from benchmarks.forests import PAGE
 from benchmarks.record import RESULTS
 from treereason.kernels.layer import LayerShape
 from treereason.kernels.plan import Plan
@@ -67,7 +68,8 @@ def beside_rows(line: dict[str, Any], data: Path | None) -> Iterator[dict[str, A
     """
     device = next(known for name, known in DEVICES.items() if name in line["gpu"])
     fitted = FITTED if line["date"] == FITTED_LINE else set()
-    plans = {case.name: plan_of(case, line.get("room", 64)) for case in (*cases(data), *fasttree_cases())}
+    room = line.get("room", 64 if line["date"] == FITTED_LINE else PAGE)
+    plans = {case.name: plan_of(case, room) for case in (*cases(data), *fasttree_cases())}
     for row in line["rows"]:
         if row["provider"] not in MODELLED or "failed" in row or row["case"] not in plans:
             continue
@@ -171,7 +173,7 @@ def main() -> None:
     parser.add_argument("--device", choices=DEVICES, default="H200")
     parser.add_argument("--heads", type=heads_of, nargs="+", default=fasttree_trees.HEADS, help="such as 32/8 16/1")
     parser.add_argument("--only", default="", help="shapes whose name contains this")
-    parser.add_argument("--room", type=int, default=16, help="tokens a branch with reserved pages")
+    parser.add_argument("--room", type=int, default=PAGE, help="tokens that every branch has reserved pages for")
     args = parser.parse_args()
     if "rows" in args.parts:
         print_rows(args.data)

@@ -22,6 +22,7 @@ import torch
 
 from benchmarks import fasttree_trees
 from benchmarks.attention_cases import Case, cases, fasttree_cases, heads_of
+from benchmarks.forests import PAGE
 from benchmarks.peers import Peer, peers
 from benchmarks.plan_paths import row_slots
 from benchmarks.planning import microseconds
@@ -190,7 +191,7 @@ def main() -> None:
     at = Path(checkout) if checkout else None
     parser.add_argument("--fasttree-path", type=Path, default=at, help="checkout of FastTree's artifact, to run it too")
     parser.add_argument("--heads", type=heads_of, nargs="+", help="query/KV heads, such as 32/8 32/32")
-    parser.add_argument("--room", type=int, help="tokens a branch with reserved pages (64; with --fasttree 16)")
+    parser.add_argument("--room", type=int, default=PAGE, help="tokens that every branch has reserved pages for")
     parser.add_argument("--seconds", type=float, default=600, help="start nothing new after this long")
     parser.add_argument("--repeats", type=int, default=0, help="timed calls; 0: 30 on a GPU, 5 on a CPU")
     parser.add_argument("--only", default="", help="cases whose name contains this")
@@ -213,8 +214,6 @@ def main() -> None:
         print("# floor unknown for this device: give --bandwidth and --rate")
     chosen = [case for case in (fasttree_cases() if args.fasttree else cases(args.data)) if args.only in case.name]
     heads_sets: Sequence[tuple[int, int]] = args.heads or (fasttree_trees.HEADS if args.fasttree else HEADS)
-    # tree_decode walks reserved pages too, and no peer has any: for FastTree's trees one, as the engine reserves.
-    room = args.room if args.room is not None else 16 if args.fasttree else 64
     if device == "cpu":
         heads_sets = heads_sets[:1]
     known = peers(args.fasttree_path)
@@ -229,7 +228,7 @@ def main() -> None:
     skipped = 0
     # Heads outside: a run out of time has seen every shape with the first heads.
     for heads, case in ((heads, case) for heads in heads_sets for case in chosen):
-        plan = case.forest.plan(rng=np.random.default_rng(0), room=room)
+        plan = case.forest.plan(rng=np.random.default_rng(0), room=args.room)
         too_large = device == "cpu" and plan.num_rows * plan.kv_tokens_read_tree > 800_000
         if too_large or time.monotonic() - begin > args.seconds:
             skipped += 1
@@ -243,7 +242,7 @@ def main() -> None:
         rows += compare(case, plan, shape, {name: known.get(name) for name in names}, device, repeats, floor)
     print(f"# {skipped} shapes skipped: too large for a CPU, or out of time")
     packages = ("torch", "triton", "flashinfer-python")
-    found = {"gpu": gpu, "room": room, "rows": rows}
+    found = {"gpu": gpu, "room": args.room, "rows": rows}
     finish("tree_attention", found, packages=packages, record=args.record, device=device)
 
 
