@@ -48,7 +48,7 @@ COSTS = {"reviewed": REVIEWED, "first rows": FIRST_ROWS, "overlap": OVERLAPPED}
 # The review names no trees; these three are where its own model's ratios are the ones it gives. Two more of its bars,
 # 0.36 and 0.20, belong to trees that it does not let identify.
 BARS = {"1,10 / 4000,400": 0.55, "1,1024 / 2048,32": 0.09, "1,4,16,64,256,1024 / 256,8,256,64,32,256": 0.33}
-SHAPES = ("floor", "first rows", "in twos", "overlap", "FastTree", "Flatten", "sequence", "apart")
+SHAPES = ("floor", "first rows", "in twos", "overlap", "in twos too", "FastTree", "Flatten", "sequence", "apart")
 
 
 def shape_of(heads: Sequence[int]) -> LayerShape:
@@ -95,6 +95,7 @@ def predictions(plan: Plan, shape: LayerShape, device: Device) -> dict[str, floa
         "first rows": micro(model.tree_decode(plan, shape, device, FIRST_ROWS), device),
         "in twos": micro(model.tree_decode(plan, shape, device, FIRST_ROWS, resident=2), device),
         "overlap": micro(model.tree_decode(plan, shape, device, OVERLAPPED), device),
+        "in twos too": micro(model.tree_decode(plan, shape, device, OVERLAPPED, resident=2), device),
         "Flatten": micro(model.flatten(plan, shape, device, FIRST_ROWS), device),
         "sequence": micro(model.sequence(plan, shape, device, FIRST_ROWS), device),
         "apart": micro(model.flash_apart(plan, shape), device),
@@ -146,13 +147,13 @@ def print_bars() -> None:
 def print_shapes(chosen: Sequence[Case], heads_sets: Sequence[tuple[int, int]], device: Device, room: int) -> None:
     """Every case, every set of heads; last on how many of its own trees FastTree is ahead."""
     print(f"# predicted, {device.name}, room of {room} tokens a branch; nothing here is measured")
-    print(f"{'case':58} {'heads':>6} " + " ".join(f"{name:>10}" for name in SHAPES))
+    print(f"{'case':58} {'heads':>6} " + " ".join(f"{name:>11}" for name in SHAPES))
     trees = {tree.name for tree in fasttree_trees.TREES}
     for heads in heads_sets:
-        ratios: dict[str, dict[str, float]] = {name: {} for name in SHAPES[1:4]}
+        ratios: dict[str, dict[str, float]] = {name: {} for name in SHAPES[1:5]}
         for case in chosen:
             found = predictions(plan_of(case, room), shape_of(heads), device)
-            cells = " ".join(f"{found[name]:10.1f}" if name in found else f"{'-':>10}" for name in SHAPES)
+            cells = " ".join(f"{found[name]:11.1f}" if name in found else f"{'-':>11}" for name in SHAPES)
             print(f"{case.name:58} {heads[0]:3}/{heads[1]:<2} {cells}", flush=True)
             if case.name in trees:
                 for name, of_tree in ratios.items():
