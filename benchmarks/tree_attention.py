@@ -1,6 +1,6 @@
 """Tree attention on the shapes that searches make, every provider beside the floor.
 
-    python -m benchmarks.tree_attention [--data DIR] [--seconds 240] [--record]
+    python -m benchmarks.tree_attention [--data DIR | --fasttree] [--heads 32/8] [--seconds 240] [--record]
 
 One line per (shape, heads, provider): p20 / p50 / p80 microseconds of a call, the share of the floor
 (max of bytes over bandwidth and arithmetic over rate), bytes, and planning. The last line is JSON. On a CPU it runs the
@@ -13,16 +13,18 @@ import argparse
 import os
 import platform
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from benchmarks.forests import PAGE, Forest, levels, recorded_candidates, recorded_steps, several, speculative, star
-from benchmarks.others import OTHERS, row_slots
+from benchmarks import fasttree_trees
+from benchmarks.attention_cases import Case, cases, fasttree_cases, heads_of
+from benchmarks.forests import PAGE
+from benchmarks.peers import Peer, peers
+from benchmarks.plan_paths import row_slots
 from benchmarks.planning import microseconds
 from benchmarks.record import finish
 from treereason.kernels.layer import LayerShape
@@ -39,49 +41,20 @@ DEVICES = {
     "A100": (2.0e12, 312e12),
     "MI300X": (5.3e12, 1307e12),
 }
+_NAME = 56  # columns of a case's name
 Tensors = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 
-@dataclass(frozen=True)
-class Case:
-    """A forest to measure, and how many decode steps lie between two plans of it."""
-
-    name: str
-    forest: Forest
-    tokens_between_forks: int = 16
-
-
-def cases(data: Path | None) -> Iterator[Case]:
-    """Made shapes, and those of DeFT's records where `data` is their folder."""
-    yield Case("50 branches on 4k", star(50, 4_000, 200))
-    yield Case("50 branches on 20k", star(50, 20_000, 200))
-    yield Case("widths 1-4-16-512", levels((1, 4, 16, 512), (1_024, 256, 128, 32)))
-    yield Case("widths 1-2-4-..-128-1024 of 16", levels((1, 2, 4, 8, 16, 32, 64, 128, 1_024), (16,) * 9))
-    for trees in (1, 8, 64):
-        yield Case(f"{trees} trees of 10 on 1.2k", several([star(10, 1_200, 100)] * trees))
-    for tokens in (1, 4, 16):
-        yield Case(f"fork every {tokens}", levels((1, 4, 16, 64), (1_024, tokens, tokens, tokens)), tokens)
-    guesses = [[i] for i in range(10)] + [[i, j] for i in range(6) for j in range(6)] + [[0, 0, i] for i in range(18)]
-    if data is not None and (data / "APPS_tree_size64.json").is_file():
-        guesses = recorded_candidates(data / "APPS_tree_size64.json")
-    yield Case("64-token speculative tree", speculative(4_000, guesses))
-    if data is not None:
-        for path in sorted(data.glob("*ToT.json")):
-            steps = list(recorded_steps(path, every=401))
-            search, step, forest = max(steps, key=lambda s: sum(s[2].new_tokens))
-            yield Case(f"{path.stem} search {search} step {step}", forest)
-            at_once = [f for _, s, f in steps if s == 803]
-            yield Case(f"{path.stem} {len(at_once)} searches at step 803", several(at_once))
-
-
-def tensors(plan: Plan, shape: LayerShape, dtype: torch.dtype, device: str) -> Tensors:
+def tensors(plan: Plan, shape: LayerShape, device: str) -> Tensors:
     """Random q [N, Hq, D] and pools k, v [num_slots, Hkv, D]."""
     generator = torch.Generator(device).manual_seed(0)
     slots = (int(plan.pages.max()) + 1) * plan.page_size
-    k, v = (kv_pool(slots, shape.num_kv_heads, shape.head_dim, dtype=dtype, device=device) for _ in range(2))
+    k, v = (kv_pool(slots, shape.num_kv_heads, shape.head_dim, dtype=shape.dtype, device=device) for _ in range(2))
     for pool in (k, v):
         pool.normal_(generator=generator)
-    q = torch.randn(plan.num_rows, shape.num_heads, shape.head_dim, device=device, dtype=dtype, generator=generator)
+    q = torch.randn(
+        plan.num_rows, shape.num_heads, shape.head_dim, device=device, dtype=shape.dtype, generator=generator
+    )
     return q, k, v
 
 
@@ -97,10 +70,14 @@ def by_definition(plan: Plan, rows: list[int], data: Tensors, scale: float) -> t
     return torch.stack(outs)
 
 
-def percentiles(run: Callable[[], object], device: str, repeats: int) -> tuple[float, float, float]:
-    """p20, p50, p80 microseconds; on a GPU from a captured graph, the cache flushed before every call."""
+def percentiles(run: Callable[[], object], device: str, repeats: int) -> dict[str, float | bool]:
+    """p20, p50, p80 in microseconds; on a GPU from a captured graph, the cache flushed before every call.
+
+    The flush hides what the host does for a replay; where `captured` is false, not all that it does for the launches.
+    """
     run()
     times = []
+    replay = None
     if device != "cuda":
         for _ in range(repeats):
             begin = time.perf_counter()
@@ -113,15 +90,15 @@ def percentiles(run: Callable[[], object], device: str, repeats: int) -> tuple[f
             flush.zero_()
             begin_event, end_event = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
             begin_event.record()
-            replay()
+            (replay or run)()
             end_event.record()
             torch.cuda.synchronize()
             times.append(begin_event.elapsed_time(end_event) * 1e3)
     p20, p50, p80 = np.percentile(times, (20, 50, 80))
-    return float(p20), float(p50), float(p80)
+    return {"p20": float(p20), "p50": float(p50), "p80": float(p80), "captured": replay is not None}
 
 
-def _captured(run: Callable[[], object]) -> Callable[[], object]:
+def _captured(run: Callable[[], object]) -> Callable[[], object] | None:
     """The call as a graph, where it can be captured: launches from Python would hide a small kernel."""
     torch.cuda.synchronize()
     graph = torch.cuda.CUDAGraph()
@@ -130,8 +107,17 @@ def _captured(run: Callable[[], object]) -> Callable[[], object]:
             run()
     except RuntimeError:
         torch.cuda.synchronize()
-        return run
+        return None
     return graph.replay
+
+
+def _sound() -> bool:
+    """Whether torch can capture and draw random numbers: after a capture that failed, 2.11 cannot."""
+    try:
+        number = torch.randn(1, device="cuda")
+        return _captured(lambda: number + 1) is not None
+    except RuntimeError:
+        return False
 
 
 def traffic_of(planned: Any, plan: Plan, shape: LayerShape, programs: int) -> Traffic | None:
@@ -145,6 +131,7 @@ def traffic_of(planned: Any, plan: Plan, shape: LayerShape, programs: int) -> Tr
 
 def measure(
     name: str,
+    peer: Peer | None,
     case: Case,
     plan: Plan,
     shape: LayerShape,
@@ -154,15 +141,20 @@ def measure(
     device: str,
     repeats: int,
 ) -> dict[str, Any]:
-    """One row of the result, times in microseconds; ValueError when `rows` of the output are not what `want` says."""
+    """One row of the result, times in microseconds; ValueError when `rows` of the output are not what `want` says.
+
+    peer: whose name it is, None for a provider of this project.
+    """
     q, k, v = data
     scale = shape.head_dim**-0.5
     options = AttentionOptions(scale)
     begin = time.perf_counter()
-    planned: Any = OTHERS[name](plan, q, k, v, scale) if name in OTHERS else prepare(name, plan, q, k)
+    if peer is not None and peer.missing:
+        raise ValueError(peer.missing)
+    planned: Any = prepare(name, plan, q, k) if peer is None else peer.prepare(plan, q, k, v, scale)
 
     def run() -> torch.Tensor:
-        out: torch.Tensor = planned() if name in OTHERS else planned(q, k, v, options)[0]
+        out: torch.Tensor = planned(q, k, v, options)[0] if peer is None else planned()
         return out
 
     prepared = (time.perf_counter() - begin) * 1e6
@@ -170,8 +162,7 @@ def measure(
     error = float((out[rows].float() - want).abs().max() / want.abs().max())
     if not error < 2e-2:
         raise ValueError(f"wrong by {error:.3g}")
-    p20, p50, p80 = percentiles(run, device, repeats)
-    row: dict[str, Any] = {"p20": p20, "p50": p50, "p80": p80, "error": error}
+    row: dict[str, Any] = {**percentiles(run, device, repeats), "error": error}
     if hasattr(planned, "work"):
         rebuild = microseconds(lambda: planned.work.load(plan), repeats=5)
         advance = microseconds(planned.work.advance, repeats=3)
@@ -195,6 +186,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     default = os.environ.get("TREEREASON_DEFT_DATA")
     parser.add_argument("--data", type=Path, default=Path(default) if default else None, help="DeFT's recorded trees")
+    parser.add_argument("--fasttree", action="store_true", help="FastTree's 15 trees and 3 sets of heads instead")
+    checkout = os.environ.get("TREEREASON_FASTTREE")
+    at = Path(checkout) if checkout else None
+    parser.add_argument("--fasttree-path", type=Path, default=at, help="checkout of FastTree's artifact, to run it too")
+    parser.add_argument("--heads", type=heads_of, nargs="+", help="query/KV heads, such as 32/8 32/32")
+    parser.add_argument("--room", type=int, default=PAGE, help="tokens that every branch has reserved pages for")
     parser.add_argument("--seconds", type=float, default=600, help="start nothing new after this long")
     parser.add_argument("--repeats", type=int, default=0, help="timed calls; 0: 30 on a GPU, 5 on a CPU")
     parser.add_argument("--only", default="", help="cases whose name contains this")
@@ -215,55 +212,66 @@ def main() -> None:
         print("# no GPU: torch backend and dense attention on the CPU; no Triton kernel runs, nothing is its speed")
     if None in floor:
         print("# floor unknown for this device: give --bandwidth and --rate")
+    chosen = [case for case in (fasttree_cases() if args.fasttree else cases(args.data)) if args.only in case.name]
+    heads_sets: Sequence[tuple[int, int]] = args.heads or (fasttree_trees.HEADS if args.fasttree else HEADS)
+    if device == "cpu":
+        heads_sets = heads_sets[:1]
+    known = peers(args.fasttree_path)
+    for name, peer in known.items():
+        if peer.missing:
+            print(f"# {name}: {peer.missing}")
     columns = f"{'p20':>9} {'p50':>9} {'p80':>9} {'floor':>6} {'plan':>8} {'KV MB':>7} {'part MB':>8}"
-    print(f"{'case':44} {'heads':>6} {'provider':16} {columns}")
+    print(f"{'case':{_NAME}} {'heads':>6} {'provider':16} {columns}")
 
     begin = time.monotonic()
     rows: list[dict[str, Any]] = []
     skipped = 0
-    chosen = [case for case in cases(args.data) if args.only in case.name]
     # Heads outside: a run out of time has seen every shape with the first heads.
-    for heads, case in ((heads, case) for heads in (HEADS if device == "cuda" else HEADS[:1]) for case in chosen):
-        plan = case.forest.plan(rng=np.random.default_rng(0), room=PAGE)
+    for heads, case in ((heads, case) for heads in heads_sets for case in chosen):
+        plan = case.forest.plan(rng=np.random.default_rng(0), room=args.room)
         too_large = device == "cpu" and plan.num_rows * plan.kv_tokens_read_tree > 800_000
         if too_large or time.monotonic() - begin > args.seconds:
             skipped += 1
             continue
-        names = args.providers.split(",") if args.providers else _providers(device, heads)
+        names = args.providers.split(",") if args.providers else _providers(device, known, heads == heads_sets[0])
         shape = LayerShape(*heads, head_dim=128, dtype=dtype)
         repeats = args.repeats or (30 if device == "cuda" else 5)
-        rows += compare(case, plan, shape, names, dtype, device, repeats, floor)
+        if device == "cuda" and any(row.get("captured") is False for row in rows) and not _sound():
+            print("# stopped: a call could not be captured, and this torch is not sound after that; leave it out")
+            break
+        rows += compare(case, plan, shape, {name: known.get(name) for name in names}, device, repeats, floor)
     print(f"# {skipped} shapes skipped: too large for a CPU, or out of time")
     packages = ("torch", "triton", "flashinfer-python")
-    finish("tree_attention", {"gpu": gpu, "rows": rows}, packages=packages, record=args.record, device=device)
+    found = {"gpu": gpu, "room": args.room, "rows": rows}
+    finish("tree_attention", found, packages=packages, record=args.record, device=device)
 
 
-def _providers(device: str, heads: tuple[int, int]) -> list[str]:
+def _providers(device: str, known: Mapping[str, Peer], first_heads: bool) -> list[str]:
     """All that run here; FlexAttention, which compiles seconds for every shape, with the first heads only."""
     if device == "cpu":
         return ["torch", "sdpa"]
-    return [name for name in (*TRITON, *OTHERS) if name != "flex" or heads == HEADS[0]]
+    here = [name for name, peer in known.items() if not peer.missing]
+    return [name for name in (*TRITON, *here) if name != "flex" or first_heads]
 
 
 def compare(
     case: Case,
     plan: Plan,
     shape: LayerShape,
-    names: list[str],
-    dtype: torch.dtype,
+    providers: Mapping[str, Peer | None],
     device: str,
     repeats: int,
     floor: tuple[float | None, float | None],
 ) -> Iterator[dict[str, Any]]:
     """One row per provider, printed as it comes; one that fails says so, and the others go on."""
-    data = tensors(plan, shape, dtype, device)
+    data = tensors(plan, shape, device)
     rows = np.unique(np.linspace(0, plan.num_rows - 1, 24).astype(int)).tolist()
     want = by_definition(plan, rows, data, scale=shape.head_dim**-0.5)
     bandwidth, rate = floor
-    for name in names:
+    for name, peer in providers.items():
         row: dict[str, Any] = {"case": case.name, "heads": [shape.num_heads, shape.num_kv_heads], "provider": name}
         try:
-            row |= measure(name, case, plan, shape, data, rows, want, device, repeats)
+            row |= measure(name, peer, case, plan, shape, data, rows, want, device, repeats)
             if bandwidth and rate:
                 row["floor"] = floor_seconds(plan, shape, bandwidth=bandwidth, rate=rate) * 1e6 / row["p50"]
         except Exception as problem:
@@ -274,7 +282,7 @@ def compare(
 
 def _line(row: dict[str, Any]) -> str:
     num_heads, num_kv_heads = row["heads"]
-    begin = f"{row['case']:44} {num_heads:3}/{num_kv_heads:<2} {row['provider']:16} "
+    begin = f"{row['case']:{_NAME}} {num_heads:3}/{num_kv_heads:<2} {row['provider']:16} "
     if "failed" in row:
         return begin + str(row["failed"])[:90]
     kv, partials = (f"{row[key] / 1e6:.1f}" if key in row else "-" for key in ("kv", "partials"))

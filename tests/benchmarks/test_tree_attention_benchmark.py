@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import tree_attention
+from benchmarks import fasttree_trees, tree_attention
+from benchmarks.attention_cases import fasttree_cases
 from benchmarks.forests import Forest, levels, recorded_candidates, recorded_steps, speculative
 from treereason.kernels.cpu.torch_backend import TorchBackend
 
@@ -37,6 +38,27 @@ def test_shapes() -> None:
     assert plan.kv_tokens_read_tree == 1_024 + 4 * 256 + 16 * 128 + 512 * 32
     guesses = speculative(100, [[0], [1], [0, 0]]).plan()
     assert guesses.row_position.tolist() == [99, 100, 101, 100]
+
+
+def test_fasttree_trees_are_measured_instead_where_asked(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    how = ["--fasttree", "--heads", "16/1", "--only", "1,10 /", "--repeats", "1", "--providers", "torch"]
+    monkeypatch.setattr(sys, "argv", ["tree_attention", *how])
+    tree_attention.main()
+    (row,) = json.loads(capsys.readouterr().out.splitlines()[-1])["rows"]
+    assert row["case"] == "1,10 / 4000,400"
+    assert row["heads"] == [16, 1]
+    assert row["error"] < 1e-4
+
+
+def test_fasttree_trees() -> None:
+    assert len({tree.name for tree in fasttree_trees.TREES}) == 15
+    for tree, case in zip(fasttree_trees.TREES, fasttree_cases(), strict=True):
+        plan = case.forest.plan()
+        assert plan.num_rows == tree.widths[-1]
+        assert plan.kv_tokens_read_tree == sum(w * t for w, t in zip(*tree, strict=True))
+        assert set(plan.row_position.tolist()) == {sum(tree.tokens) - 1}
 
 
 def node(tokens: int, start: int, end: int, *children: int) -> dict[str, object]:
