@@ -18,6 +18,8 @@ from triton import knobs
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
+from treereason.kernels.tools.machine_code import InnerLoop, inner_loops
+
 TARGETS = {
     "sm_80": GPUTarget("cuda", 80, 32),
     "sm_90": GPUTarget("cuda", 90, 32),
@@ -29,11 +31,17 @@ _POINTEE = {torch.float16: "fp16", torch.bfloat16: "bf16", torch.float32: "fp32"
 
 @dataclass(frozen=True)
 class Report:
-    """Per thread registers and spilled bytes, per program shared memory in bytes."""
+    """Per thread registers and spilled bytes, per program shared memory in bytes.
+
+    serialised: ptxas says that it waits behind every wgmma (its warning C7515).
+    loops: what the innermost loops with matrix products do, where asked for.
+    """
 
     registers: int
     spilled: int
     shared: int
+    serialised: bool
+    loops: tuple[InnerLoop, ...] = ()
 
 
 def compile_report(
@@ -42,10 +50,13 @@ def compile_report(
     dtype: torch.dtype,
     constexprs: Mapping[str, int | bool],
     options: Mapping[str, int],
+    *,
+    loops: bool = False,
 ) -> Report:
     """Compiles as a launch with aligned pointers and strides would. Needs TRITON_INTERPRET unset.
 
     target: one of TARGETS. dtype: of q, k, v and out. constexprs: every one the kernel has. options: the compiler's.
+    loops: disassemble as well; NVIDIA only.
     Names of arguments say the types: q, k, v, out and *_pool have the model's dtype; lse, partial_*, sinks are float32;
     scale, softcap floats; stride_*, window integers; the rest are int32 arrays.
     """
@@ -68,7 +79,8 @@ def compile_report(
         notes = {key: int(n) for key, n in re.findall(r"\.(\w+_count): +(\d+)", text)}
         registers = notes["vgpr_count"]  # the unified file: accumulation registers are in it
         spilled = 4 * notes["vgpr_spill_count"]  # scalar registers spill into vector ones, not to memory
-    return Report(registers, spilled, compiled.metadata.shared)
+    found = inner_loops(compiled.asm["cubin"]) if loops else ()
+    return Report(registers, spilled, compiled.metadata.shared, "C7515" in log.getvalue(), found)
 
 
 def _type_of(name: str, dtype: torch.dtype) -> str:

@@ -16,7 +16,6 @@ import torch
 
 from treereason.core import Finish, Prompt, Sampling
 from treereason.engine.attention.eager_step import AttentionKind, EagerStep
-from treereason.engine.engine import PAGE_SIZE
 from treereason.engine.kv.cache import KVCache
 from treereason.engine.steps.cuda_capture import Body
 from treereason.engine.steps.sampler import sample

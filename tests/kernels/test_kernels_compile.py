@@ -9,7 +9,8 @@ import inspect
 import os
 from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from multiprocessing import get_context
 
 import pytest
@@ -81,7 +82,7 @@ def a_part(target: str) -> Iterator[Case]:
         yield Case(kernel, target, "bf16", 128, every[0 if kernel == "sequence" else -1], features=False)
 
 
-def report(case: Case) -> Report:
+def report(case: Case, *, loops: bool = False) -> Report:
     head_dim, tile = case.head_dim, case.tile
     wide = {"D": head_dim, "BLOCK_D": block_d(head_dim)}
     groups = {"G": 7 if case.features else 4}
@@ -99,7 +100,7 @@ def report(case: Case) -> Report:
         constants = {**wide, **groups, **shape, "WINDOW": case.features, "SOFTCAP": case.features}
         constants |= {} if case.kernel == "deft" else sinks
         options = tile.options()
-    return compile_report(kernel, case.target, DTYPES[case.dtype], constants, options)
+    return compile_report(kernel, case.target, DTYPES[case.dtype], constants, options, loops=loops)
 
 
 @pytest.fixture(scope="module")
@@ -110,11 +111,15 @@ def compilers() -> Iterator[Executor]:
         yield pool
 
 
-def check(cases: list[Case], compilers: Executor) -> None:
+def reports_of(cases: list[Case], compilers: Executor, *, loops: bool = False) -> list[Report]:
     with pytest.MonkeyPatch.context() as patch:
         # Nothing compiles where Triton interprets, so a process begins without what tests/conftest.py asks for.
         patch.delenv("TRITON_INTERPRET", raising=False)
-        reports = list(compilers.map(report, cases, chunksize=2))
+        return list(compilers.map(partial(report, loops=loops), cases, chunksize=2))
+
+
+def check(cases: list[Case], compilers: Executor) -> None:
+    reports = reports_of(cases, compilers)
     print(f"\n{'kernel':12} {'target':7} {'type':5} {'D':>4} {'tile':>8} {'warps':>5} {'with':>9} ", end="")
     print(f"{'registers':>9} {'spilled':>8} {'shared':>8}")
     for case, found in zip(cases, reports, strict=True):
@@ -140,6 +145,33 @@ def test_a_part_of_the_matrix(kernels: tuple[str, ...], target: str, compilers: 
     cases = [case for case in a_part(target) if case.kernel in kernels]
     assert {case.kernel for case in cases} == set(kernels)
     check(cases, compilers)
+
+
+_SLOW = [pytest.param(target, marks=pytest.mark.slow) for target in ("sm_80", "sm_120")]
+
+
+@pytest.mark.parametrize("target", ["sm_90", *_SLOW])
+def test_the_next_tile_is_copied_while_this_one_is_computed(target: str, compilers: Executor) -> None:
+    """Read off the machine code, all features on: a loop may not wait for the copies that it started last."""
+    tiles = [choose_tile(query_rows, 128, torch.bfloat16, target) for query_rows in (16, 64)]
+    cases = [Case("tree_decode", target, "bf16", 128, tile, features=True) for tile in tiles]
+    for tile, found in zip(tiles, reports_of(cases, compilers, loops=True), strict=True):
+        assert not found.serialised
+        plain, masked = found.loops
+        for loop in (plain, masked):
+            assert loop.tile_copies * 4 * 32 * 16 == 2 * tile.block_n * 128 * 2, "an iteration copies a tile"
+            assert loop.copies_in_flight >= loop.copy_groups > 0
+        # A load a page, not one a token: the slot, and for a mask who sees it, twice, and where it starts.
+        assert plain.index_loads == tile.pages(16)
+        assert masked.index_loads == 4 * tile.pages(16)
+
+
+def test_without_a_third_stage_nothing_overlaps(compilers: Executor) -> None:
+    """That the machine code tells the difference."""
+    tile = replace(choose_tile(64, 128, torch.bfloat16, "sm_90"), stages=2)
+    case = Case("tree_decode", "sm_90", "bf16", 128, tile, features=True)
+    (found,) = reports_of([case], compilers, loops=True)
+    assert [loop.copies_in_flight for loop in found.loops] == [0, 0]
 
 
 @pytest.mark.slow

@@ -38,9 +38,7 @@ def test_the_example_of_the_plan_and_of_its_work(monkeypatch: pytest.MonkeyPatch
     assert plan.row_position.tolist() == [14, 13, 14]
 
     monkeypatch.setattr(make_work, "SPLIT_COST", 0)  # so small a forest is not split otherwise
-    alone, split = (
-        make_work.make_work(plan, block_rows=2, tile_pages=2, num_spans=programs) for programs in (2, 4)
-    )
+    alone, split = (make_work.make_work(plan, block_rows=2, tile_pages=2, num_spans=programs) for programs in (2, 4))
     assert list(zip(split.piece_lo, split.piece_hi, strict=True)) == [(0, 2), (0, 2), (2, 3), (2, 3)]
     assert split.page_slot[:-2].tolist() == numbers("page_slot")
     assert split.page_start[:-2].tolist() == numbers("page_start")
