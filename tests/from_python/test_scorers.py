@@ -9,19 +9,8 @@ import pytest
 
 import treereason as tr
 from tests.from_python.driving import answers, run
-from tests.importable import by_process, raises
+from tests.importable import Judge, by_process, raises
 from treereason.engine.model.language_model import LanguageModel
-
-
-class Judge:
-    """A scorer with a state of its own."""
-
-    def __init__(self) -> None:
-        self.seen = 0
-
-    def __call__(self, _: tr.Thought) -> float:
-        self.seen += 1
-        return 0.25
 
 
 def test_a_scorer_that_can_be_imported_runs_in_a_process_of_its_own(model: LanguageModel) -> None:
