@@ -52,8 +52,13 @@ DATA = ROOT.parent / "shared" / "data"
 
 
 def slow(*values: Any) -> list[Any]:
-    """Parameters of a test that only the slow lane tries: more of a kind of which one is always tried."""
-    return [pytest.param(value, marks=pytest.mark.slow) for value in values]
+    """Parameters of a test that only the slow lane tries: more of a kind of which one is always tried.
+
+    values: one a case, or a tuple where a case has several.
+    """
+    return [
+        pytest.param(*(value if isinstance(value, tuple) else (value,)), marks=pytest.mark.slow) for value in values
+    ]
 
 
 HANG_S = 60.0

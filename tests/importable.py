@@ -19,6 +19,17 @@ def raises(_: tr.Thought) -> float:
     raise LookupError("no such list")
 
 
+class Judge:
+    """A scorer with a state of its own."""
+
+    def __init__(self) -> None:
+        self.seen = 0
+
+    def __call__(self, _: tr.Thought) -> float:
+        self.seen += 1
+        return 0.25
+
+
 @dataclass(frozen=True)
 class Shout(tr.tasks.BaseTask):
     """A task of one's own; its scorer is a function beside it."""

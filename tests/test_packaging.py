@@ -26,6 +26,8 @@ assert treereason.tasks.sorting.Sorting is Sorting
 spec = importlib.util.find_spec("kernels")
 assert spec is None or spec.origin is None, f"kernels is taken: {spec}"
 print(pathlib.Path(treereason.__file__).resolve().parent)
+from treereason.cli.main import main
+main(["--help"])
 """
 
 
@@ -64,10 +66,16 @@ def wheel(checkout: Path) -> Path:
 
 def works(folder: Path, path: str) -> Path:
     """Import and run from an empty folder; returns where the package lies."""
-    assert "Usage: treereason" in python("-m", "treereason", "--help", folder=folder, path=path)
     shown = python("-m", "treereason", "--cfg", "job", "task=few_shot", folder=folder, path=path)
     assert "operations: 4" in shown
-    return Path(python("-c", PROBE, folder=folder, path=path).strip())
+    return probed(PROBE, folder, path)
+
+
+def probed(probe: str, folder: Path, path: str) -> Path:
+    """Where the package lies, which also shows its help."""
+    found, help_text = python("-c", probe, folder=folder, path=path).split("\n", 1)
+    assert "Usage: treereason" in help_text
+    return Path(found)
 
 
 def test_pythonpath_alone(checkout: Path, tmp_path: Path) -> None:
@@ -92,10 +100,7 @@ def test_editable(checkout: Path, tmp_path: Path) -> None:
         "for name in [name for name in sys.modules if name.startswith('__editable__')]: del sys.modules[name]\n"
         f"sys.path.insert(0, {str(tmp_path / 'site')!r}); site.addsitedir(sys.path[0])\n"
     )
-    found = python("-c", start + PROBE, folder=tmp_path, path="").strip()
-    assert Path(found) == checkout / "treereason"
-    run = start + "sys.argv = ['treereason', '--help']\nfrom treereason.cli.main import main\nsys.exit(main())"
-    assert "Usage: treereason" in python("-c", run, folder=tmp_path, path="")
+    assert probed(start + PROBE, tmp_path, "") == checkout / "treereason"
 
 
 def test_the_wheel_holds_all_files_and_no_top_level_package_but_treereason(wheel: Path) -> None:

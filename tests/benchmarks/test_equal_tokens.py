@@ -13,6 +13,7 @@ import treereason as tr
 from benchmarks import bootstrap, equal_tokens, equal_tokens_table, record
 from benchmarks.baselines import BASELINES, Outcome, Pool
 from benchmarks.equal_tokens_settings import SETTINGS
+from tests.fakes import slow
 
 
 def test_the_bootstrap_agrees_with_the_normal_interval_of_many_values() -> None:
@@ -30,14 +31,14 @@ def test_the_bootstrap_of_equal_values_is_a_point() -> None:
 @pytest.fixture(scope="module")
 def pool() -> Pool:
     run = tr.run(
-        tr.tasks.Sorting(length=40, limit=4), tr.search.BestOfN(n=4), tr.load("embedded"), seed=3, temperature=1.5
+        tr.tasks.Sorting(length=24, limit=4), tr.search.BestOfN(n=4), tr.load("embedded"), seed=3, temperature=1.5
     )
     return Pool(run.problems, lambda problem, answer: float(answer == problem.target))
 
 
-@pytest.mark.parametrize("n", [1, 3])
+@pytest.mark.parametrize("n", [3, *slow(1)])
 def test_the_first_samples_of_a_pool_are_a_run_with_so_many(pool: Pool, n: int) -> None:
-    task, model = tr.tasks.Sorting(length=40, limit=4), tr.load("embedded")
+    task, model = tr.tasks.Sorting(length=24, limit=4), tr.load("embedded")
     searches: dict[str, tr.Search] = {
         "best_of_n": tr.search.BestOfN(n=n),
         "self_consistency": tr.search.SelfConsistency(n=n),

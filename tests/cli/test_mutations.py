@@ -51,7 +51,7 @@ def _check(numbers: range, capfd: pytest.CaptureFixture[str], monkeypatch: pytes
 
 @pytest.mark.usefixtures("runs")
 def test_broken_lines_are_told_in_one_line(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    _check(range(60), capfd, monkeypatch)
+    _check(range(30), capfd, monkeypatch)
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import subprocess
 from dataclasses import replace
@@ -36,14 +37,20 @@ def test_what_is_written_for_hydra_is_read_by_it_unchanged(text: str) -> None:
     assert list(values.texts(values.parse(f"x={values.quoted(text)},{values.quoted('b,c')}"))) == [text, "b,c"]
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(name=NAMES)
-@example(name="mine (1)")
-@example(name="été")
-@example(name="mine,2")
-@example(name="e\u0301te\u0301  twice")
-@example(name="~x")
+@pytest.mark.parametrize("name", ["mine (1),2", "é e\u0301  twice", "~x"])
 def test_a_file_of_any_name_is_a_task_whose_next_command_can_be_pasted(name: str, runs: Runs) -> None:
+    _run_twice(name, runs)
+
+
+@pytest.mark.slow
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(name=NAMES)
+def test_files_of_random_names_are_tasks_whose_next_command_can_be_pasted(name: str, runs: Runs) -> None:
+    _run_twice(name, runs)
+
+
+def _run_twice(name: str, runs: Runs) -> None:
+    """By hand, then by the command that the report shows."""
     file = f"./{name}.py"
     Path(file).write_text(MINE)
     runs.clear()
@@ -64,7 +71,7 @@ def _pasted(overrides: tuple[str, ...]) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "name", ["my lists (1).csv", "été.csv", "a=b,c.csv", "it's.csv", '"q".csv', "2024_11_05", "1e3"]
+    "name", ["my lists (1).csv", "a=b,é.csv", "it's.csv", '"q".csv', "1e3", *slow("été.csv", "2024_11_05")]
 )
 def test_a_problem_file_may_have_any_name(name: str, runs: Runs) -> None:
     shutil.copy("lists.csv", name)
@@ -73,7 +80,7 @@ def test_a_problem_file_may_have_any_name(name: str, runs: Runs) -> None:
     assert [run["task"].path for run in runs] == [name, name]
 
 
-@pytest.mark.parametrize("name", ["./mine (1).py", "./a=b.py", "./x,y.py"])
+@pytest.mark.parametrize("name", ["./mine (1).py", "./a=x,y.py"])
 def test_a_sweep_takes_files_of_any_name(name: str, runs: Runs) -> None:
     Path(name).write_text(MINE)
     assert main(["-m", f'task="{name}:Shout",./mine.py', f'search="{name}:Wide"']) == 0
@@ -84,7 +91,7 @@ def test_a_sweep_takes_files_of_any_name(name: str, runs: Runs) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["2024_11_05", "1e3", "yes", *slow("0x10", "007", "no", "true", "False", "1.50", "nan", "1_0")]
+    "name", ["2024_11_05", "yes", *slow("1e3", "0x10", "007", "no", "true", "False", "1.50", "nan", "1_0")]
 )
 def test_a_folder_whose_name_looks_like_a_number_keeps_it(name: str, runs: Runs) -> None:
     assert main([f"hydra.run.dir={name}"]) == 0
@@ -93,7 +100,7 @@ def test_a_folder_whose_name_looks_like_a_number_keeps_it(name: str, runs: Runs)
     assert {run["in"].parent for run in runs[1:]} == {Path(name).resolve()}
 
 
-@pytest.mark.parametrize("name", ["a b", "été", "a=b", "a,b", "(x)", "it's", "e\u0301", "$x", "%d", "null"])
+@pytest.mark.parametrize("name", ["a b", "é e\u0301", "a=b,c", "(x)", "it's", "$x %d", "null"])
 def test_a_run_folder_may_have_any_name(name: str, runs: Runs) -> None:
     assert main([f"hydra.run.dir={values.quoted(name)}"]) == 0
     assert runs[0]["in"] == Path(name).resolve()
@@ -109,9 +116,19 @@ def test_null_is_no_folder_and_may_be_the_name_of_one(runs: Runs, capfd: pytest.
 
 
 @pytest.mark.parametrize(
-    "written", ["2024_11_05", "yes", "null", *slow("1e3", "007", "12:30", "0x10", "~", "[a]", "{a: b}")]
+    ("option", "written"),
+    [
+        ("run.dir", "2024_11_05"),
+        ("sweep.dir", "yes"),
+        ("sweep.subdir", "null"),
+        *slow(
+            *itertools.product(
+                ["run.dir", "sweep.dir", "sweep.subdir"],
+                ["2024_11_05", "yes", "null", "1e3", "007", "12:30", "0x10", "~", "[a]", "{a: b}"],
+            )
+        ),
+    ],
 )
-@pytest.mark.parametrize("option", ["run.dir", "sweep.dir", "sweep.subdir"])
 def test_a_folder_that_a_file_writes_as_a_number_is_refused(
     option: str, written: str, runs: Runs, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -145,6 +162,8 @@ def test_a_sweep_over_options_of_hydra_is_refused(option: str, runs: Runs, capfd
 @pytest.mark.parametrize("function", ["choice", "sort", "shuffle"])
 def test_functions_of_a_sweep_keep_quotes_and_spellings(function: str, runs: Runs) -> None:
     names = ["été", "a'b", 'a"b', "mine (1)", "a,b", "a)b", "a\\"]
+    if function != "choice":  # which shares its reading of names with the others
+        names = ["a'b", "a,b"]
     texts = ["1e3", "2024_11_05", "007"]
     swept = ",".join([*map(values.quoted, names), "b c"])
     assert main(["-m", "model=openai", "model.url=http://x/v1", f"model.name={function}({swept})"]) == 0

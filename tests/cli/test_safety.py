@@ -10,7 +10,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from tests.cli.conftest import Runs
-from tests.fakes import ROOT
+from tests.fakes import ROOT, slow
 from treereason.cli.main import main
 
 TOUCH = "{_target_: subprocess.call, args: [touch, executed]}"
@@ -58,8 +58,18 @@ HOSTILE: dict[str, tuple[str, str]] = {
 }
 
 
-@pytest.mark.parametrize("case", HOSTILE)
-@pytest.mark.parametrize("multirun", [[], ["-m", "seed=0,1"]])
+SWEPT = ("a callback", "a sweep that nobody checked")
+"""What a sweep is tried with always; every job of it is composed and checked as a run is."""
+
+
+@pytest.mark.parametrize(
+    ("case", "multirun"),
+    [
+        *((case, []) for case in HOSTILE),
+        *((case, ["-m", "seed=0,1"]) for case in SWEPT),
+        *slow(*((case, ["-m", "seed=0,1"]) for case in HOSTILE if case not in SWEPT)),
+    ],
+)
 def test_a_configuration_file_runs_no_code(
     case: str, multirun: list[str], runs: Runs, capfd: pytest.CaptureFixture[str]
 ) -> None:

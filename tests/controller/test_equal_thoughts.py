@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.controller.test_tree import run
+from tests.controller.driving import run
 from tests.fakes import NumberTask, run_search
 from treereason import events
 from treereason.controller.budget import Budget

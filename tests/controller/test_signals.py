@@ -154,9 +154,12 @@ def drain(terminal: int, into: bytearray) -> None:
 @pytest.mark.parametrize(
     "case",
     [
-        Case("spin", "rich", signal.SIGINT, 0.3, True),
-        Case("ponder", "plain", signal.SIGTERM, 0.3, True),
-        *slow(Case("hold", "rich", signal.SIGINT, 0.3, True), Case("run", "rich", signal.SIGQUIT, 0.1, True)),
+        Case("spin", "rich", signal.SIGINT, 0.1, True),
+        *slow(
+            Case("ponder", "plain", signal.SIGTERM, 0.3, True),
+            Case("hold", "rich", signal.SIGINT, 0.3, True),
+            Case("run", "rich", signal.SIGQUIT, 0.1, True),
+        ),
     ],
     ids=lambda case: f"{case.kind}-{case.number.name}",
 )

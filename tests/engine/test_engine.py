@@ -340,7 +340,7 @@ def needle_bits(model: LanguageModel, deterministic: bool, seed: int) -> set[tup
 
 def test_deterministic_mode_gives_a_branch_one_bit_pattern_in_any_company(tiny_model: Build) -> None:
     model, _ = tiny_model("llama")
-    one, many = (set().union(*(needle_bits(model, on, seed) for seed in range(64))) for on in (True, False))
+    one, many = (set().union(*(needle_bits(model, on, seed) for seed in range(24))) for on in (True, False))
     assert len(one) == len({tokens for tokens, _ in one}) == 6
     assert len(many) > 6
 

@@ -1,9 +1,7 @@
 """The example files: small, and working as they are advertised; and what the base class does for them."""
 
-import os
 import random
-import subprocess
-import sys
+import runpy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,17 +41,9 @@ def test_the_task_asks_and_scores() -> None:
     assert task.prompt(perfect, "embedded") is None
 
 
-def test_the_engine_alone_decodes_three_ends_of_five_starts() -> None:
-    done = subprocess.run(
-        [sys.executable, "examples/engine_alone.py"],
-        cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
+def test_the_engine_alone_decodes_three_ends_of_five_starts(capsys: pytest.CaptureFixture[str]) -> None:
+    runpy.run_path(str(EXAMPLES / "engine_alone.py"), run_name="__main__")
+    lines = capsys.readouterr().out.splitlines()
     starts = [line for line in lines if not line.startswith(" ")]
     ends = [line for line in lines if line.startswith(" ")]
     assert (len(starts), len(ends)) == (5, 15)

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
+import treereason as tr
 from tests.remote.driving import KEY, ask, engine, expansion
 from tests.remote.fake_server import FakeServer
 from tests.remote.hostile import Hostile
 from tests.remote.test_hostile import serving
 from treereason.cli.main import main
+from treereason.config.secrets import refuse_key
 from treereason.core import UserError
 from treereason.remote.engine import RemoteEngine
 from treereason.remote.environment import make_client
@@ -38,22 +40,36 @@ VARIABLES = {
 }
 
 
-@pytest.mark.parametrize("case", VARIABLES)
-def test_a_variable_that_no_client_works_with_is_named(
-    case: str, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def _no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
+
+
+@pytest.mark.usefixtures("_no_proxies")
+@pytest.mark.parametrize("case", VARIABLES)
+def test_a_variable_that_no_client_works_with_is_named(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     name, value = VARIABLES[case]
     monkeypatch.setenv(name, value)
+    with pytest.raises(UserError) as caught:
+        tr.load("http://127.0.0.1:9/v1", name="x")
+    error = str(caught.value)
+    assert name in error
+    assert "\n" not in error
+    assert "secret" not in error
+
+
+@pytest.mark.usefixtures("_no_proxies")
+def test_a_variable_that_no_client_works_with_ends_the_program_before_its_run(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(*VARIABLES["password"])
     url = "http://127.0.0.1:9/v1"
     assert main(["model=openai", "model.name=x", f"model.url={url}", f"hydra.run.dir={tmp_path}"]) == 2
     error = capfd.readouterr().err
-    assert error.startswith("treereason: error: ")
+    assert error.startswith("treereason: error: HTTP_PROXY in the environment cannot be used: ")
     assert error.count("\n") == 1
-    assert name in error
-    assert "secret" not in error
     assert not (tmp_path / "journal.sqlite").exists()
 
 
@@ -133,12 +149,8 @@ def test_a_key_in_place_of_a_variable_is_not_shown_by_a_flag(
 @pytest.mark.parametrize(
     "name", ["OPENAI_API_KEY", "my_key", "KEY2", "_", "MY_COMPANY_KEY_2024_FOR_TESTS", "TogetherKey"]
 )
-def test_names_of_variables_are_names(
-    fake: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    common = ["model=openai", "model.name=x", f"model.url={fake.url}", "display=none", f"hydra.run.dir={tmp_path}"]
-    assert main([*common, f"model.api_key_env={name}", "task=few_shot", "task.limit=1", "search.k=1"]) == 0
+def test_names_of_variables_are_names(name: str) -> None:
+    refuse_key(name)
 
 
 def test_a_name_that_looks_like_a_key_is_fine_when_there_is_such_a_variable(

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakes import HANG_S, slow
 from tests.remote.driving import KEY, ask, expansion
 from tests.remote.hostile import CHUNK, Hostile, HostileServer, spellings_of_key, table
 from treereason.cli.main import main
@@ -25,7 +26,6 @@ from treereason.remote.engine import RemoteEngine
 from treereason.remote.server import Server
 
 TABLE = table()
-LONGEST_S = 8.0
 TIMEOUT_S = 0.3
 
 
@@ -70,7 +70,7 @@ def survives(variant: Hostile, folder: Path, capfd: pytest.CaptureFixture[str], 
         options = ["model=openai", "model.name=x", f"model.url={server.url}", f"model.timeout_s={TIMEOUT_S}"]
         options += ["model.max_retries=1", "task=few_shot", "task.limit=1", "search=self_consistency", "search.n=2"]
         code = main([*options, "baseline=none", "display=plain", f"hydra.run.dir={folder}"])
-    assert time.monotonic() - started < LONGEST_S
+    assert time.monotonic() - started < HANG_S
     out, err = capfd.readouterr()
     assert "Traceback" not in out + err
     assert steering(out + err) == []
@@ -83,7 +83,7 @@ def survives(variant: Hostile, folder: Path, capfd: pytest.CaptureFixture[str], 
         assert KEY.encode() not in base64.b64decode(found[: len(found) // 4 * 4], altchars=b"-_")
 
 
-SHORT = [variant for variant in TABLE if variant.short][::3]
+SHORT = [variant for variant in TABLE if variant.short][::5]
 """Those that are tried at every commit; the slow lane tries the others."""
 
 
@@ -104,15 +104,12 @@ def test_no_other_answer_harms_a_run(
 
 AT_THE_DOOR = [
     "status 401",
-    "status 999",
     "endless trickle",
-    "endless body of an error",
     "endless headers",
     "head: words",
-    "head: nothing",
-    "head: cookies",
     "packed with 400: bomb",
     "401: endless words",
+    *slow("status 999", "endless body of an error", "head: nothing", "head: cookies"),
 ]
 
 
@@ -129,7 +126,7 @@ def test_no_answer_to_the_first_question_harms(
         options += ["model.max_retries=0", "task=few_shot", "task.limit=1", "search.k=1", "baseline=none"]
         code = main([*options, "display=plain", f"hydra.run.dir={tmp_path}"])
     assert code == (exit_code_of(tmp_path) if (tmp_path / "summary.json").exists() else 2)
-    assert time.monotonic() - started < LONGEST_S
+    assert time.monotonic() - started < HANG_S
     out, err = capfd.readouterr()
     assert "Traceback" not in out + err
     assert steering(out + err) == []

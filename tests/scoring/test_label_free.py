@@ -101,6 +101,7 @@ def test_what_cannot_be_told_is_said(name: str) -> None:
 def test_every_task_has_them_by_name(name: str, tmp_path: Path) -> None:
     options = [
         "task=few_shot",
+        "task.examples=2",
         "task.operations=2",
         "task.limit=2",
         "task.stepwise=true",
@@ -118,8 +119,8 @@ def test_every_task_has_them_by_name(name: str, tmp_path: Path) -> None:
 
 def test_options_of_deepconf_reach_their_scorers(tmp_path: Path) -> None:
     def scores(folder: str, *options: str) -> list[float]:
-        run = ["task=few_shot", "task.limit=3", "search=single_sample", "baseline=none", "display=none", *options]
-        assert main([*run, f"hydra.run.dir={tmp_path / folder}"]) == 0
+        run = ["task=few_shot", "task.examples=1", "task.limit=2", "search=single_sample", "baseline=none", *options]
+        assert main([*run, "display=none", f"hydra.run.dir={tmp_path / folder}"]) == 0
         return [json.loads(line)["score"] for line in (tmp_path / folder / "results.jsonl").read_text().splitlines()]
 
     narrow = scores("narrow", "scorer=lowest_group_confidence", "confidence.window=1")
@@ -145,12 +146,14 @@ def test_a_run_without_such_a_scorer_computes_none() -> None:
 def test_one_seed_gives_the_same_bytes_however_much_decodes_at_once(tmp_path: Path) -> None:
     options = [
         "task=few_shot",
-        "task.limit=6",
+        "task.limit=2",
         "search=best_of_n",
+        "search.n=3",
+        "baseline=none",
         "scorer=self_certainty",
         "engine.deterministic=true",
     ]
-    sizes = {"a": (64, 16, 64), "b": (16, 64, 1)}  # the rows of a step are the same
+    sizes = {"a": (8, 16, 64), "b": (2, 64, 1)}  # the rows of a step are the same
     for folder, (branches, prefill, problems) in sizes.items():
         sized = [f"engine.max_branches={branches}", f"engine.prefill_tokens={prefill}"]
         sized.append(f"engine.parallel_problems={problems}")

@@ -182,7 +182,8 @@ def test_a_step_without_text_has_no_score(tmp_path: Path) -> None:
 
 def test_a_run_is_guided_by_a_reward_model(tmp_path: Path) -> None:
     saved(tmp_path / "reward", "mistral token", 2)
-    task = ["task=few_shot", "task.stepwise=true", "task.operations=2", "task.limit=2", "search=tree_of_thoughts"]
+    task = ["task=few_shot", "task.examples=2", "task.stepwise=true", "task.operations=2", "task.limit=2"]
+    task.append("search=tree_of_thoughts")
     scored = ["scorer=reward_model", f"reward.model={tmp_path / 'reward'}", "reward.aggregate=min"]
     for folder, parallel in (("a", 1), ("b", 64)):
         where = [f"hydra.run.dir={tmp_path / folder}", f"engine.parallel_problems={parallel}", "display=none"]

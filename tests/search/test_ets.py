@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import chain, combinations
-from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -13,7 +12,6 @@ import pytest
 from tests.fakes import NumberTask, run_search
 from tests.search import independent
 from treereason import events
-from treereason.cli.main import main
 from treereason.core import Problem, Thought, UserError
 from treereason.remote.engine import RemoteEngine
 from treereason.search import ETS, Rebase
@@ -103,18 +101,3 @@ def test_a_text_that_two_leaves_have_is_covered_once() -> None:
 def test_a_server_that_shows_no_kv_is_named_in_one_line() -> None:
     with pytest.raises(UserError, match="a server does not show how much KV thoughts hold"):
         RemoteEngine.kv_tokens(None, "p", [(0,)])  # type: ignore[arg-type]
-
-
-def test_the_shipped_model_finds_the_same_with_few_branches_at_once(tmp_path: Path) -> None:
-    options = [
-        "task=few_shot",
-        "task.stepwise=true",
-        "scorer=steps_hold",
-        "task.limit=4",
-        "search=ets",
-        "search.width=6",
-    ]
-    options += ["display=none", "baseline=none", "engine.threads=1", "search.lambda_b=2"]
-    for name, more in {"many": [], "few": ["engine.max_branches=3", "engine.parallel_problems=1"]}.items():
-        assert main([*options, *more, f"hydra.run.dir={tmp_path / name}"]) == 0
-    assert (tmp_path / "many/results.jsonl").read_bytes() == (tmp_path / "few/results.jsonl").read_bytes()

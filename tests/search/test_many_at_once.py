@@ -27,7 +27,7 @@ SMALL: Mapping[str, dict[str, Any]] = {
     "ab_mcts": {"n_iters": 6},
     "beam": {"n": 4, "beam_width": 2},
     "dvts": {"n": 4, "beam_width": 2},
-    "ets": {"width": 4},
+    "ets": {"width": 4, "lambda_b": 2.0},
     "mcts": {"n_iters": 4, "parallel": 2},
     "particle_filtering": {"n": 4},
     "rebase": {"width": 4},

@@ -1,8 +1,7 @@
 """The training package: tokenizer, data, a short run through the command line, and the shipped checkpoint."""
 
-import os
 import random
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 from statistics import mean
@@ -15,7 +14,6 @@ from hypothesis import strategies as st
 from rich.console import Console
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from tests.fakes import ROOT
 from tools.embedded_model import (
     attempts,
     card,
@@ -302,16 +300,16 @@ def test_a_short_training_learns_and_its_files_load(tmp_path: Path) -> None:
     assert after < before - 1
 
 
-def test_a_mistake_on_the_command_line_ends_with_one_line(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "tools.embedded_model.train", "minuts=1"],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-    )
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "error: no option is called minuts; did you mean minutes?\n"
+def test_a_mistake_on_the_command_line_ends_with_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["train", "minuts=1"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(train.__file__), run_name="__main__")
+    # What Python prints of a text that is no exit code, before it ends with 1.
+    assert ended.value.code == "error: no option is called minuts; did you mean minutes?"
+    assert capfd.readouterr() == ("", "")
     assert not list(tmp_path.iterdir())
 
 

@@ -28,6 +28,7 @@ class Overrides:
 
     def __init__(self, arguments: Sequence[str], loader: ConfigLoader, multirun: bool) -> None:
         self._loader = loader
+        self._listed: dict[tuple[str, ObjectType], list[str]] = {}
         self._search_path = [text for text in arguments if text.startswith("hydra.searchpath=")]
         parsed = [self._parse(text) for text in arguments]
         for override in parsed:
@@ -108,10 +109,9 @@ class Overrides:
         key = override.key_or_group
         if key not in self._groups or override.is_delete():
             return
-        valid = list(self._names(key))
         for name in values.texts(override):
-            if name not in valid:
-                raise UserError(f"{key}={name}: no such {key}; {nearest(name, valid)}")
+            if name not in self._names(key):
+                raise UserError(f"{key}={name}: no such {key}; {nearest(name, list(self._names(key)))}")
 
     def _names(self, group: str, folder: str = "") -> Iterator[str]:
         """All choices of a group; those in a folder of it are called folder/name."""
@@ -121,9 +121,14 @@ class Overrides:
             yield from self._names(group, f"{folder}{inner}/")
 
     def _list(self, group: str, groups: bool = False) -> list[str]:
-        kind = ObjectType.GROUP if groups else ObjectType.CONFIG
+        key = group, ObjectType.GROUP if groups else ObjectType.CONFIG
+        if key not in self._listed:  # each question makes hydra copy all that it knows of its files
+            self._listed[key] = self._ask(*key)
+        return self._listed[key]
+
+    def _ask(self, group: str, kind: ObjectType) -> list[str]:
         try:
-            return self._loader.get_group_options(group, kind, "config", self._search_path)
+            return self._loader.get_group_options(group, kind, overrides=self._search_path)
         except UserWarning as warning:
             raise UserError(f"{', '.join(self._search_path)}: {one_line(warning)}") from None
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakes import slow
 from treereason.cli.main import main
 from treereason.core import Prompt
 from treereason.engine.model.load import load_model
@@ -69,10 +70,19 @@ def test_a_template_without_system_text_is_a_line(template: str, line: str, chat
     assert model.encode(replace(TALK, system=""))[0] or "refuses" in line
 
 
-@pytest.mark.parametrize("style", ["chat", "plain"])
-@pytest.mark.parametrize("task", ["sorting", "document_merging", "few_shot", "choices"])
+@pytest.mark.parametrize(
+    ("task", "style"),
+    [
+        ("sorting", "chat"),
+        ("few_shot", "plain"),
+        ("choices", "chat"),
+        *slow(("sorting", "plain"), ("few_shot", "chat"), ("choices", "plain")),
+        *slow(("document_merging", "chat"), ("document_merging", "plain")),
+    ],
+)
 def test_every_task_runs_on_a_model_from_a_folder(task: str, style: str, chat_checkpoint: Path, tmp_path: Path) -> None:
     overrides = [f"task={task}", "task.limit=2", "search.k=2", "search.steps=2", "display=none", "baseline=none"]
+    overrides += {"sorting": ["task.length=8"], "few_shot": ["task.examples=2"]}.get(task, [])
     model = ["model=transformers", f"model.name={chat_checkpoint}", f"model.style={style}", "engine.threads=1"]
     exit_code = main([*overrides, *model, f"hydra.run.dir={tmp_path / 'run'}"])
     summary = json.loads((tmp_path / "run/summary.json").read_text())

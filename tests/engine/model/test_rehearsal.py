@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from treereason.core import UserError
+from treereason.engine.model import rehearsal
 from treereason.engine.model.load import EMBEDDED, load_model
 
 VOCABULARY = json.loads((EMBEDDED / "tokenizer.json").read_text())["model"]["vocab"]
@@ -43,10 +44,10 @@ def test_a_tokenizer_on_which_the_library_aborts_is_refused(change: dict[str, ob
 @pytest.mark.parametrize(
     ("template", "reason"),
     [
-        ("{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}", "takes more than 5 s"),
+        ("{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}", "takes more than 1 s"),
         pytest.param(
             "{% macro f(n) %}{% if n %}{{ f(n-1) }}{{ f(n-1) }}{% endif %}{% endmacro %}{{ f(40) }}",
-            "more than 5 s",
+            "more than 1 s",
             marks=pytest.mark.slow,
         ),
         ("{{ 'x' * 10**10 }}", "takes more than 4,294,967,296 bytes"),
@@ -55,7 +56,10 @@ def test_a_tokenizer_on_which_the_library_aborts_is_refused(change: dict[str, ob
         ("{% include '/etc/passwd' %}", "cannot be used; use model.style=plain"),
     ],
 )
-def test_a_chat_template_without_end_or_bound_is_refused(template: str, reason: str, chat_checkpoint: Path) -> None:
+def test_a_chat_template_without_end_or_bound_is_refused(
+    template: str, reason: str, chat_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(rehearsal.CPU_S, "template", 1)
     (chat_checkpoint / "chat_template.jinja").write_text(template)
     with pytest.raises(UserError) as raised:
         load_model(str(chat_checkpoint), style="chat")

@@ -1,7 +1,8 @@
 """Reads a tokenizer, or fills a chat template, under limits; for rehearsal.py, which starts it as a script.
 
-stdin has one JSON object, the arguments of `tokenizer` or of `template`. The exit code is MEMORY or LONG for what
-passes a limit, and 0 for all else: other faults are found, and said, by the process that asks.
+stdin has one JSON object, the arguments of `tokenizer` or of `template`; both take `cpu_s`, the CPU seconds that they
+may use. The exit code is MEMORY or LONG for what passes a limit, and 0 for all else: other faults are found, and said,
+by the process that asks.
 """
 
 from __future__ import annotations
@@ -11,24 +12,23 @@ import resource
 import sys
 from typing import Any
 
-CPU_S = {"tokenizer": 30, "template": 5}  # large vocabularies take seconds to read
 MEMORY_BYTES = 4 * 1024**3
 CHARACTERS = 100_000
 MEMORY, LONG = 3, 4
 
 
-def tokenizer(path: str, text: str) -> None:
+def tokenizer(path: str, text: str, cpu_s: int) -> None:
     from tokenizers import Tokenizer
 
-    _limit(CPU_S["tokenizer"])
+    _limit(cpu_s)
     found = Tokenizer.from_file(path)
     found.decode(found.encode(text).ids)
 
 
-def template(text: str, messages: list[dict[str, str]], values: dict[str, Any]) -> None:
+def template(text: str, messages: list[dict[str, str]], values: dict[str, Any], cpu_s: int) -> None:
     from transformers.utils.chat_template_utils import render_jinja_template
 
-    _limit(CPU_S["template"])
+    _limit(cpu_s)
     filled: Any = render_jinja_template([messages], chat_template=text, add_generation_prompt=True, **values)
     if len(filled[0][0]) > CHARACTERS:
         sys.exit(LONG)
