@@ -40,6 +40,7 @@ def load(
     style: Style | None = None,
     dtype: Literal["auto", "float32", "bfloat16", "float16"] | None = None,
     device: str | None = None,
+    fused: bool = True,
 ) -> LanguageModel: ...
 
 
@@ -66,7 +67,7 @@ def load(model: str, **options: Any) -> LanguageModel | Server:
         format of the embedded model. By default "chat" for a model on this machine and a chat endpoint, "plain"
         for completions.
     dtype: "auto" (as stored), "float32", "bfloat16" or "float16". device: "auto" (CUDA when there is one), "cpu",
-        "cuda" or "cuda:1".
+        "cuda" or "cuda:1". fused: on a GPU, let norms, rotations and gates of known models run as one kernel each.
 
     For a server: name: of the model there, must be given. endpoint: "completions" sends prompts as text, "chat" as
         messages. api_key_env: the environment variable that holds the key.

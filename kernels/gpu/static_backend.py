@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from treereason.kernels.gpu.device_work import Capacity
+from treereason.kernels.gpu.rope_store import rope_store
 from treereason.kernels.gpu.store_kv import store_kv
 from treereason.kernels.gpu.tree_decode import TreeDecode
 from treereason.kernels.gpu.work import NoPageLeft
@@ -69,10 +70,29 @@ class StaticBackend:
 
         k_pool, v_pool: [num_slots, Hkv, D]. Rows of padding store nothing, and their part of out is 0.
         """
-        key = LayerShape.of(q, k), options.window
-        if key not in self._planned:
-            self._planned[key] = TreeDecode(self._plan, key[0], q.device, windows=(options.window,), least=self._least)
-        planned = self._planned[key]
+        planned = self._planned_for(q, k, options)
         store_kv(k, v, k_pool, v_pool, planned.work.device[options.window]["row_slot"])
         out, _lse = planned(q, k_pool, v_pool, options)
         return out
+
+    def rotated(
+        self,
+        q: torch.Tensor,
+        k: torch.Tensor,
+        v: torch.Tensor,
+        rotation: tuple[torch.Tensor, torch.Tensor],
+        k_pool: torch.Tensor,
+        v_pool: torch.Tensor,
+        options: AttentionOptions,
+    ) -> torch.Tensor:
+        """As a call, of q and k that are not rotated yet. rotation: cosines and sines as in rope_store."""
+        planned = self._planned_for(q, k, options)
+        q = rope_store(q, k, v, *rotation, k_pool, v_pool, planned.work.device[options.window]["row_slot"])
+        out, _lse = planned(q, k_pool, v_pool, options)
+        return out
+
+    def _planned_for(self, q: torch.Tensor, k: torch.Tensor, options: AttentionOptions) -> TreeDecode:
+        key = LayerShape.of(q, k), options.window
+        if key not in self._planned:
+            self._planned[key] = TreeDecode(self._plan, key[0], q.device, windows=(options.window,), least=self._least)
+        return self._planned[key]

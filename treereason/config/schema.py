@@ -54,6 +54,14 @@ class ModelConfig(_Strict):
         "auto"
     )
 
+    fused: Annotated[
+        bool,
+        Field(
+            description="on a GPU, true: norms, rotations and gates of known models run as one kernel each; false: as "
+            "in transformers"
+        ),
+    ] = True
+
     @field_validator("name")
     @classmethod
     def _home(cls, name: str) -> str:

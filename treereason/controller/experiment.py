@@ -101,6 +101,8 @@ def run_experiment(
                 collect=collect if pass_name == "search" else lambda _: None,
             ).run(spec.problems)
         status = "interrupted" if stopped() else "done"
+        if fused := getattr(model, "fused", ""):  # a server tells nothing of its own
+            summary.extra["fused"] = fused
         if config.engine.profile:
             summary.extra["profile"] = profile.shares()
         if folder is not None and results is not None:

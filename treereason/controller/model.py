@@ -30,7 +30,7 @@ def load(config: AnyModelConfig) -> LanguageModel | Server:
     """The configured model. Raises UserError for one that cannot be served, or a server that cannot be reached."""
     if isinstance(config, RemoteModelConfig):
         return _connect(config)
-    return load_model(config.name, style=config.style, dtype=config.dtype, device=config.device)
+    return load_model(config.name, style=config.style, dtype=config.dtype, device=config.device, fused=config.fused)
 
 
 def _connect(config: RemoteModelConfig) -> Server:
@@ -56,7 +56,8 @@ def model_options(model: LanguageModel | Server) -> dict[str, Any]:
     """The options of a loaded model, as a configuration holds them. Raises UserError for what is not a model."""
     if isinstance(model, LanguageModel):
         dtype = str(model.dtype).removeprefix("torch.")
-        return {"name": model.name, "style": model.style, "dtype": dtype, "device": str(model.device)}
+        fused = model.fused != "off"
+        return {"name": model.name, "style": model.style, "dtype": dtype, "device": str(model.device), "fused": fused}
     if hasattr(model, "url"):
         names = ("name", "url", "endpoint", "style", "concurrency", "timeout_s", "max_retries")
         return {name: getattr(model, name) for name in names}

@@ -224,6 +224,8 @@ def _figures(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     if launches := summary.get("launches"):
         graph, eager = launches.get("graph", 0), [(why, n) for why, n in launches.items() if why != "graph"]
         found.append(("steps", ", ".join([f"{graph:,} from graphs", *(f"{n:,} eager: {why}" for why, n in eager)])))
+    if fused := summary.get("fused"):
+        found.append(("fused", str(fused)))
     if ratio := summary.get("kv_read_ratio"):
         read, alone = (int(summary.get(f"kv_tokens_read_{name}") or 0) for name in ("tree", "sequence"))
         found.append(("KV reads", f"{read:,} tokens, {alone:,} if every branch read its own: {ratio:.1f}x"))

@@ -60,7 +60,29 @@ class EagerStep:
             query, key, value = (x[: len(self.slots)] for x in (query, key, value))
             keys, values = self.cache.store(layer, self.slots, key, value)
             out, _lse = self.backend(query.contiguous(), keys, values, options)
-            return torch.nn.functional.pad(out, (0, 0, 0, 0, 0, self.num_padding)) if self.num_padding else out
+            return self._padded(out)
+
+    def rotate_and_attend(
+        self,
+        layer: int,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        rotation: tuple[torch.Tensor, torch.Tensor],
+        options: AttentionOptions,
+    ) -> torch.Tensor:
+        """As in RotatingStep; of padding as `attend`. Needs Triton."""
+        from treereason.kernels.gpu.rope_store import rope_store  # a CPU may lack Triton
+
+        with self.profile.measure("attention"):
+            query, key, value, cos, sin = (x[: len(self.slots)] for x in (query, key, value, *rotation))
+            keys, values = self.cache.reserve(layer, key, value)
+            query = rope_store(query, key, value, cos, sin, keys, values, self.slots)
+            out, _lse = self.backend(query, keys, values, options)
+            return self._padded(out)
+
+    def _padded(self, out: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.pad(out, (0, 0, 0, 0, 0, self.num_padding)) if self.num_padding else out
 
 
 def eager_step(

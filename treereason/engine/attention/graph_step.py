@@ -26,3 +26,15 @@ class GraphStep:
     ) -> torch.Tensor:
         """As in AttentionStep; rows of padding store nothing, and their output is undefined."""
         return self.backend(query.contiguous(), key, value, *self._cache.pools(layer), options)
+
+    def rotate_and_attend(
+        self,
+        layer: int,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        rotation: tuple[torch.Tensor, torch.Tensor],
+        options: AttentionOptions,
+    ) -> torch.Tensor:
+        """As in RotatingStep; of padding as `attend`."""
+        return self.backend.rotated(query, key, value, rotation, *self._cache.pools(layer), options)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from transformers import AttentionInterface
@@ -19,6 +19,26 @@ class AttentionStep(Protocol):
         self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, options: AttentionOptions
     ) -> torch.Tensor:
         """Store key and value [N, Hkv, D], and attend: query [N, Hq, D] -> [N, Hq, D], in the query's dtype."""
+        ...
+
+
+@runtime_checkable
+class RotatingStep(AttentionStep, Protocol):
+    """A step that can also do what comes between a layer's projections and its attention, in fewer launches."""
+
+    def rotate_and_attend(
+        self,
+        layer: int,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        rotation: tuple[torch.Tensor, torch.Tensor],
+        options: AttentionOptions,
+    ) -> torch.Tensor:
+        """As `attend`, of query and key that are not rotated yet.
+
+        rotation: cosines and sines of each row's angles, [N, D] each in query's dtype, both halves of a head.
+        """
         ...
 
 

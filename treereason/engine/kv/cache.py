@@ -19,6 +19,13 @@ class KVCache:
         self, layer: int, slots: torch.Tensor, key: torch.Tensor, value: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Put key and value [N, Hkv, D] into slots [N] and return the layer's pools."""
+        keys, values = self.reserve(layer, key, value)
+        keys[slots] = key
+        values[slots] = value
+        return keys, values
+
+    def reserve(self, layer: int, key: torch.Tensor, value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The layer's pools, made now for such keys and values [N, Hkv, D] if it has none yet."""
         if layer not in self._layers:
             num_slots = self.num_pages * self.page_size
             try:
@@ -29,10 +36,7 @@ class KVCache:
                     "give less"
                 ) from error
             self._layers[layer] = keys, values
-        keys, values = self._layers[layer]
-        keys[slots] = key
-        values[slots] = value
-        return keys, values
+        return self._layers[layer]
 
     def pools(self, layer: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Keys and values of a layer that has stored some; they keep their addresses."""

@@ -26,12 +26,14 @@ class LanguageModel:
     """Wraps a loaded model; its attention becomes the tree's. style: "chat" puts prompts in the chat template.
 
     name: for reports; the class of the network by default. generation: the values of its generation_config.json.
+    fused: on a GPU, which modules run as one kernel, in words; "" elsewhere.
     """
 
     def __init__(self, network: PreTrainedModel, tokenizer: Any, style: str, name: str = "") -> None:
         self.name = name or type(network).__name__
         self.tokenizer = tokenizer
         self.style = style
+        self.fused = ""
         network.train(False)
         network.set_attn_implementation(NAME)
         self._network = network

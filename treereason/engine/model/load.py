@@ -47,10 +47,13 @@ def resolve(name: str) -> str:
     return str(EMBEDDED) if name == "embedded" else name
 
 
-def load_model(name: str, *, style: str, dtype: str = "auto", device: str = "auto") -> LanguageModel:
+def load_model(
+    name: str, *, style: str, dtype: str = "auto", device: str = "auto", fused: bool = True
+) -> LanguageModel:
     """Load from a folder or hub id; safetensors only, no remote code. Raises UserError for what cannot be served.
 
-    dtype "auto" is the checkpoint's own; device "auto" is a CUDA device when there is one.
+    dtype "auto" is the checkpoint's own; device "auto" is a CUDA device when there is one. fused: on a GPU, let modules
+    that are known run as one kernel.
     """
     location = resolve(name)
     if device == "auto":
@@ -58,7 +61,7 @@ def load_model(name: str, *, style: str, dtype: str = "auto", device: str = "aut
     if device != "cpu" and not torch.cuda.is_available():
         raise UserError(f"model.device={device}: torch finds no such device; use model.device=cpu")
     with _quiet():
-        return _load(name, location, style=style, dtype=dtype, device=device)
+        return _load(name, location, style=style, dtype=dtype, device=device, fused=fused)
 
 
 @contextmanager
@@ -93,7 +96,7 @@ def _blaming(name: str, what: str) -> Iterator[None]:
         raise UserError(f"model.name={name}: {what}: {printable(one_line(error))}") from None
 
 
-def _load(name: str, location: str, *, style: str, dtype: str, device: str) -> LanguageModel:
+def _load(name: str, location: str, *, style: str, dtype: str, device: str, fused: bool) -> LanguageModel:
     if name != "embedded":
         check_checkpoint(name)
     if name != "embedded" and (tables := Path(location) / "tokenizer.json").is_file():
@@ -148,7 +151,25 @@ def _load(name: str, location: str, *, style: str, dtype: str, device: str) -> L
     with _blaming(name, "it loads and does not compute"):
         pack_linears(network)
         model = LanguageModel(network, tokenizer, style, name)
+        if device != "cpu":
+            model.fused = fuse_known(name, network) if fused else "off"
         self_check(name, model)
     if rules := rules_left_out(model.generation):
         _log.warning("model.name=%s: its generation_config.json asks for what is left out here: %s", name, rules)
     return model
+
+
+def fuse_known(name: str, network: Any) -> str:
+    """Let the network's modules that are known run as one kernel each. Returns which, in words.
+
+    A warning tells what is not fused. network: of a LanguageModel, on a GPU.
+    """
+    from treereason.engine.model.fuse import fuse  # needs Triton, which a CPU may lack
+
+    fusion = fuse(network)
+    if not fusion.counts and not fusion.kept:
+        what = f"no fused kernels are known for the modules of {type(network).__name__}"
+        _log.warning("model.name=%s: %s: a decode step launches more, and takes longer", name, what)
+    for reason in fusion.kept:
+        _log.warning("model.name=%s: a step takes longer: %s", name, printable(reason))
+    return str(fusion)
