@@ -48,7 +48,8 @@ gpu:
 	  $(PYTHON) -m pytest -q --noconftest -p no:cacheprovider -m gpu -k "$$part" tests/kernels/test_kernels.py & pids="$$pids $$!"; \
 	done; \
 	for pid in $$pids; do wait $$pid; done
-	$(PYTHON) -m pytest -q --noconftest -p no:cacheprovider -m gpu -rs tests/engine/steps/test_graphs.py
+	$(PYTHON) -m pytest -q --noconftest -p no:cacheprovider -m gpu -rs tests/engine/steps/test_graphs.py \
+	  tests/kernels/test_fused_kernels.py tests/engine/model/test_fused_modules.py
 	$(PYTHON) -m benchmarks.tree_attention --seconds 200 --record
 
 # By package rather than by folder: kernels/ and tasks/ are then found once, under the name they import as.

@@ -13,6 +13,7 @@ import statistics
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from benchmarks.record import finish
 from treereason.core import Expansion, Prompt, Sampling
 from treereason.engine.engine import Engine
 from treereason.engine.model.language_model import LanguageModel
+from treereason.engine.model.load import fuse_known
 from treereason.engine.steps.cuda_capture import cuda_capture
 from treereason.engine.steps.graph_steps import GraphSteps
 from treereason.engine.steps.sampler import sample
@@ -179,7 +181,9 @@ def steps() -> Iterator[Row]:
     model = LanguageModel(network, _Letters(), "plain")
     model.attention = "triton"
     num_tokens = 60 if GPU else 4
-    for num_rows in (8, 64, 256) if GPU else (3,):
+    for fused, num_rows in product((False, True), (8, 64, 256) if GPU else (3,)):
+        if fused and not model.fused:
+            model.fused = fuse_known("probe", network)
         for how in ("graph", "eager") if GPU else ("eager",):
             engine = Engine(model, max_branches=256, prefill_tokens=8192, kv_tokens=65_536 if GPU else 512)
             graphs = engine._step_kinds[0]
@@ -197,7 +201,8 @@ def steps() -> Iterator[Row]:
                 _, done = engine.step()
                 if done is not None and done.num_branches == num_rows:
                     times.append((time.perf_counter() - start) * 1e6)
-            row: Row = {"what": "step", "rows": num_rows, "how": how, "seconds": time.perf_counter() - begin}
+            row: Row = {"what": "step", "rows": num_rows, "how": how, "fused": model.fused or "off"}
+            row |= {"seconds": time.perf_counter() - begin}
             late = times[len(times) // 3 :] or [float("nan")]
             row |= {"p50_us": statistics.median(late), "p90_us": float(np.percentile(late, 90))}
             if isinstance(graphs, GraphSteps) and how == "graph":

@@ -10,16 +10,18 @@ BLOCK = 1024
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def silu_mul_kernel(gate, up, out, stride_gate, stride_up, num_columns, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]
+def silu_mul_kernel(  # type: ignore[no-untyped-def]
+    gate, up, out, stride_gate, stride_up, COLUMNS: tl.constexpr, BLOCK: tl.constexpr
+):  # fmt: skip
     """Grid (rows, blocks of columns). out is contiguous."""
     row = tl.program_id(0).to(tl.int64)
     column = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
-    mask = column < num_columns
+    mask = column < COLUMNS
     stored = out.dtype.element_ty
     x = tl.load(gate + row * stride_gate + column, mask=mask, other=0.0).to(tl.float32)
     gated = (x / (1.0 + tl.exp(-x))).to(stored).to(tl.float32)  # rounded, as by a module of its own
     other = tl.load(up + row * stride_up + column, mask=mask, other=0.0).to(tl.float32)
-    tl.store(out + row * num_columns + column, (gated * other).to(stored), mask=mask)
+    tl.store(out + row * COLUMNS + column, (gated * other).to(stored), mask=mask)
 
 
 def silu_mul(gate: torch.Tensor, up: torch.Tensor) -> torch.Tensor:
@@ -35,6 +37,6 @@ def silu_mul(gate: torch.Tensor, up: torch.Tensor) -> torch.Tensor:
         raise ValueError("the elements of a row must be contiguous")
     out = torch.empty(gate.shape, dtype=gate.dtype, device=gate.device)
     silu_mul_kernel[(len(gates), triton.cdiv(num_columns, BLOCK))](
-        gates, ups, out, gates.stride(0), ups.stride(0), num_columns, BLOCK=BLOCK, num_warps=4
+        gates, ups, out, gates.stride(0), ups.stride(0), COLUMNS=num_columns, BLOCK=BLOCK, num_warps=4
     )
     return out

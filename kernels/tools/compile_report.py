@@ -26,6 +26,7 @@ TARGETS = {
     "sm_120": GPUTarget("cuda", 120, 32),
     "gfx942": GPUTarget("hip", "gfx942", 64),
 }
+MODEL_DTYPE = {"q", "k", "v", "out", "x", "residual", "total", "weight", "gate", "up", "cos", "sin"}
 _POINTEE = {torch.float16: "fp16", torch.bfloat16: "bf16", torch.float32: "fp32"}
 
 
@@ -57,8 +58,8 @@ def compile_report(
 
     target: one of TARGETS. dtype: of q, k, v and out. constexprs: every one the kernel has. options: the compiler's.
     loops: disassemble as well; NVIDIA only.
-    Names of arguments say the types: q, k, v, out and *_pool have the model's dtype; lse, partial_*, sinks are float32;
-    scale, softcap floats; stride_*, window integers; the rest are int32 arrays.
+    Names of arguments say the types: those of MODEL_DTYPE and *_pool have the model's dtype; lse, partial_*, sinks are
+    float32; scale, softcap, eps floats; stride_*, window, num_* integers; the rest are int32 arrays.
     """
     signature = {}
     attrs = {}
@@ -84,11 +85,11 @@ def compile_report(
 
 
 def _type_of(name: str, dtype: torch.dtype) -> str:
-    if name in {"q", "k", "v", "out"} or name.endswith("_pool"):
+    if name in MODEL_DTYPE or name.endswith("_pool"):
         return "*" + _POINTEE[dtype]
     if name in {"lse", "sinks"} or name.startswith("partial_"):
         return "*fp32"
-    if name in {"scale", "softcap"}:
+    if name in {"scale", "softcap", "eps"}:
         return "fp32"
     return "i32" if name.startswith(("stride", "window", "num_")) else "*i32"
 

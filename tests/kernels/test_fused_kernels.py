@@ -26,8 +26,9 @@ if not INTERPRETED:
     pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")]
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
-# Two roundings of the dtype, of which the last bit of a float32 sum may tip each; float32 has the sum's own error.
-TOLERANCE = {torch.float32: 2e-6, torch.bfloat16: 2**-7, torch.float16: 2**-10}
+# Two roundings of the dtype, each of which the last bit of a float32 sum may tip; float32 has the errors of the sum,
+# and of an exponential on a GPU.
+TOLERANCE = {torch.float32: 5e-6, torch.bfloat16: 2**-6, torch.float16: 2**-9}
 FORMS = {"llama": NormForm(), "olmo2": NormForm(late_cast=True), "gemma": NormForm(late_cast=True, one_more=True)}
 
 
@@ -96,7 +97,7 @@ def test_the_bits_of_a_normed_row_do_not_depend_on_the_rows_beside_it(width: int
     x, weight = random(70, width, dtype=torch.bfloat16), random(width, dtype=torch.bfloat16, seed=1)
     together = rms_norm(x, weight, 1e-6)
     for row in (0, 33, 69):
-        assert torch.equal(rms_norm(x[row : row + 1], weight, 1e-6)[0], together[row])
+        assert torch.equal(rms_norm(x[row : row + 1].clone(), weight, 1e-6)[0], together[row])
 
 
 def test_a_row_of_zeros_and_one_of_huge_numbers_stay_finite_as_in_the_module() -> None:
@@ -106,7 +107,7 @@ def test_a_row_of_zeros_and_one_of_huge_numbers_stay_finite_as_in_the_module() -
 
 
 def test_a_norm_refuses_rows_that_it_cannot_hold() -> None:
-    with pytest.raises(ValueError, match=r"32,769 elements"):
+    with pytest.raises(ValueError, match=r"16,385 elements"):
         rms_norm(torch.ones(1, MOST_COLUMNS + 1), torch.ones(MOST_COLUMNS + 1), 1e-6)
     with pytest.raises(ValueError, match="contiguous"):
         rms_norm(random(4, 8).T[:, ::2], torch.ones(2), 1e-6)

@@ -126,6 +126,7 @@ def test_answers_and_logits_with_fused_modules_are_those_without(kind: str) -> N
 
 
 @poisoned
+@interpreted_only
 @pytest.mark.parametrize("attention", ["sequence", "invariant"])
 def test_steps_on_torch_operations_take_fused_modules_too(attention: Any) -> None:
     found = []

@@ -86,7 +86,7 @@ KINDS = {FusedNorm: "norms", FusedGate: "gates", FusedAttention: "rotations", Fu
 def fused(module: nn.Module) -> type[nn.Module] | None:
     """The class that may take a module's, one of KINDS; None for a module that is not known."""
     this: Any = module
-    original: type[Any] = type(module)
+    original: Any = type(module)  # mypy finds classes of modules not hashable
     name = f"{original.__module__}.{original.__qualname__}"
     if name in NORMS:
         return _subclass(FusedNorm, original, form=NORMS[name])
