@@ -119,7 +119,7 @@ def test_answers_and_logits_with_fused_modules_are_those_without(kind: str) -> N
         if kind == "llama":
             grow_prune_and_go_on(run, num_appended=3)
         else:
-            run.submit("a", (), Prompt("ASK ALL THAT", max_tokens=4, ignore_end=True), 2)
+            run.submit("a", (), Prompt("ASK", max_tokens=3, ignore_end=True), 2)
             run.steps()
     check_equal(got, want)
     assert set(got.launches) == {"graph", "prefill"}
