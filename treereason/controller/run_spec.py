@@ -38,6 +38,8 @@ def specify(config: Config, task: Task, search: Search, scorer: Scorer | None = 
         raise UserError(
             f"task={names[0]} search={names[1]}: a recorded search needs both task=recorded and search=recorded"
         )
+    if (refusal := getattr(search, "refusal", None)) is not None and (reason := refusal(task, config)):
+        raise UserError(reason)
     found = scorer_reference(config.scorer, task) if scorer is None else importable(scorer) or scorer
     if isinstance(found, str):
         scorer = load_scorer(found)

@@ -233,7 +233,10 @@ class Tree(Protocol):
 
 
 class Search(Protocol):
-    """An algorithm over a tree. One coroutine per problem; the engine decodes when all of them wait."""
+    """An algorithm over a tree. One coroutine per problem; the engine decodes when all of them wait.
+
+    With a method `refusal(task, config) -> str | None` it can say, before a run, why it cannot search for a task.
+    """
 
     async def run(self, tree: Tree) -> Thought | None:
         """The thought to answer with, or None when nothing was found."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from treereason.core import Thought, Tree, UserError, label_free
+from treereason.core import Task, Thought, Tree, UserError, label_free
 
 
 @dataclass(frozen=True)
@@ -22,10 +22,15 @@ class Choose:
         Field(description="none: the sum over an option's tokens; else divided by its tokens or characters"),
     ] = "none"
 
+    def refusal(self, task: Task, config: Any) -> str | None:  # noqa: ARG002
+        """Why it cannot search for a task; None where it can."""
+        named = f"{type(task).__name__} gives no options"
+        return None if hasattr(task, "options") else f"search=choose: {named}: take task=choices"
+
     async def run(self, tree: Tree) -> Thought | None:
         options = getattr(tree.task, "options", None)
         if options is None:
-            raise UserError(f"search=choose: {type(tree.task).__name__} gives no options: take task=choices")
+            raise UserError(self.refusal(tree.task, None))
         written = await tree.write(tree.root, options(tree.root.problem, tree.style))
         await tree.score(written, by=self.likelihood)
         return tree.best()

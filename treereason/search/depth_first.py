@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from treereason.core import Thought, Tree
+from treereason.core import Task, Thought, Tree
 from treereason.search.limits import WIDEST, Rollouts, Samples
-from treereason.search.proposals import propose
+from treereason.search.proposals import cannot_propose, propose
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,10 @@ class DepthFirst:
     ] = None
     n_iters: Annotated[Rollouts, Field(description="expansions at most")] = 100
     generate: Annotated[Literal["sample", "propose"], Field(description="one text a child, or one for all")] = "sample"
+
+    def refusal(self, task: Task, config: Any) -> str | None:  # noqa: ARG002
+        """Why it cannot search for a task; None where it can."""
+        return cannot_propose(task) if self.generate == "propose" else None
 
     async def run(self, tree: Tree) -> Thought | None:
         stack = [tree.root]

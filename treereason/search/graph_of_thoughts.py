@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
-from treereason.core import Thought, Tree, UserError
-from treereason.search.graph_operations import Operations
+from treereason.core import Task, Thought, Tree, UserError
+from treereason.search.graph_operations import Operations, cannot_apply
 from treereason.search.plans import PLAN, plan_of
 
 
@@ -32,6 +32,11 @@ class GraphOfThoughts:
                 f"search.plan=[{','.join(self.plan)}]: begin with generate N, or with split N, generate N and later "
                 "aggregate N; what may follow is score, and keep, aggregate, improve or generate with a number"
             )
+
+    def refusal(self, task: Task, config: Any) -> str | None:  # noqa: ARG002
+        """Why it cannot search for a task; None where it can."""
+        reasons = (cannot_apply(step.partition(" ")[0], task) for step in self.plan or ())
+        return next(filter(None, reasons), None)
 
     async def run(self, tree: Tree) -> Thought | None:
         operations = Operations(tree)

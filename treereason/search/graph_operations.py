@@ -5,9 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from treereason.core import Aggregable, Splittable, Thought, Tree, UserError
+from treereason.core import Aggregable, Splittable, Task, Thought, Tree, UserError
 from treereason.search.limits import MOST_CHILDREN
 from treereason.search.sampling import to_answers
+
+
+def cannot_apply(operation: str, task: Task) -> str | None:
+    """Why a task takes no operation of that name; None where it does."""
+    named = f"search.plan: {operation}: task {type(task).__name__}"
+    if operation == "split" and not isinstance(task, Splittable):
+        return f"{named} has no split: leave it out of the plan"
+    if operation == "aggregate" and not isinstance(task, Aggregable):
+        return f"{named} has no aggregate_prompt: leave it out of the plan"
+    return None
 
 
 @dataclass(eq=False)
@@ -62,7 +72,7 @@ class Operations:
         """A group for each part of the problem. Raises UserError for a task that is not `Splittable`."""
         root, task = self._tree.root, self._tree.task
         if not isinstance(task, Splittable):
-            raise UserError(f"search.plan: split: task {type(task).__name__} has no split: leave it out of the plan")
+            raise UserError(cannot_apply("split", task))
         self.groups = [Group([root], task, part) for part in task.split(root.problem, num)]
 
     async def generate(self, group: Group, k: int) -> None:
@@ -98,8 +108,7 @@ class Operations:
         """
         tree, task = self._tree, self._tree.task
         if not isinstance(task, Aggregable):
-            named = f"task {type(task).__name__} has no aggregate_prompt"
-            raise UserError(f"search.plan: aggregate: {named}: leave it out of the plan")
+            raise UserError(cannot_apply("aggregate", task))
         parents = [thought for group in self.groups for thought in group.thoughts]
         if not parents or not all(group.thoughts for group in self.groups):
             self.groups = []

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from treereason.core import Proposing, Thought, Tree, UserError
+from treereason.core import Proposing, Task, Thought, Tree, UserError
+
+
+def cannot_propose(task: Task) -> str | None:
+    """Why a task takes no `search.generate=propose`; None where it does."""
+    if isinstance(task, Proposing):
+        return None
+    named = f"{type(task).__name__} has no propose_prompt and proposals"
+    return f"search.generate=propose: task {named}: leave it at search.generate=sample"
 
 
 async def propose(tree: Tree, thoughts: Sequence[Thought], k: int) -> list[Thought]:
@@ -15,8 +23,7 @@ async def propose(tree: Tree, thoughts: Sequence[Thought], k: int) -> list[Thoug
     """
     task = tree.task
     if not isinstance(task, Proposing):
-        named = f"{type(task).__name__} has no propose_prompt and proposals"
-        raise UserError(f"search.generate=propose: task {named}: leave it at search.generate=sample")
+        raise UserError(cannot_propose(task))
 
     async def below(thought: Thought) -> list[Thought]:
         prompt = task.propose_prompt(thought, tree.style)

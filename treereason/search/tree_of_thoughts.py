@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from treereason.core import Thought, Tree, UserError
+from treereason.core import Task, Thought, Tree, UserError
 from treereason.core.judges import Vote
 from treereason.search.limits import MOST_CHILDREN, Samples, Steps, Temperature
-from treereason.search.proposals import propose
+from treereason.search.proposals import cannot_propose, propose
 from treereason.search.softmax import draw
 
 
@@ -39,6 +39,13 @@ class TreeOfThoughts:
         if self.k * self.b > MOST_CHILDREN:
             many = f"{self.k * self.b:,} children in a step, more than {MOST_CHILDREN:,}"
             raise UserError(f"search.k={self.k} search.b={self.b}: {many}")
+
+    def refusal(self, task: Task, config: Any) -> str | None:
+        """Why it cannot search for a task; None where it can."""
+        if self.generate == "propose" and (reason := cannot_propose(task)):
+            return reason
+        reason = Vote.refusal(task, config) if self.evaluate == "vote" else None
+        return f"search.evaluate=vote: {reason}" if reason else None
 
     async def run(self, tree: Tree) -> Thought | None:
         frontier, by = [tree.root], Vote(self.n_vote) if self.evaluate == "vote" else None
