@@ -15,7 +15,7 @@ SORTING = tr.tasks.Sorting(length=8, limit=1)
         (tr.search.Choose(), "search=choose: Sorting gives no options: take task=choices"),
         (tr.search.TreeOfThoughts(generate="propose"), "search.generate=propose: task Sorting has no propose_prompt"),
         (tr.search.DepthFirst(generate="propose"), "search.generate=propose: task Sorting has no propose_prompt"),
-        (tr.search.TreeOfThoughts(evaluate="vote"), "search.evaluate=vote: task Sorting"),
+        (tr.search.TreeOfThoughts(evaluate="vote"), "search.evaluate=vote: Sorting has no vote_prompt"),
     ],
 )
 def test_a_search_that_does_not_fit_the_task_is_refused_before_the_run(search: tr.core.Search, line: str) -> None:
