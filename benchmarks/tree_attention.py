@@ -27,6 +27,7 @@ from benchmarks.peers import Peer, peers
 from benchmarks.plan_paths import row_slots
 from benchmarks.planning import microseconds
 from benchmarks.record import finish
+from treereason.engine.steps.cuda_capture import TorchIsBroken, cuda_capture
 from treereason.kernels.layer import LayerShape
 from treereason.kernels.options import AttentionOptions
 from treereason.kernels.plan import Plan, kv_pool
@@ -100,24 +101,16 @@ def percentiles(run: Callable[[], object], device: str, repeats: int) -> dict[st
 
 def _captured(run: Callable[[], object]) -> Callable[[], object] | None:
     """The call as a graph, where it can be captured: launches from Python would hide a small kernel."""
-    torch.cuda.synchronize()
-    graph = torch.cuda.CUDAGraph()
+
+    def body() -> None:
+        run()
+
     try:
-        with torch.cuda.graph(graph):
-            run()
-    except RuntimeError:
-        torch.cuda.synchronize()
+        return cuda_capture(torch.device("cuda"))(body)
+    except TorchIsBroken:
+        raise
+    except Exception:
         return None
-    return graph.replay
-
-
-def _sound() -> bool:
-    """Whether torch can capture and draw random numbers: after a capture that failed, 2.11 cannot."""
-    try:
-        number = torch.randn(1, device="cuda")
-        return _captured(lambda: number + 1) is not None
-    except RuntimeError:
-        return False
 
 
 def traffic_of(planned: Any, plan: Plan, shape: LayerShape, programs: int) -> Traffic | None:
@@ -236,10 +229,12 @@ def main() -> None:
         names = args.providers.split(",") if args.providers else _providers(device, known, heads == heads_sets[0])
         shape = LayerShape(*heads, head_dim=128, dtype=dtype)
         repeats = args.repeats or (30 if device == "cuda" else 5)
-        if device == "cuda" and any(row.get("captured") is False for row in rows) and not _sound():
-            print("# stopped: a call could not be captured, and this torch is not sound after that; leave it out")
+        try:
+            for row in compare(case, plan, shape, {name: known.get(name) for name in names}, device, repeats, floor):
+                rows.append(row)
+        except TorchIsBroken as error:
+            print(f"# stopped: {error}; torch cannot go on after that capture: leave it out")
             break
-        rows += compare(case, plan, shape, {name: known.get(name) for name in names}, device, repeats, floor)
     print(f"# {skipped} shapes skipped: too large for a CPU, or out of time")
     packages = ("torch", "triton", "flashinfer-python")
     found = {"gpu": gpu, "room": args.room, "rows": rows}
@@ -263,7 +258,10 @@ def compare(
     repeats: int,
     floor: tuple[float | None, float | None],
 ) -> Iterator[dict[str, Any]]:
-    """One row per provider, printed as it comes; one that fails says so, and the others go on."""
+    """One row per provider, printed as it comes; one that fails says so, and the others go on.
+
+    Raises TorchIsBroken.
+    """
     data = tensors(plan, shape, device)
     rows = np.unique(np.linspace(0, plan.num_rows - 1, 24).astype(int)).tolist()
     want = by_definition(plan, rows, data, scale=shape.head_dim**-0.5)
@@ -274,6 +272,8 @@ def compare(
             row |= measure(name, peer, case, plan, shape, data, rows, want, device, repeats)
             if bandwidth and rate:
                 row["floor"] = floor_seconds(plan, shape, bandwidth=bandwidth, rate=rate) * 1e6 / row["p50"]
+        except TorchIsBroken:
+            raise
         except Exception as problem:
             row["failed"] = f"{type(problem).__name__}: {problem}"[:200]
         print(_line(row), flush=True)

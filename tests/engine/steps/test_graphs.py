@@ -21,11 +21,11 @@ pytest.importorskip("transformers")
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AutoModelForCausalLM, Gemma2Config, LlamaConfig, PreTrainedModel
 
-from treereason.core import Decoded, Expansion, Prompt, Sampling
+from treereason.core import Decoded, Expansion, Prompt, Sampling, UserError
 from treereason.engine import engine as engine_module
 from treereason.engine.engine import Engine
 from treereason.engine.model.language_model import LanguageModel
-from treereason.engine.steps.cuda_capture import Body, Capture
+from treereason.engine.steps.cuda_capture import Body, Capture, TorchIsBroken
 from treereason.engine.steps.graph_steps import BUCKETS, GraphSteps
 from treereason.engine.steps.sampling_rows import Cuts
 from treereason.events import StepDone
@@ -35,6 +35,7 @@ INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 DEVICE = "cpu" if INTERPRETED else "cuda"
 if not INTERPRETED:
     pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")]
+gpu_only = pytest.mark.skipif(INTERPRETED, reason="what a real capture does")
 interpreted_only = pytest.mark.skipif(not INTERPRETED, reason="not a matter of graphs, or hidden by them")
 
 COMMON: dict[str, Any] = {
@@ -364,14 +365,54 @@ def test_a_capture_that_fails_leaves_the_run_eager_and_says_why(num_captured: in
         run.steps()
     check_equal(got, want)
     assert captured == num_captured + 1
-    reason = "cannot be captured: ValueError: an operation that needs the host"
-    assert got.launches == ["prefill", *["graph"] * 2 * num_captured, *[reason] * (5 - 2 * num_captured)]
+    assert got.launches[: 1 + 2 * num_captured] == ["prefill", *["graph"] * 2 * num_captured]
+    [reason] = set(got.launches[1 + 2 * num_captured :])
+    assert reason.startswith("cannot be captured: ValueError: an operation that needs the host (test_graphs.py, line ")
+    assert graphs_of(got.engine).num_bytes == 0
+
+
+def test_a_capture_that_breaks_torch_ends_the_run_with_one_line_that_says_what_to_do() -> None:
+    def fail(body: Body) -> Body:
+        body()
+        raise TorchIsBroken("ValueError: no")
+
+    run = Run(make_engine(models("llama")[1], capture=fail))
+    run.submit("a", (), Prompt("ASK", max_tokens=6), 2)
+    with pytest.raises(UserError) as caught:
+        run.steps()
+    assert str(caught.value) == (
+        "model.name=LlamaForCausalLM: its decode step cannot be captured as a graph: ValueError: no; torch "
+        f"{torch.__version__} cannot go on after that: run again with engine.graphs=false"
+    )
+
+
+@gpu_only
+def test_a_model_that_waits_for_the_device_runs_eagerly_and_torch_still_captures() -> None:
+    on_cpu, on_gpu = models("llama")
+    want, got = Run(make_engine(on_cpu)), Run(make_engine(on_gpu))
+    model: Any = got.engine.model
+    forward_all = model.forward_all
+    model.forward_all = lambda *args: forward_all(*args) + forward_all(*args).sum().item() * 0
+    for run in (want, got):
+        run.submit("a", (), Prompt("ASK", max_tokens=6, ignore_end=True), 2)
+        run.steps()
+    check_equal(got, want)
+    assert got.launches[0] == "prefill"
+    [reason] = set(got.launches[1:])
+    assert "synchronizing" in reason
+    assert "test_graphs.py, line" in reason
+    again = Run(make_engine(models("llama")[1]))
+    again.submit("a", (), Prompt("ASK", max_tokens=6, ignore_end=True), 2)
+    again.steps()
+    assert again.launches == ["prefill", *["graph"] * 5]
+    assert graphs_of(again.engine).num_bytes > 0
 
 
 @interpreted_only
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
+        ({"graphs": False}, "engine.graphs=false"),
         ({"deterministic": True}, "engine.deterministic"),
         ({"token_statistics": True}, "engine.token_statistics"),
         ({"attention": "tree"}, "attention=tree"),

@@ -52,6 +52,7 @@ class EagerSteps:
     """
 
     launch = ""
+    num_bytes = 0
 
     def __init__(
         self,

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import torch
 
+from treereason.core import UserError
 from treereason.engine.attention.forest_plan import forest_plan
 from treereason.engine.attention.graph_step import GraphStep
 from treereason.engine.kv.cache import KVCache
@@ -21,7 +22,7 @@ from treereason.engine.kv.forest import Forest, Node
 from treereason.engine.model.language_model import LanguageModel
 from treereason.engine.schedule.branch import Branch
 from treereason.engine.schedule.step_batch import StepBatch
-from treereason.engine.steps.cuda_capture import Body, Capture
+from treereason.engine.steps.cuda_capture import Body, Capture, TorchIsBroken, first_cause
 from treereason.engine.steps.sampler import sample
 from treereason.engine.steps.sampling_rows import Cuts
 from treereason.engine.steps.step_buffers import StepBuffers
@@ -48,7 +49,8 @@ class _Loaded:
 class GraphSteps:
     """Takes steps in which every running branch computes one token, and nothing else does.
 
-    num_plans, num_captures: how many it has made.
+    num_plans, num_captures: how many it has made. num_bytes: of device memory that graphs and their buffers hold beside
+    model and KV.
     """
 
     launch = "graph"
@@ -77,10 +79,14 @@ class GraphSteps:
         self._failure = ""
         self.num_plans = 0
         self.num_captures = 0
+        self.num_bytes = 0
 
     @torch.inference_mode()
     def start(self, batch: StepBatch) -> Refusal | None:
-        """Begin to replay the batch's graph, captured now if need be; or refuse, with a reason."""
+        """Begin to replay the batch's graph, captured now if need be; or refuse, with a reason.
+
+        Raises UserError where a capture has failed and torch cannot go on.
+        """
         if self._failure:
             return Refusal(self._failure)
         if batch.prompts or len(batch.tokens) > len(batch.branches) or max(batch.tokens.values()) > 1:
@@ -93,6 +99,11 @@ class GraphSteps:
             self._buffers.send([leaf.tokens[-1] for leaf in leaves], [leaf.end - 1 for leaf in leaves], loaded.bucket)
             try:
                 replay = self._replay(loaded.bucket, loaded.cuts)
+            except TorchIsBroken as error:
+                raise UserError(
+                    f"model.name={self._model.name}: its decode step cannot be captured as a graph: {error}; torch "
+                    f"{torch.__version__} cannot go on after that: run again with engine.graphs=false"
+                ) from error
             except Exception as error:  # of any type: a capture fails in torch, in Triton or in the driver
                 self._give_up(error)
                 return Refusal(self._failure)
@@ -163,15 +174,23 @@ class GraphSteps:
                 logits = self._model.forward_all(token_ids, positions, tree)
                 buffers.put(*sample(logits, keys, positions + 1, rows))
 
+            before = self._held_bytes()
             self._replays[bucket, cuts] = self._capture(body)
             self.num_captures += 1
+            self.num_bytes += self._held_bytes() - before
         return self._replays[bucket, cuts]
 
+    def _held_bytes(self) -> int:
+        """Device memory that torch cannot give back; 0 on a CPU."""
+        if self._model.device.type != "cuda":
+            return 0
+        torch.cuda.empty_cache()
+        return torch.cuda.memory_reserved(self._model.device)
+
     def _give_up(self, error: BaseException) -> None:
-        while error.__context__ is not None:  # ending a failed capture fails as well; the first error tells why
-            error = error.__context__
-        lines = str(error).strip().splitlines() or [""]
-        self._failure = f"cannot be captured: {type(error).__name__}: {lines[0]}"
+        self._failure = f"cannot be captured: {first_cause(error)}"
         self._replays.clear()
         self._trees.clear()
         self._loaded = None
+        del self._capture  # and with it all graphs: none is replayed again
+        self.num_bytes = 0

@@ -45,3 +45,8 @@ class StepKind(Protocol):
     def kv_tokens_read(self) -> int:
         """KV tokens that the step reads if each node is read once; known when it has started."""
         ...
+
+    @property
+    def num_bytes(self) -> int:
+        """Device memory that it holds from step to step, beside model and KV."""
+        ...
