@@ -3,8 +3,9 @@
     python -m benchmarks.tree_attention [--data DIR | --fasttree] [--heads 32/8] [--seconds 240] [--record]
 
 One line per (shape, heads, provider): p20 / p50 / p80 microseconds of a call, the share of the floor
-(max of bytes over bandwidth and arithmetic over rate), bytes, and planning. The last line is JSON. On a CPU it runs the
-torch backend and dense attention only, on the smaller shapes: a check of the plumbing, not of a kernel.
+(max of bytes over bandwidth and arithmetic over rate), bytes, and planning. Then a table of medians. The last line is
+JSON, or with --record the file that has it. On a CPU it runs the torch backend and dense attention only, on the smaller
+shapes: a check of the plumbing, not of a kernel. Exit code 1 when a Triton kernel of ours failed or was wrong.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -22,6 +24,7 @@ import torch
 
 from benchmarks import fasttree_trees
 from benchmarks.attention_cases import Case, cases, fasttree_cases, heads_of
+from benchmarks.attention_table import table
 from benchmarks.forests import PAGE
 from benchmarks.peers import Peer, peers
 from benchmarks.plan_paths import row_slots
@@ -174,8 +177,8 @@ def _processors(device: str) -> int:
     return torch.cuda.get_device_properties(0).multi_processor_count if device == "cuda" else 132
 
 
-def main() -> None:
-    """Measures, prints, and records where asked to."""
+def main() -> int:
+    """Measures, prints, and records where asked to; the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     default = os.environ.get("TREEREASON_DEFT_DATA")
     parser.add_argument("--data", type=Path, default=Path(default) if default else None, help="DeFT's recorded trees")
@@ -218,7 +221,7 @@ def main() -> None:
 
     begin = time.monotonic()
     rows: list[dict[str, Any]] = []
-    skipped = 0
+    skipped, broke = 0, False
     # Heads outside: a run out of time has seen every shape with the first heads.
     for heads, case in ((heads, case) for heads in heads_sets for case in chosen):
         plan = case.forest.plan(rng=np.random.default_rng(0), room=args.room)
@@ -234,11 +237,15 @@ def main() -> None:
                 rows.append(row)
         except TorchIsBroken as error:
             print(f"# stopped: {error}; torch cannot go on after that capture: leave it out")
+            broke = True
             break
     print(f"# {skipped} shapes skipped: too large for a CPU, or out of time")
+    print("\n".join(table(rows)))
     packages = ("torch", "triton", "flashinfer-python")
     found = {"gpu": gpu, "room": args.room, "rows": rows}
-    finish("tree_attention", found, packages=packages, record=args.record, device=device)
+    show = not args.record
+    finish("tree_attention", found, packages=packages, record=args.record, show=show, device=device)
+    return 1 if broke or any("failed" in row and row["provider"] in TRITON for row in rows) else 0
 
 
 def _providers(device: str, known: Mapping[str, Peer], first_heads: bool) -> list[str]:
@@ -292,4 +299,4 @@ def _line(row: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
