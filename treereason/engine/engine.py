@@ -155,7 +155,8 @@ class Engine:
         """Compute one step. Returns the children that are done, and the step's figures (None when nothing ran)."""
         started = perf_counter()
         with self._profile.measure("plan"):
-            batch = self._scheduler.pick(self.forest, self._num_steps)
+            ahead = next((kind.ahead for kind in self._step_kinds if kind.ahead), ())
+            batch = self._scheduler.pick(self.forest, self._num_steps, ahead)
             self._refuse(batch)
         if not batch.tokens:
             return self._decoded() + self._take_answers(), None
@@ -247,6 +248,7 @@ class Engine:
 
     def _finish(self, branch: Branch) -> None:
         """Settle all of a branch that is done but its text."""
+        self.forest.trim(branch.node)
         if branch.error is None:
             self._thoughts.add(branch)
         else:

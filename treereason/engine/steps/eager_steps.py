@@ -53,6 +53,7 @@ class EagerSteps:
 
     launch = ""
     num_bytes = 0
+    ahead: tuple[Node, ...] = ()
 
     def __init__(
         self,
