@@ -231,7 +231,7 @@ def test_answers_and_logits_are_those_of_the_torch_backend(
     check_equal(got, want)
     assert set(want.launches) == {""}
     assert set(got.launches) == {"graph", "prefill"}
-    assert got.launches.count("graph") > 8
+    assert got.launches.count("graph") >= 8
     assert (got.num_rebuilt > 0) == (kv_tokens < 512), "the small pool is the one that evicts"
 
 
