@@ -1,7 +1,7 @@
 # make setup   .venv with everything; afterwards .venv/bin/treereason works
 # make demo    20 lists of 64 digits sorted by tree of thoughts on the shipped model, live
 # make test    all tests but the slow ones; make slow: those; make check: formatting, lint, types
-# make gpu     tests of kernels and graphs, and the benchmark, on a machine with an accelerator, with its own python3
+# make gpu     tests of kernels and graphs, and what a card can do, on a machine with one, with its own python3
 #
 # A CPU machine without torch at hand saves a download of gigabytes with
 #   make setup PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu"
@@ -38,19 +38,10 @@ test: setup
 slow: setup
 	$(BIN)/python -m pytest -q -m slow
 
-# Needs torch, numpy, triton and pytest there, and transformers for the tests of graphs. Parts side by side: most of the
-# time goes into compiling kernels.
-gpu: export PYTHONPATH := .:$(PYTHONPATH)
+# Needs torch, numpy, triton, pytest and transformers there. All parts run, within eight minutes, and without an
+# accelerator none. tools/gpu_checks.py tells the rest.
 gpu:
-	@pids=""; \
-	for part in tree_decode tree_extend deft sequence \
-	    "not tree_decode and not tree_extend and not deft and not sequence"; do \
-	  $(PYTHON) -m pytest -q --noconftest -p no:cacheprovider -m gpu -k "$$part" tests/kernels/test_kernels.py & pids="$$pids $$!"; \
-	done; \
-	for pid in $$pids; do wait $$pid; done
-	$(PYTHON) -m pytest -q --noconftest -p no:cacheprovider -m gpu -rs tests/engine/steps/test_graphs.py \
-	  tests/kernels/test_fused_kernels.py tests/engine/model/test_fused_modules.py
-	$(PYTHON) -m benchmarks.tree_attention --seconds 200 --record
+	@$(PYTHON) tools/gpu_checks.py
 
 # By package rather than by folder: kernels/ and tasks/ are then found once, under the name they import as.
 check: setup

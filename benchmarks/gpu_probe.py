@@ -1,18 +1,22 @@
 """What a card is able to do, and which tile, stages, steps and samplings suit it: the first run on a new one.
 
-    python -m benchmarks.gpu_probe [ceilings sweep sampling steps graphs] [--record]
+    python -m benchmarks.gpu_probe [ceilings sampling steps sweep graphs] [--record]
 
-Each section prints a line per measurement; the last line is JSON. Medians, microseconds. Without a GPU the shapes are
-tiny and the times mean nothing: a check of the script under the interpreter (TRITON_INTERPRET=1).
+Each section prints a line per measurement; the last line is JSON, or with --record the file that has it. Medians,
+microseconds. Sections run in the order above: what the last one tries out leaves torch 2.11 broken. Exit code 1 when a
+section ended with an error. Without a GPU the shapes are tiny and the times mean nothing: a check of the script under
+the interpreter (TRITON_INTERPRET=1).
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
+import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -21,6 +25,7 @@ import torch
 from transformers import AutoModelForCausalLM, LlamaConfig
 
 from benchmarks.forests import PAGE, Forest, levels, several, star
+from benchmarks.graph_probe import graphs
 from benchmarks.record import finish
 from treereason.core import Expansion, Prompt, Sampling
 from treereason.engine.engine import Engine
@@ -46,7 +51,7 @@ DTYPE = torch.bfloat16 if GPU else torch.float32
 def median_us(run: Callable[[], object], repeats: int = 20, before: Callable[[], object] | None = None) -> float:
     """Median microseconds of a call; `before` runs outside the time."""
     run()
-    times = []
+    times: list[float] = []
     for _ in range(repeats if GPU else 1):
         if before is not None:
             before()
@@ -118,9 +123,9 @@ def sweep() -> Iterator[Row]:
                     out = planned(q, pools[0][0], pools[0][1], options)[0].float()
                     want = out if want is None else want
                     row["error"] = float((out - want).abs().max() / want.abs().max())
-                    layers = graph_of([lambda k=k, v=v, p=planned: p(q, k, v, options) for k, v in pools])  # type: ignore[misc]
+                    layers = graph_of([partial(planned, q, k, v, options) for k, v in pools])
                     row["layer_us"] = median_us(layers) / num_layers
-                    alone = graph_of([lambda p=planned: p(q, pools[0][0], pools[0][1], options)])  # type: ignore[misc]
+                    alone = graph_of([partial(planned, q, pools[0][0], pools[0][1], options)])
                     row["cold_us"] = median_us(alone, before=flush.zero_)
                     kv_bytes = plan.kv_tokens_read_tree * shape.kv_token_bytes
                     row["gb_per_s"] = kv_bytes / row["layer_us"] / 1e3
@@ -149,7 +154,7 @@ def sampling() -> Iterator[Row]:
         keys = torch.arange(num_rows, device=DEVICE)
         for top_p in (1.0, 0.9):
             how = SamplingRows.of([Sampling(temperature=0.7, top_p=top_p)] * num_rows, torch.device(DEVICE))
-            call = graph_of([lambda logits=logits, keys=keys, how=how: sample(logits, keys, keys + 9, how)])  # type: ignore[misc]
+            call = graph_of([partial(sample, logits, keys, keys + 9, how)])
             yield {"what": "sample", "rows": num_rows, "top_p": top_p, "us": median_us(call)}
 
 
@@ -158,17 +163,17 @@ class _Letters:
 
     eos_token_id = 63
 
-    def __call__(self, text: str, add_special_tokens: bool = True) -> dict[str, list[int]]:
+    def __call__(self, text: str, add_special_tokens: bool = True) -> dict[str, list[int]]:  # noqa: ARG002
         return {"input_ids": [ord(letter) % 60 for letter in text]}
 
-    def decode(self, tokens: list[int], skip_special_tokens: bool = True) -> str:
+    def decode(self, tokens: list[int], skip_special_tokens: bool = True) -> str:  # noqa: ARG002
         return "x" * len(tokens)
 
 
 def steps() -> Iterator[Row]:
     """Decode steps of a Llama of 8B parameters with random weights, from graphs and eager: host time a step."""
-    large = {"hidden_size": 4096, "intermediate_size": 14336, "num_attention_heads": 32, "num_key_value_heads": 8}
-    small = {"hidden_size": 64, "intermediate_size": 96, "num_attention_heads": 4, "num_key_value_heads": 2}
+    large: Row = {"hidden_size": 4096, "intermediate_size": 14336, "num_attention_heads": 32, "num_key_value_heads": 8}
+    small: Row = {"hidden_size": 64, "intermediate_size": 96, "num_attention_heads": 4, "num_key_value_heads": 2}
     config = LlamaConfig(
         **(large if GPU else small),
         num_hidden_layers=32 if GPU else 1,
@@ -176,8 +181,9 @@ def steps() -> Iterator[Row]:
         max_position_embeddings=8192,
     )
     torch.manual_seed(0)
+    auto: Any = AutoModelForCausalLM
     with torch.device(DEVICE):
-        network = AutoModelForCausalLM.from_config(config, dtype=DTYPE)
+        network = auto.from_config(config, dtype=DTYPE)
     model = LanguageModel(network, _Letters(), "plain")
     model.attention = "triton"
     num_tokens = 60 if GPU else 4
@@ -213,51 +219,20 @@ def steps() -> Iterator[Row]:
             yield row
 
 
-def graphs() -> Iterator[Row]:
-    """Whether graphs survive that another one of their stream is dropped, and torch a capture that fails."""
-    if not GPU:
-        return
-    capture = cuda_capture(torch.device(DEVICE))
-    weight = torch.randn(4096, 14336, device=DEVICE).to(DTYPE)
-    inputs = [torch.randn(num_rows, 14336, device=DEVICE).to(DTYPE) for num_rows in (1, 4, 64)]
-    outs = [torch.empty(len(x), 4096, device=DEVICE, dtype=DTYPE) for x in inputs]
-    replays = [capture(lambda x=x, out=out: out.copy_(x @ weight.T)) for x, out in zip(inputs, outs, strict=True)]  # type: ignore[misc]
-    del replays[0]
-    torch.cuda.empty_cache()
-    junk = [torch.full((size << 20,), float("nan"), device=DEVICE) for size in (2, 8, 8, 8, 32)]
-    for replay, x, out in zip(replays, inputs[1:], outs[1:], strict=True):
-        replay()
-        torch.cuda.synchronize()
-        want = x.float() @ weight.float().T
-        error = float((out.float() - want).abs().max() / want.abs().max())
-        yield {"what": "another graph was dropped", "rows": len(x), "error": error}
-    del junk
-    try:
-        capture(lambda: outs[0].add_(inputs[0].sum().item()))
-    except Exception as error:
-        yield {"what": "a capture that waits for the device", "says": str(error).splitlines()[0][:160]}
-    try:
-        torch.cuda.empty_cache()
-        fine = bool((inputs[1] @ weight.T).isfinite().all())
-        replay = capture(lambda: outs[0].copy_(inputs[0] @ weight.T))
-        replay()
-        torch.cuda.synchronize()
-        yield {"what": "after a failed capture", "eager_finite": fine, "captures_again": True}
-    except Exception as error:
-        yield {"what": "after a failed capture", "broken": str(error).splitlines()[0][:160]}
+SECTIONS = {"ceilings": ceilings, "sampling": sampling, "steps": steps, "sweep": sweep, "graphs": graphs}
 
 
-SECTIONS = {"ceilings": ceilings, "sweep": sweep, "sampling": sampling, "steps": steps, "graphs": graphs}
-
-
-def main() -> None:
-    """Runs the sections asked for; one that fails says so, and the others go on."""
+def main() -> int:
+    """Runs the sections asked for; one that fails says so, and the others go on. The exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("sections", nargs="*", default=list(SECTIONS), help="all by default")
+    parser.add_argument("sections", nargs="*", help="all by default")
     parser.add_argument("--record", action="store_true", help="append to benchmarks/results/")
     args = parser.parse_args()
+    if unknown := [name for name in args.sections if name not in SECTIONS]:
+        parser.error(f"no section {unknown[0]}: there are {', '.join(SECTIONS)}")
     measured: list[Row] = []
-    for section in args.sections:
+    failed = False
+    for section in (name for name in SECTIONS if name in (args.sections or SECTIONS)):
         begin = time.monotonic()
         try:
             with torch.inference_mode():
@@ -265,12 +240,13 @@ def main() -> None:
                     measured.append({"section": section, **row})
                     print(section, *(f"{name}={_short(value)}" for name, value in row.items()), flush=True)
         except Exception as error:
+            failed = True
             traceback.print_exc(limit=4)
             measured.append({"section": section, "failed": f"{type(error).__name__}: {error}"[:300]})
         print(f"# {section}: {time.monotonic() - begin:.0f} s", flush=True)
-    finish(
-        "gpu_probe", {"rows": measured}, packages=("torch", "triton", "transformers"), record=args.record, device=DEVICE
-    )
+    packages = ("torch", "triton", "transformers")
+    finish("gpu_probe", {"rows": measured}, packages=packages, record=args.record, show=not args.record, device=DEVICE)
+    return 1 if failed else 0
 
 
 def _short(value: object) -> str:
@@ -278,4 +254,4 @@ def _short(value: object) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

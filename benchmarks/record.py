@@ -1,4 +1,8 @@
-"""What a benchmark's JSON line says of where and when it was measured. Standard library and torch only."""
+"""What a benchmark's JSON line says of where and when it was measured. Standard library and torch only.
+
+Two environment variables, for a copy of the checkout on another machine: TREEREASON_COMMIT tells the commit where there
+is no .git, and TREEREASON_RESULTS is a folder for the lines instead of benchmarks/results/.
+"""
 
 from __future__ import annotations
 
@@ -16,15 +20,22 @@ from typing import Any
 import torch
 
 ROOT = Path(__file__).resolve().parent.parent
-RESULTS = ROOT / "benchmarks" / "results"
+RESULTS = Path(os.environ.get("TREEREASON_RESULTS") or ROOT / "benchmarks" / "results")
 CPU_INFO = Path("/proc/cpuinfo")
 
 
 def finish(
-    benchmark: str, measured: Mapping[str, Any], *, packages: Sequence[str], record: bool, device: str = "cpu"
+    benchmark: str,
+    measured: Mapping[str, Any],
+    *,
+    packages: Sequence[str],
+    record: bool,
+    device: str = "cpu",
+    show: bool = True,
 ) -> None:
-    """Print `measured` as one line of JSON, and with `record` append it to results/BENCHMARK.jsonl.
+    """Print `measured` as one line of JSON, and with `record` append it to RESULTS/BENCHMARK.jsonl.
 
+    show: False prints where the line was recorded instead; for lines of many rows.
     The line tells in addition the date, the commit, the processor (the GPU for device "cuda"), the number of CPU cores
     that this process may use, and the versions of `packages`.
     """
@@ -40,9 +51,12 @@ def finish(
         allow_nan=False,
     )
     if record:
-        RESULTS.mkdir(exist_ok=True)
-        with (RESULTS / f"{benchmark}.jsonl").open("a") as file:
+        RESULTS.mkdir(parents=True, exist_ok=True)
+        path = RESULTS / f"{benchmark}.jsonl"
+        with path.open("a") as file:
             file.write(line + "\n")
+        if not show:
+            line = f"recorded in {path}"
     print(line)
 
 
@@ -61,12 +75,13 @@ def version(package: str) -> str | None:
 
 
 def commit(checkout: Path) -> str | None:
-    """Short hash of the checked-out commit, with `+` behind it when files differ from it; None outside git.
+    """Short hash of the checked-out commit, with `+` behind it when files differ from it.
 
-    Recorded results count as no difference: recording two rows in a row leaves the second one clean.
+    Recorded results count as no difference: recording two rows in a row leaves the second one clean. Outside git it is
+    what TREEREASON_COMMIT says, or None.
     """
     if not (checkout / ".git").exists():  # an archive inside another repository has no commit of its own
-        return None
+        return os.environ.get("TREEREASON_COMMIT") or None
     try:
         name = _git(checkout, "rev-parse", "--short", "HEAD")
         changes = _git(checkout, "status", "--porcelain", "--", ".", ":!benchmarks/results")

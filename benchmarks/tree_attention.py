@@ -3,8 +3,9 @@
     python -m benchmarks.tree_attention [--data DIR | --fasttree] [--heads 32/8] [--seconds 240] [--record]
 
 One line per (shape, heads, provider): p20 / p50 / p80 microseconds of a call, the share of the floor
-(max of bytes over bandwidth and arithmetic over rate), bytes, and planning. The last line is JSON. On a CPU it runs the
-torch backend and dense attention only, on the smaller shapes: a check of the plumbing, not of a kernel.
+(max of bytes over bandwidth and arithmetic over rate), bytes, and planning. Then a table of medians. The last line is
+JSON, or with --record the file that has it. On a CPU it runs the torch backend and dense attention only, on the smaller
+shapes: a check of the plumbing, not of a kernel. Exit code 1 when a Triton kernel of ours failed or was wrong.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -22,11 +24,13 @@ import torch
 
 from benchmarks import fasttree_trees
 from benchmarks.attention_cases import Case, cases, fasttree_cases, heads_of
+from benchmarks.attention_table import table
 from benchmarks.forests import PAGE
 from benchmarks.peers import Peer, peers
 from benchmarks.plan_paths import row_slots
 from benchmarks.planning import microseconds
 from benchmarks.record import finish
+from treereason.engine.steps.cuda_capture import TorchIsBroken, cuda_capture
 from treereason.kernels.layer import LayerShape
 from treereason.kernels.options import AttentionOptions
 from treereason.kernels.plan import Plan, kv_pool
@@ -100,24 +104,16 @@ def percentiles(run: Callable[[], object], device: str, repeats: int) -> dict[st
 
 def _captured(run: Callable[[], object]) -> Callable[[], object] | None:
     """The call as a graph, where it can be captured: launches from Python would hide a small kernel."""
-    torch.cuda.synchronize()
-    graph = torch.cuda.CUDAGraph()
+
+    def body() -> None:
+        run()
+
     try:
-        with torch.cuda.graph(graph):
-            run()
-    except RuntimeError:
-        torch.cuda.synchronize()
+        return cuda_capture(torch.device("cuda"))(body)
+    except TorchIsBroken:
+        raise
+    except Exception:
         return None
-    return graph.replay
-
-
-def _sound() -> bool:
-    """Whether torch can capture and draw random numbers: after a capture that failed, 2.11 cannot."""
-    try:
-        number = torch.randn(1, device="cuda")
-        return _captured(lambda: number + 1) is not None
-    except RuntimeError:
-        return False
 
 
 def traffic_of(planned: Any, plan: Plan, shape: LayerShape, programs: int) -> Traffic | None:
@@ -181,8 +177,8 @@ def _processors(device: str) -> int:
     return torch.cuda.get_device_properties(0).multi_processor_count if device == "cuda" else 132
 
 
-def main() -> None:
-    """Measures, prints, and records where asked to."""
+def main() -> int:
+    """Measures, prints, and records where asked to; the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     default = os.environ.get("TREEREASON_DEFT_DATA")
     parser.add_argument("--data", type=Path, default=Path(default) if default else None, help="DeFT's recorded trees")
@@ -225,7 +221,7 @@ def main() -> None:
 
     begin = time.monotonic()
     rows: list[dict[str, Any]] = []
-    skipped = 0
+    skipped, broke = 0, False
     # Heads outside: a run out of time has seen every shape with the first heads.
     for heads, case in ((heads, case) for heads in heads_sets for case in chosen):
         plan = case.forest.plan(rng=np.random.default_rng(0), room=args.room)
@@ -236,14 +232,20 @@ def main() -> None:
         names = args.providers.split(",") if args.providers else _providers(device, known, heads == heads_sets[0])
         shape = LayerShape(*heads, head_dim=128, dtype=dtype)
         repeats = args.repeats or (30 if device == "cuda" else 5)
-        if device == "cuda" and any(row.get("captured") is False for row in rows) and not _sound():
-            print("# stopped: a call could not be captured, and this torch is not sound after that; leave it out")
+        try:
+            for row in compare(case, plan, shape, {name: known.get(name) for name in names}, device, repeats, floor):
+                rows.append(row)
+        except TorchIsBroken as error:
+            print(f"# stopped: {error}; torch cannot go on after that capture: leave it out")
+            broke = True
             break
-        rows += compare(case, plan, shape, {name: known.get(name) for name in names}, device, repeats, floor)
     print(f"# {skipped} shapes skipped: too large for a CPU, or out of time")
+    print("\n".join(table(rows)))
     packages = ("torch", "triton", "flashinfer-python")
     found = {"gpu": gpu, "room": args.room, "rows": rows}
-    finish("tree_attention", found, packages=packages, record=args.record, device=device)
+    show = not args.record
+    finish("tree_attention", found, packages=packages, record=args.record, show=show, device=device)
+    return 1 if broke or any("failed" in row and row["provider"] in TRITON for row in rows) else 0
 
 
 def _providers(device: str, known: Mapping[str, Peer], first_heads: bool) -> list[str]:
@@ -263,7 +265,10 @@ def compare(
     repeats: int,
     floor: tuple[float | None, float | None],
 ) -> Iterator[dict[str, Any]]:
-    """One row per provider, printed as it comes; one that fails says so, and the others go on."""
+    """One row per provider, printed as it comes; one that fails says so, and the others go on.
+
+    Raises TorchIsBroken.
+    """
     data = tensors(plan, shape, device)
     rows = np.unique(np.linspace(0, plan.num_rows - 1, 24).astype(int)).tolist()
     want = by_definition(plan, rows, data, scale=shape.head_dim**-0.5)
@@ -274,6 +279,8 @@ def compare(
             row |= measure(name, peer, case, plan, shape, data, rows, want, device, repeats)
             if bandwidth and rate:
                 row["floor"] = floor_seconds(plan, shape, bandwidth=bandwidth, rate=rate) * 1e6 / row["p50"]
+        except TorchIsBroken:
+            raise
         except Exception as problem:
             row["failed"] = f"{type(problem).__name__}: {problem}"[:200]
         print(_line(row), flush=True)
@@ -292,4 +299,4 @@ def _line(row: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -158,6 +158,7 @@ def run(
     threads: int | None = None,
     deterministic: bool = False,
     token_statistics: bool = False,
+    graphs: bool = True,
     profile: bool = False,
 ) -> Run:
     """Run a search over all problems of a task; the same settings give the same numbers as on the command line.
@@ -188,6 +189,7 @@ def run(
     deterministic: logits have the same bits whatever else decodes in the step; slow.
     token_statistics: thoughts hold entropy, self-certainty and confidence of each token; scorers that need them turn it
         on by themselves.
+    graphs: on a GPU, decode steps may be replayed from CUDA graphs.
     profile: adds to the summary where the time went.
 
     Raises UserError for a setting that is not valid, and for problems that cannot be read. A problem that fails does
@@ -220,6 +222,7 @@ def run(
                 "threads": threads,
                 "deterministic": deterministic,
                 "token_statistics": token_statistics,
+                "graphs": graphs,
                 "profile": profile,
             },
         }

@@ -119,12 +119,13 @@ class ThoughtFailed(Event):
 
 @dataclass(frozen=True)
 class StepDone(Event):
-    """One engine step. Counts of this step, except `kv_tokens_used` and `kv_tokens_peak` (state after it).
+    """One engine step. Counts of this step, except kv_tokens_used, kv_tokens_peak and graph_bytes: the state after it.
 
     tokens_rebuilt: tokens computed again because their KV had been evicted; not among the other counts.
     kv_tokens_read_tree: KV tokens read when each node is read once for all rows below it.
     kv_tokens_read_sequence: KV tokens read when every row reads its own path.
     launch: on a GPU, "graph" for a step replayed from a graph, else why it ran eagerly; "" elsewhere.
+    graph_bytes: device memory that graphs hold after the step, beside model and KV.
     """
 
     step: int
@@ -140,6 +141,7 @@ class StepDone(Event):
     seconds: float
     tokens_rebuilt: int = 0
     launch: str = ""
+    graph_bytes: int = 0
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from treereason.kernels.plan import Int32, Plan
 
 # What an advance changes comes first, so that it is one short copy.
 _MOVING = ("row_position", "row_slot", "row_page", "page_slot", "page_seen")
+_ALIGNMENT = 16 // 4  # elements
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,10 @@ class Capacity:
         )
 
     def lengths(self) -> dict[str, int]:
-        """Elements of every array of Work, by name, in the order of the buffer."""
+        """Elements of every array of Work, by name, in the order of the buffer.
+
+        Every array begins at a multiple of 16 bytes: a kernel is compiled anew for each pattern of aligned pointers.
+        """
         rows = dict.fromkeys(("row_position", "row_slot", "row_page", "row_last_page"), self.rows)
         pages = dict.fromkeys(("page_slot", "page_seen", "page_start"), self.pages)
         names = ("piece_lo", "piece_hi", "piece_first", "piece_mixed", "piece_last", "piece_partial")
@@ -66,7 +70,8 @@ class Capacity:
         spans = {"span_piece": self.spans + 1}
         merges = dict.fromkeys(("merge_lo", "merge_hi"), self.merges) | {"merge_partial": self.merges + 1}
         lengths = rows | pages | pieces | spans | merges
-        return {name: lengths[name] for name in (*_MOVING, *(n for n in lengths if n not in _MOVING))}
+        order = (*_MOVING, *(name for name in lengths if name not in _MOVING))
+        return {name: -(-lengths[name] // _ALIGNMENT) * _ALIGNMENT for name in order}
 
 
 class DeviceWork:

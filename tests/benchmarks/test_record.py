@@ -38,6 +38,9 @@ def test_a_line_says_where_and_when_it_was_measured(
     assert abs(datetime.datetime.now(datetime.UTC) - date) < datetime.timedelta(days=1)
     [line] = (tmp_path / "results/sums.jsonl").read_text().splitlines()
     assert json.loads(line) == second
+    record.finish("sums", {"rows": [1.5]}, packages=(), record=True, show=False)
+    assert capsys.readouterr().out == f"recorded in {tmp_path / 'results/sums.jsonl'}\n"
+    assert json.loads((tmp_path / "results/sums.jsonl").read_text().splitlines()[-1])["rows"] == [1.5]
 
 
 def test_the_processor_is_the_first_model_name_or_the_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,6 +70,15 @@ def test_a_commit_has_a_plus_when_files_differ_from_it_but_for_results(tmp_path:
     assert record.commit(tmp_path) == name
     (tmp_path / "code.py").write_text("changed")
     assert record.commit(tmp_path) == f"{name}+"
+
+
+def test_a_copy_without_git_has_the_commit_that_the_environment_tells(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TREEREASON_COMMIT", raising=False)
+    assert record.commit(tmp_path) is None
+    monkeypatch.setenv("TREEREASON_COMMIT", "abc1234")
+    assert record.commit(tmp_path) == "abc1234"
 
 
 @needs_git

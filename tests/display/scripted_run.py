@@ -29,7 +29,16 @@ from treereason.events import (
     ThoughtScored,
 )
 
-STATES = {"step", "num_branches", "num_waiting", "kv_tokens_used", "kv_tokens_peak", "kv_tokens_capacity", "launch"}
+STATES = {
+    "step",
+    "num_branches",
+    "num_waiting",
+    "kv_tokens_used",
+    "kv_tokens_peak",
+    "kv_tokens_capacity",
+    "launch",
+    "graph_bytes",
+}
 COUNTS = [field.name for field in dataclasses.fields(StepDone) if field.name not in STATES]
 HOSTILE = "\x1b[2J\x1b]0;owned\x07 [red]not markup[/] [/] \u202egnihtyreve\u2066 \x9b31m a\nb\tc 漢字 👩‍👩‍👧 \ud800"
 

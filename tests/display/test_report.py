@@ -87,6 +87,8 @@ def test_the_report_names_the_oracles_of_the_search_itself() -> None:
 def test_the_report_says_how_a_gpu_ran_the_steps() -> None:
     text = "\n".join(report.lines(run_done(launches={"prefill": 12, "graph": 3_400, "engine.deterministic": 1})))
     assert "steps     3,400 from graphs, 12 eager: prefill, 1 eager: engine.deterministic" in text
+    text = "\n".join(report.lines(run_done(launches={"graph": 3}, graph_bytes=3 * 2**29)))
+    assert "steps     3 from graphs of 1.5 GiB" in text
     assert "graphs" not in "\n".join(report.lines(run_done()))
 
 

@@ -370,7 +370,11 @@ class EngineMachine(RuleBasedStateMachine):
 
     def _step(self) -> None:
         forest = self.engine.forest
+        num_ahead = len(self.engine._step_kinds[0].ahead)
         done, figures = self.engine.step()
+        if num_ahead and figures is not None:
+            all_go_on = figures.launch == "graph" and figures.num_branches == num_ahead
+            self.tally.count("ahead" if all_go_on else "ahead, but some have ended")
         type(self).tally.steps += 1
         assert done or figures is not None, "busy, but a step did nothing"
         if figures is not None:
@@ -453,7 +457,7 @@ def test_engine_scheduler_forest_and_pool_hold_under_random_use() -> None:
 def test_steps_from_graphs_hold_under_random_use(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(graph_steps, "GraphStep", HashGraphStep)
     tally = run_machine(examples=25, steps=50, from_graphs=True)
-    assert set(tally.kinds) >= {*KINDS, "graph", "prefill"}
+    assert set(tally.kinds) >= {*KINDS, "graph", "prefill", "ahead"}
     assert tally.kinds["graph"] > 200
     assert tally.plans < tally.kinds["graph"] / 2, "plans are made where the last one could go on"
 

@@ -207,6 +207,14 @@ def test_a_smaller_plan_leaves_nothing_of_a_larger_one_behind() -> None:
         device_work.load(make_work(star(400, 500, 3).plan(), block_rows=4, tile_pages=2, num_spans=8))
 
 
+@pytest.mark.parametrize("num_rows", [1, 3, 17])
+@pytest.mark.parametrize("num_spans", [1, 5, 132, None])
+def test_all_arrays_of_a_plan_are_aligned_alike_on_the_device(num_rows: int, num_spans: int | None) -> None:
+    work = make_work(star(num_rows, 50, 3).plan(), block_rows=4, tile_pages=2, num_spans=num_spans)
+    device_work = DeviceWork(Capacity.of(work), "cpu")
+    assert all(array.data_ptr() % 16 == 0 for array in device_work.tensors.values())
+
+
 def test_a_forest_of_many_trees_is_planned_without_walking_it() -> None:
     plan = several([star(64, 1_200, 100)] * 64).plan(room=16)
     work = make_work(plan, block_rows=32, tile_pages=4, num_spans=16)

@@ -310,9 +310,11 @@ def test_tokens_of_an_interrupted_run_are_those_of_its_done_problems_and_the_res
 
 def test_the_summary_counts_launches_on_a_gpu_only() -> None:
     launches = ["prefill", "graph", "graph", "cannot be captured: ValueError: no"]
-    found = summary_of([started(), *(step(launch=launch) for launch in launches), *greedy_events()]).as_dict()
+    steps = [step(launch=launch, graph_bytes=num_bytes) for num_bytes, launch in enumerate(launches)]
+    found = summary_of([started(), *steps, *greedy_events()]).as_dict()
+    assert found["graph_bytes"] == 3
     assert found["launches"] == {"prefill": 1, "graph": 2, "cannot be captured: ValueError: no": 1}
-    assert "launches" not in summary_of(run_events()).as_dict()
+    assert not {"launches", "graph_bytes"} & summary_of(run_events()).as_dict().keys()
 
 
 def test_what_is_not_known_is_null() -> None:

@@ -193,6 +193,13 @@ class EngineConfig(_Strict):
             "them turn it on by themselves"
         ),
     ] = False
+    graphs: Annotated[
+        bool,
+        Field(
+            description="false: on a GPU, decode steps are computed operation by operation, not replayed from graphs; "
+            "slower"
+        ),
+    ] = True
     profile: Annotated[bool, Field(description="true: print where the time goes")] = False
 
     @model_validator(mode="after")

@@ -108,6 +108,7 @@ def open_engine(
                 kv_tokens=_kv_tokens(config.engine, model.kv_bytes_per_token),
                 deterministic=config.engine.deterministic,
                 token_statistics=statistics_for is not None,
+                graphs=config.engine.graphs,
                 profile=profile,
             )
         return

@@ -223,7 +223,9 @@ def _figures(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
         found.append(("time", ", ".join(f"{part} {share:.0%}" for part, share in profile.items())))
     if launches := summary.get("launches"):
         graph, eager = launches.get("graph", 0), [(why, n) for why, n in launches.items() if why != "graph"]
-        found.append(("steps", ", ".join([f"{graph:,} from graphs", *(f"{n:,} eager: {why}" for why, n in eager)])))
+        held = f" of {num_bytes / 2**30:,.1f} GiB" if (num_bytes := summary.get("graph_bytes")) else ""
+        from_graphs = f"{graph:,} from graphs{held}"
+        found.append(("steps", ", ".join([from_graphs, *(f"{n:,} eager: {why}" for why, n in eager)])))
     if fused := summary.get("fused"):
         found.append(("fused", str(fused)))
     if ratio := summary.get("kv_read_ratio"):

@@ -46,8 +46,9 @@ class Engine:
     token_statistics: what comes back also tells what the distributions of its tokens looked like
     (core.TokenStatistics); changes nothing else. On a GPU all steps are then eager.
     attention: the model's own way by default; "sequence" lets every branch read its own path, for comparison.
-    capture: how decode steps become graphs; CUDA's own way by default on a GPU, none on a CPU. With a GPU, text is made
-    while the next step runs, so a finished child comes back one step later, or with the last.
+    graphs: decode steps may be replayed from graphs. capture: how they become graphs; CUDA's own way by default on a
+    GPU, none on a CPU. With a GPU, text is made while the next step runs, so a finished child comes back one step
+    later, or with the last.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Engine:
         deterministic: bool = False,
         token_statistics: bool = False,
         attention: AttentionKind | None = None,
+        graphs: bool = True,
         capture: Capture | None = None,
         profile: Profile | None = None,
     ) -> None:
@@ -76,7 +78,7 @@ class Engine:
             capture = cuda_capture(model.device)
         kind: AttentionKind = "invariant" if deterministic else attention or model.attention
         self._step_kinds: list[StepKind] = []  # the quickest first; the last one takes every step
-        if capture is not None and kind == "triton" and not token_statistics:
+        if capture is not None and graphs and kind == "triton" and not token_statistics:
             self._step_kinds.append(
                 GraphSteps(
                     model, self.forest, self._cache, max_branches=max_branches, capture=capture, profile=self._profile
@@ -97,7 +99,11 @@ class Engine:
         self._text_is_late = capture is not None
         self._why_no_graphs = ""
         if capture is not None:
-            reasons = {"engine.deterministic": deterministic, "engine.token_statistics": token_statistics}
+            reasons = {
+                "engine.graphs=false": not graphs,
+                "engine.deterministic": deterministic,
+                "engine.token_statistics": token_statistics,
+            }
             self._why_no_graphs = next((name for name, on in reasons.items() if on), f"attention={attention}")
         self._thoughts = Thoughts(self.forest)
         self._prompts = Prompts(model, self.forest, self._thoughts, seed)
@@ -149,7 +155,8 @@ class Engine:
         """Compute one step. Returns the children that are done, and the step's figures (None when nothing ran)."""
         started = perf_counter()
         with self._profile.measure("plan"):
-            batch = self._scheduler.pick(self.forest, self._num_steps)
+            ahead = next((kind.ahead for kind in self._step_kinds if kind.ahead), ())
+            batch = self._scheduler.pick(self.forest, self._num_steps, ahead)
             self._refuse(batch)
         if not batch.tokens:
             return self._decoded() + self._take_answers(), None
@@ -188,6 +195,7 @@ class Engine:
             kv_tokens_read_sequence=read_sequence or kind.kv_tokens_read,
             seconds=perf_counter() - started,
             launch=launch,
+            graph_bytes=sum(kind.num_bytes for kind in self._step_kinds),
         )
         return done + self._take_answers(), figures
 
@@ -240,6 +248,7 @@ class Engine:
 
     def _finish(self, branch: Branch) -> None:
         """Settle all of a branch that is done but its text."""
+        self.forest.trim(branch.node)
         if branch.error is None:
             self._thoughts.add(branch)
         else:

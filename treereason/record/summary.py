@@ -37,6 +37,7 @@ class _Pass:
     kv_tokens_read_tree: int = 0
     kv_tokens_read_sequence: int = 0
     launches: Counter[str] = field(default_factory=Counter)
+    graph_bytes: int = 0
 
     def step(self, event: StepDone) -> None:
         self.tokens_decoded += event.tokens_decoded
@@ -46,6 +47,7 @@ class _Pass:
         self.kv_tokens_read_sequence += event.kv_tokens_read_sequence
         if event.launch:
             self.launches[event.launch] += 1
+        self.graph_bytes = max(self.graph_bytes, event.graph_bytes)
 
     @property
     def num_solved(self) -> int:
@@ -111,8 +113,9 @@ class Summary:
     thoughts_cut: those whose text a token limit ended.
     scorer_basis: what the verdicts of the run's scorer rest on: oracle, label_free, judge, derived or unmarked.
     guided_by, guided_by_basis, oracle_guided: the scorers that the search asked, what each rests on, and whether one
-    that knows the truth was among them. A search that asked none, such as a majority vote, has empty lists. launches,
-    on a GPU only: steps replayed from a CUDA graph, and eager ones by reason.
+    that knows the truth was among them. A search that asked none, such as a majority vote, has empty lists.
+    On a GPU only: launches, steps replayed from a CUDA graph and eager ones by reason; graph_bytes, the most device
+    memory that graphs held, beside model and KV.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -197,7 +200,7 @@ class Summary:
             "kv_read_ratio": _ratio(search.kv_tokens_read_sequence, search.kv_tokens_read_tree),
             "seconds": seconds,
             "tokens_per_second": _ratio(search.tokens_decoded, seconds),
-            **({"launches": dict(search.launches)} if search.launches else {}),
+            **({"launches": dict(search.launches), "graph_bytes": search.graph_bytes} if search.launches else {}),
             **self.extra,
             "versions": versions(),
         }

@@ -157,3 +157,28 @@ def test_long_runs_are_contiguous_and_single_pages_come_from_the_other_end() -> 
     assert pool.allocate(2) == [3, 4]
     with pytest.raises(PoolFull, match="6 KV pages needed, 5 of 10 free"):
         pool.allocate(6)
+
+
+def test_a_page_may_be_taken_before_its_token_and_given_back() -> None:
+    forest = Forest(PagePool(2), PAGE)
+    prompt = forest.attach([1, 2], "a")
+    compute_path(forest, prompt)
+    branch = forest.fork(prompt, "a")
+    assert forest.reserve_page(branch)
+    assert forest.reserve_page(branch), "it has it already"
+    assert (len(branch.pages), forest.pool.num_free) == (1, 0)
+    forest.check()
+    other = forest.fork(prompt, "a")
+    assert not forest.reserve_page(other)
+    page = branch.pages[0]
+    branch.tokens.append(7)
+    forest.compute(branch, 1)
+    forest.trim(branch)
+    assert branch.pages == [page]
+    forest.trim(other)
+    branch.tokens += [7] * 3
+    forest.compute(branch, 3)
+    assert not forest.reserve_page(branch)
+    for node in (prompt, branch, other):
+        forest.release(node)
+    assert forest.pool.num_free == 2

@@ -106,8 +106,15 @@ def test_buffers_carry_every_number_exactly_and_pad_with_rows_that_do_no_harm() 
 
     logprobs = torch.tensor([-1e-20, -0.1, float("nan"), -3.0])
     buffers.put(torch.tensor([0, 262_143, 2**31, 5]), logprobs)
-    buffers.fetch(3)
-    tokens, read = buffers.read(3)
+    first = buffers.fetch(3)
+    buffers.feed(4)
+    assert token_ids.tolist()[:3] == [0, 262_143, 2**31]
+    assert positions.tolist() == [100_001, 1, 6, 0], "padding stays at position 0"
+    assert on_device.tolist() == [*keys, 0]
+    buffers.put(torch.tensor([1, 2, 3, 4]), logprobs)
+    second = buffers.fetch(3)
+    assert buffers.read(second, 3)[0] == [1, 2, 3]
+    tokens, read = buffers.read(first, 3)
     assert tokens == [0, 262_143, 2**31]
     assert read[:2] == logprobs[:2].tolist()
     assert math.isnan(read[2])

@@ -157,6 +157,21 @@ class Forest:
         self._count(node.owner, count)
         return num_rebuilt
 
+    def reserve_page(self, node: Node) -> bool:
+        """Let a growing node have the page of its next token before that is known; False when no page is free."""
+        assert node.growing
+        if self.pages_lacking(node, 1):
+            if not self.pool.num_free:
+                return False
+            node.pages += self.pool.allocate(1)
+        return True
+
+    def trim(self, node: Node) -> None:
+        """Take back the page of a token that did not come."""
+        num_pages = -(-node.num_cached // self.page_size)
+        self.pool.release(node.pages[num_pages:])
+        del node.pages[num_pages:]
+
     def evict(self, node: Node) -> None:
         """Return the node's pages; its tokens stay and wait to be computed again. Other nodes' KV stays valid."""
         self.pool.release(node.pages)
@@ -181,14 +196,17 @@ class Forest:
         self._owned_peak.pop(owner, None)
 
     def check(self) -> None:
-        """Conservation: free and owned pages are the pool, no page twice, every node has just the pages it needs."""
+        """Conservation: free and owned pages are the pool, no page twice, every node has just the pages it needs, or
+        one more to grow into.
+        """
         owned = [page for node in self.nodes() for page in node.pages]
         assert sorted([*owned, *self.pool.free]) == list(range(self.pool.num_pages)), "pages lost or owned twice"
         assert self.num_tokens == sum(node.num_cached for node in self.nodes())
         for node in self.nodes():
             assert node.parent is not None
             assert node.start == node.parent.end
-            assert len(node.pages) == -(-node.num_cached // self.page_size)
+            num_reserved = len(node.pages) - -(-node.num_cached // self.page_size)
+            assert num_reserved == 0 or (num_reserved == 1 and node.growing)
             assert node.num_references or node.children, "a node without references and children"
 
     def _child(self, parent: Node, owner: Owner) -> Node:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Collection
 
 from treereason.engine.kv.forest import Forest, Node
 from treereason.engine.kv.step_memory import StepMemory
@@ -43,8 +44,12 @@ class Scheduler:
     def add_branch(self, branch: Branch) -> None:
         self._waiting.append(branch)
 
-    def pick(self, forest: Forest, step: int) -> StepBatch:
-        """Choose what the step computes and reserve its pages; its tokens count as stored from now on."""
+    def pick(self, forest: Forest, step: int, ahead: Collection[Node] = ()) -> StepBatch:
+        """Choose what the step computes and reserve its pages; its tokens count as stored from now on.
+
+        ahead: nodes whose next token is being computed already, in pages that they have. As long as a branch grows one
+        of them, the step is of these branches alone.
+        """
         batch = StepBatch(step)
         self._running = [branch for branch in self._running if not branch.done]
         while self._waiting and len(self._running) < self._max_branches:
@@ -52,7 +57,8 @@ class Scheduler:
         memory = StepMemory(forest, [branch.node for branch in self._running], step)
         budget = self._prefill_tokens
         crowded = False
-        for branch in self._running:
+        going_on = [branch for branch in self._running if branch.node in ahead] if ahead else []
+        for branch in going_on or self._running:
             if memory.reserve_next_token(branch.node):
                 batch.tokens[branch.node] = 1
                 batch.branches.append(branch)
@@ -67,7 +73,7 @@ class Scheduler:
                 if not branch.node.num_pending:
                     batch.branches.append(branch)
         batch.ends += [branch.node for branch in batch.branches]
-        while self._prompts and budget > 0 and not crowded:
+        while self._prompts and budget > 0 and not crowded and not going_on:
             prompt = self._prompts[0]
             taken = self._take_prompt(prompt, memory, batch, budget)
             batch.given += [given for text in prompt.texts for given in text.measured_by(batch.tokens)]
@@ -79,6 +85,7 @@ class Scheduler:
             if prompt.next_part() is not None:
                 break
             batch.prompts.append(self._prompts.popleft())
+        batch.others_wait = bool(self._prompts) or len(batch.branches) < len(self._running)
         return batch
 
     def drop(self, problem: str) -> list[Branch | PendingPrompt]:

@@ -18,7 +18,8 @@ class StepBatch:
     given: tokens of given texts whose log-probabilities are wanted. num_given: tokens computed for them.
     ends: the nodes of branches, prompts and texts that are computed up to their end.
     num_prefilled counts prompt tokens computed for the first time, num_rebuilt any tokens computed again after an
-    eviction. too_large: those that do not fit into the pool even alone.
+    eviction. too_large: those that do not fit into the pool even alone. others_wait: whether prompts or other running
+    branches want to join the next step.
     """
 
     step: int
@@ -31,3 +32,4 @@ class StepBatch:
     num_prefilled: int = 0
     num_rebuilt: int = 0
     too_large: list[Branch | PendingPrompt] = field(default_factory=list)
+    others_wait: bool = False

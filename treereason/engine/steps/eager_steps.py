@@ -52,6 +52,8 @@ class EagerSteps:
     """
 
     launch = ""
+    num_bytes = 0
+    ahead: tuple[Node, ...] = ()
 
     def __init__(
         self,

@@ -4,16 +4,21 @@ included.
 A step in which every running branch computes one token does the same as the last one over other numbers. Those
 lie in device memory at fixed addresses, so the work is captured once and replayed. The plan is made anew when the set
 of branches has changed; between that, leaves grow in place into entries that the plan reserved.
+
+Behind a step the next one is launched before the first one's tokens are known, on the guess that no branch ends: tokens
+go from step to step on the device. For a branch that goes on the guess is right whatever the others do, since no row
+depends on another. What was computed for a branch that did end is left where it lies, and written over.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 
+from treereason.core import UserError
 from treereason.engine.attention.forest_plan import forest_plan
 from treereason.engine.attention.graph_step import GraphStep
 from treereason.engine.kv.cache import KVCache
@@ -21,7 +26,7 @@ from treereason.engine.kv.forest import Forest, Node
 from treereason.engine.model.language_model import LanguageModel
 from treereason.engine.schedule.branch import Branch
 from treereason.engine.schedule.step_batch import StepBatch
-from treereason.engine.steps.cuda_capture import Body, Capture
+from treereason.engine.steps.cuda_capture import Body, Capture, TorchIsBroken, first_cause
 from treereason.engine.steps.sampler import sample
 from treereason.engine.steps.sampling_rows import Cuts
 from treereason.engine.steps.step_buffers import StepBuffers
@@ -34,9 +39,23 @@ NUM_RESERVED = 1
 BUCKETS = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 
 
+@dataclass(frozen=True)
+class _Launched:
+    """A step on the device. row_of: the row of each leaf. fetched: where its outputs come back (StepBuffers.fetch)."""
+
+    step: int
+    row_of: dict[Node, int]
+    kv_tokens_read: int
+    fetched: int
+
+    def serves(self, batch: StepBatch) -> bool:
+        """Whether it has computed all that the batch is of."""
+        return self.step == batch.step and not batch.prompts and batch.tokens.keys() <= self.row_of.keys()
+
+
 @dataclass
 class _Loaded:
-    """The plan that lies in a bucket's buffers. row_of: the row of each leaf, in order. step: the last it served."""
+    """The plan that lies in a bucket's buffers. row_of: the row of each leaf, in order. step: the last one launched."""
 
     bucket: int
     row_of: dict[Node, int]
@@ -48,7 +67,8 @@ class _Loaded:
 class GraphSteps:
     """Takes steps in which every running branch computes one token, and nothing else does.
 
-    num_plans, num_captures: how many it has made.
+    num_plans, num_captures: how many it has made. num_bytes: of device memory that graphs and their buffers hold beside
+    model and KV.
     """
 
     launch = "graph"
@@ -74,13 +94,55 @@ class GraphSteps:
         self._trees: dict[int, GraphStep] = {}
         self._replays: dict[tuple[int, Cuts], Body] = {}
         self._loaded: _Loaded | None = None
+        self._started: _Launched | None = None
+        self._ahead: _Launched | None = None
         self._failure = ""
         self.num_plans = 0
         self.num_captures = 0
+        self.num_bytes = 0
 
     @torch.inference_mode()
     def start(self, batch: StepBatch) -> Refusal | None:
-        """Begin to replay the batch's graph, captured now if need be; or refuse, with a reason."""
+        """Begin to replay the batch's graph, captured now if need be; or refuse, with a reason.
+
+        Raises UserError where a capture has failed and torch cannot go on.
+        """
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None and ahead.serves(batch):
+            self._started = ahead
+            if len(batch.tokens) < len(ahead.row_of):
+                self._started = replace(ahead, kv_tokens_read=_kv_tokens_above(batch.tokens))
+        else:
+            if ahead is not None:
+                self._loaded = None
+            refusal = self._launch(batch)
+            if refusal is not None:
+                return refusal
+        with self._profile.measure("plan"):
+            self._ahead = self._launch_next(batch)
+        return None
+
+    def finish(self, branches: Sequence[Branch]) -> tuple[list[int], list[float]]:
+        """As in StepKind."""
+        assert self._started is not None
+        with self._profile.measure("model"):
+            row_of = self._started.row_of
+            tokens, logprobs = self._buffers.read(self._started.fetched, len(row_of))
+            rows = [row_of[branch.node] for branch in branches]
+            return [tokens[row] for row in rows], [logprobs[row] for row in rows]
+
+    @property
+    def kv_tokens_read(self) -> int:
+        """As in StepKind; without what was read for branches that have ended."""
+        assert self._started is not None
+        return self._started.kv_tokens_read
+
+    @property
+    def ahead(self) -> Collection[Node]:
+        """As in StepKind."""
+        return self._ahead.row_of.keys() if self._ahead is not None else ()
+
+    def _launch(self, batch: StepBatch) -> Refusal | None:
         if self._failure:
             return Refusal(self._failure)
         if batch.prompts or len(batch.tokens) > len(batch.branches) or max(batch.tokens.values()) > 1:
@@ -93,26 +155,34 @@ class GraphSteps:
             self._buffers.send([leaf.tokens[-1] for leaf in leaves], [leaf.end - 1 for leaf in leaves], loaded.bucket)
             try:
                 replay = self._replay(loaded.bucket, loaded.cuts)
+            except TorchIsBroken as error:
+                raise UserError(
+                    f"model.name={self._model.name}: its decode step cannot be captured as a graph: {error}; torch "
+                    f"{torch.__version__} cannot go on after that: run again with engine.graphs=false"
+                ) from error
             except Exception as error:  # of any type: a capture fails in torch, in Triton or in the driver
                 self._give_up(error)
                 return Refusal(self._failure)
-            replay()
-            self._buffers.fetch(len(leaves))
+            self._started = self._run(loaded, replay)
         return None
 
-    def finish(self, branches: Sequence[Branch]) -> tuple[list[int], list[float]]:
-        """As in StepKind."""
-        assert self._loaded is not None
-        with self._profile.measure("model"):
-            rows = [self._loaded.row_of[branch.node] for branch in branches]
-            tokens, logprobs = self._buffers.read(len(rows))
-            return [tokens[row] for row in rows], [logprobs[row] for row in rows]
+    def _launch_next(self, batch: StepBatch) -> _Launched | None:
+        """Launch the step behind the batch's; None where that is sure to be of other branches, or lacks pages."""
+        loaded = self._loaded
+        assert loaded is not None
+        if batch.others_wait or loaded.row_of.keys() != batch.tokens.keys():
+            return None
+        if any(len(branch.tokens) + 1 == branch.max_tokens for branch in batch.branches):
+            return None
+        if not all(self._forest.reserve_page(leaf) for leaf in loaded.row_of) or not self._move(loaded):
+            return None
+        self._buffers.feed(loaded.bucket)
+        return self._run(loaded, self._replays[loaded.bucket, loaded.cuts])
 
-    @property
-    def kv_tokens_read(self) -> int:
-        """As in StepKind."""
-        assert self._loaded is not None
-        return self._loaded.kv_tokens_read
+    def _run(self, loaded: _Loaded, replay: Body) -> _Launched:
+        replay()
+        fetched = self._buffers.fetch(len(loaded.row_of))
+        return _Launched(loaded.step, loaded.row_of, loaded.kv_tokens_read, fetched)
 
     def _advance(self, batch: StepBatch) -> _Loaded | None:
         """The loaded plan, one token further; None when it is not the plan of this step.
@@ -122,11 +192,15 @@ class GraphSteps:
         loaded = self._loaded
         if loaded is None or batch.step != loaded.step + 1 or loaded.row_of.keys() != batch.tokens.keys():
             return None
+        return loaded if self._move(loaded) else None
+
+    def _move(self, loaded: _Loaded) -> bool:
+        """Move the plan to its next step, whose pages its leaves have; False when it is time for a new plan."""
         if not self._trees[loaded.bucket].backend.advance([leaf.pages[-1] for leaf in loaded.row_of]):
-            return None
+            return False
         loaded.kv_tokens_read += len(loaded.row_of)
-        loaded.step = batch.step
-        return loaded
+        loaded.step += 1
+        return True
 
     def _plan(self, batch: StepBatch) -> _Loaded:
         """The batch's plan, made anew and put where its bucket's graph reads it."""
@@ -163,15 +237,28 @@ class GraphSteps:
                 logits = self._model.forward_all(token_ids, positions, tree)
                 buffers.put(*sample(logits, keys, positions + 1, rows))
 
+            before = self._held_bytes()
             self._replays[bucket, cuts] = self._capture(body)
             self.num_captures += 1
+            self.num_bytes += self._held_bytes() - before
         return self._replays[bucket, cuts]
 
+    def _held_bytes(self) -> int:
+        """Device memory that torch cannot give back; 0 on a CPU."""
+        if self._model.device.type != "cuda":
+            return 0
+        torch.cuda.empty_cache()
+        return torch.cuda.memory_reserved(self._model.device)
+
     def _give_up(self, error: BaseException) -> None:
-        while error.__context__ is not None:  # ending a failed capture fails as well; the first error tells why
-            error = error.__context__
-        lines = str(error).strip().splitlines() or [""]
-        self._failure = f"cannot be captured: {type(error).__name__}: {lines[0]}"
+        self._failure = f"cannot be captured: {first_cause(error)}"
         self._replays.clear()
         self._trees.clear()
         self._loaded = None
+        del self._capture  # and with it all graphs: none is replayed again
+        self.num_bytes = 0
+
+
+def _kv_tokens_above(leaves: Iterable[Node]) -> int:
+    """KV tokens of these nodes and all above them, each once."""
+    return sum(node.num_cached for node in {node for leaf in leaves for node in leaf.path()})

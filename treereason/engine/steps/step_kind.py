@@ -5,10 +5,11 @@ A new way (for example, with rows of speculative tokens) is one class here and o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from treereason.engine.kv.forest import Node
 from treereason.engine.schedule.branch import Branch
 from treereason.engine.schedule.step_batch import StepBatch
 
@@ -44,4 +45,14 @@ class StepKind(Protocol):
     @property
     def kv_tokens_read(self) -> int:
         """KV tokens that the step reads if each node is read once; known when it has started."""
+        ...
+
+    @property
+    def ahead(self) -> Collection[Node]:
+        """Nodes of branches whose next token it computes already: the next step is to be of these branches alone."""
+        ...
+
+    @property
+    def num_bytes(self) -> int:
+        """Device memory that it holds from step to step, beside model and KV."""
         ...
