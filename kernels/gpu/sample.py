@@ -21,6 +21,7 @@ import triton
 import triton.language as tl
 
 from treereason.kernels.gpu.noise import NOISE_LIMIT, bits_of_ids, gumbel, gumbel_bound, mix, uniform_of_bits
+from treereason.kernels.gpu.tile import arch_of
 
 BLOCK = 1024
 """Ids that a program looks at at a time."""
@@ -42,17 +43,24 @@ _ANY_VALUE = (
 
 @dataclass(frozen=True)
 class Tile:
-    """What a program looks at at a time: so many rows, and ids of each."""
+    """What a program looks at at a time: so many rows, and ids of each. registers: most a thread may use."""
 
     rows: int
     block: int
     warps: int
+    registers: int
 
     @classmethod
     def of(cls, num_ids: int, *, whole_rows: bool) -> Tile:
         """For a vocabulary; whole_rows: for programs that may have to read a whole row each."""
         block = min(4 * BLOCK if whole_rows else BLOCK, triton.next_power_of_2(num_ids))
-        return cls(max(1, SMALL_TILE // block), block, max(4, block // 256))
+        warps = max(4, block // 256)
+        return cls(max(1, SMALL_TILE // block), block, warps, min(255, 2048 // warps) if whole_rows else 96)
+
+    def options(self, arch: str) -> dict[str, int]:
+        """Launch options. Left alone, ptxas spills some bytes to fit one more program on a processor of sm_120."""
+        options = {"num_warps": self.warps}
+        return options if arch.startswith("gfx") else {**options, "maxnreg": self.registers}
 
 
 @dataclass(frozen=True)
@@ -311,7 +319,7 @@ def _launch(
     constants |= {"ROWS": tile.rows, "BLOCK": tile.block}
     named = {name: values[name] for name in kernel.arg_names if name not in constants}
     grid = (triton.cdiv(values["num_rows"], tile.rows), num_parts)
-    kernel[grid](**named, **constants, num_warps=tile.warps)
+    kernel[grid](**named, **constants, **tile.options(arch_of(values["logits"].device)))
 
 
 def _cut_values(logits: torch.Tensor, divisor: torch.Tensor, cut: Cut | None) -> dict[str, Any]:

@@ -43,7 +43,7 @@ def report(case: Case) -> Report:
         kernel, more = sample_parts_kernel, {"PART": IDS_PER_PART}
     else:
         kernel, more = sample_finish_kernel, {"PARTS": next_power_of_2(cdiv(case.num_ids, IDS_PER_PART))}
-    return compile_report(kernel, case.target, case.dtype, constants | more, {"num_warps": tile.warps})
+    return compile_report(kernel, case.target, case.dtype, constants | more, tile.options(case.target))
 
 
 def check(cases: list[Case]) -> dict[Case, Report]:
