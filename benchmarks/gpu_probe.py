@@ -33,7 +33,7 @@ from treereason.engine.model.language_model import LanguageModel
 from treereason.engine.model.load import fuse_known
 from treereason.engine.steps.cuda_capture import cuda_capture
 from treereason.engine.steps.graph_steps import GraphSteps
-from treereason.engine.steps.sampler import sample
+from treereason.engine.steps.sampler import sample, sample_by_torch
 from treereason.engine.steps.sampling_rows import SamplingRows
 from treereason.kernels.gpu.row_blocks import widest_tree
 from treereason.kernels.gpu.tile import Tile, arch_of, choose_tile, programs
@@ -147,15 +147,31 @@ def _forests() -> dict[str, Forest]:
 
 
 def sampling() -> Iterator[Row]:
-    """The sampler as it runs inside a step's graph, with and without a nucleus."""
+    """Both samplers as they run inside a step's graph, by kernels and by torch: all ids, a nucleus, the likeliest few.
+
+    Logits are flat, the kernels' worst case, or peaked as a language model's are: a few ids far above the others.
+    """
     vocabulary = 128_256 if GPU else 300
+    cuts: dict[str, Row] = {
+        "all": {},
+        "top_p .9": {"top_p": 0.9},
+        "top_k 40": {"top_k": 40},
+        "min_p .1": {"min_p": 0.1},
+    }
     for num_rows in (8, 64, 256) if GPU else (3,):
-        logits = torch.randn(num_rows, vocabulary, device=DEVICE).to(DTYPE)
         keys = torch.arange(num_rows, device=DEVICE)
-        for top_p in (1.0, 0.9):
-            how = SamplingRows.of([Sampling(temperature=0.7, top_p=top_p)] * num_rows, torch.device(DEVICE))
-            call = graph_of([partial(sample, logits, keys, keys + 9, how)])
-            yield {"what": "sample", "rows": num_rows, "top_p": top_p, "us": median_us(call)}
+        for spread in ("flat", "peaked"):
+            logits = torch.randn(num_rows, vocabulary, device=DEVICE)
+            if spread == "peaked":
+                logits[:, ::1000] += torch.rand(num_rows, len(range(0, vocabulary, 1000)), device=DEVICE) * 20
+            logits = logits.to(DTYPE)
+            for name, cut in cuts.items():
+                how = SamplingRows.of([Sampling(temperature=0.7, **cut)] * num_rows, torch.device(DEVICE))
+                draws = [partial(draw, logits, keys, keys + 9, how) for draw in (sample, sample_by_torch)]
+                row: Row = {"what": "sample", "rows": num_rows, "logits": spread, "cut": name}
+                row["differing"] = int((draws[0]()[0] != draws[1]()[0]).count_nonzero())
+                row |= {side: median_us(graph_of([draw])) for side, draw in zip(("us", "torch_us"), draws, strict=True)}
+                yield row
 
 
 class _Letters:

@@ -54,7 +54,7 @@ ALLOWED: dict[str, set[str]] = {
     ATTENTION: {*BASE, KV, "treereason.kernels", "torch", "transformers", "numpy"},
     MODEL: {*BASE, KV, ATTENTION, "treereason.kernels", "torch", "transformers", "tokenizers"},
     SCHEDULE: {*BASE, KV, MODEL},
-    STEPS: {*BASE, KV, ATTENTION, MODEL, SCHEDULE, "torch", "numpy"},
+    STEPS: {*BASE, KV, ATTENTION, MODEL, SCHEDULE, "treereason.kernels.gpu.sample", "torch", "numpy"},
     "treereason.engine": {*BASE, KV, ATTENTION, MODEL, SCHEDULE, STEPS},
     "treereason.remote": {"treereason.core", "treereason.events", "treereason.text", "httpx", "tenacity"},
     "treereason.embedded": set(),

@@ -10,7 +10,7 @@ import contextlib
 import io
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 import triton
@@ -26,15 +26,19 @@ TARGETS = {
     "sm_120": GPUTarget("cuda", 120, 32),
     "gfx942": GPUTarget("hip", "gfx942", 64),
 }
-MODEL_DTYPE = {"q", "k", "v", "out", "x", "residual", "total", "weight", "gate", "up", "cos", "sin"}
+MODEL_DTYPE = {"q", "k", "v", "out", "x", "residual", "total", "weight", "gate", "up", "cos", "sin", "logits"}
 _POINTEE = {torch.float16: "fp16", torch.bfloat16: "bf16", torch.float32: "fp32"}
+_FLOAT_ARRAYS = {
+    *("lse", "sinks", "temperature", "top_p", "log_min_p", "lowest", "log_total_k", "logprobs"),
+    *("part_best", "part_top", "part_total", "part_tempered"),
+}
 
 
 @dataclass(frozen=True)
 class Report:
     """Per thread registers and spilled bytes, per program shared memory in bytes.
 
-    serialised: ptxas says that it waits behind every wgmma (its warning C7515).
+    serialised: ptxas says that it waits behind every wgmma (its warning C7515). code: PTX, or AMD's assembly.
     loops: what the innermost loops with matrix products do, where asked for.
     """
 
@@ -42,6 +46,7 @@ class Report:
     spilled: int
     shared: int
     serialised: bool
+    code: str = field(repr=False)
     loops: tuple[InnerLoop, ...] = ()
 
 
@@ -56,16 +61,17 @@ def compile_report(
 ) -> Report:
     """Compiles as a launch with aligned pointers and strides would. Needs TRITON_INTERPRET unset.
 
-    target: one of TARGETS. dtype: of q, k, v and out. constexprs: every one the kernel has. options: the compiler's.
-    loops: disassemble as well; NVIDIA only.
-    Names of arguments say the types: those of MODEL_DTYPE and *_pool have the model's dtype; lse, partial_*, sinks are
-    float32; scale, softcap, eps floats; stride_*, window, num_* integers; the rest are int32 arrays.
+    target: one of TARGETS. dtype: of q, k, v, out or logits. constexprs: every one the kernel has. options: the
+    compiler's. loops: disassemble as well; NVIDIA only.
+    Names of arguments say the types: those of MODEL_DTYPE and *_pool have the model's dtype; keys, positions and tokens
+    are int64; partial_* and _FLOAT_ARRAYS float32; scale, softcap, eps, lowest_temperature floats; stride_*, num_*, window
+    integers; the rest are int32 arrays.
     """
     signature = {}
     attrs = {}
     for index, name in enumerate(kernel.arg_names):
         signature[name] = "constexpr" if name in constexprs else _type_of(name, dtype)
-        if signature[name].startswith("*") or name.startswith("stride"):
+        if signature[name].startswith("*") or name.startswith("stride") or name == "num_ids":
             attrs[(index,)] = [["tt.divisibility", 16]]
     source = ASTSource(kernel, signature, constexprs=dict(constexprs), attrs=attrs)
     log = io.StringIO()
@@ -80,16 +86,19 @@ def compile_report(
         notes = {key: int(n) for key, n in re.findall(r"\.(\w+_count): +(\d+)", text)}
         registers = notes["vgpr_count"]  # the unified file: accumulation registers are in it
         spilled = 4 * notes["vgpr_spill_count"]  # scalar registers spill into vector ones, not to memory
+    code = compiled.asm["ptx" if target.startswith("sm") else "amdgcn"]
     found = inner_loops(compiled.asm["cubin"]) if loops else ()
-    return Report(registers, spilled, compiled.metadata.shared, "C7515" in log.getvalue(), found)
+    return Report(registers, spilled, compiled.metadata.shared, "C7515" in log.getvalue(), code, found)
 
 
 def _type_of(name: str, dtype: torch.dtype) -> str:
     if name in MODEL_DTYPE or name.endswith("_pool"):
         return "*" + _POINTEE[dtype]
-    if name in {"lse", "sinks"} or name.startswith("partial_"):
+    if name in {"keys", "positions", "tokens"}:
+        return "*i64"
+    if name in _FLOAT_ARRAYS or name.startswith("partial_"):
         return "*fp32"
-    if name in {"scale", "softcap", "eps"}:
+    if name in {"scale", "softcap", "eps", "lowest_temperature"}:
         return "fp32"
     return "i32" if name.startswith(("stride", "window", "num_")) else "*i32"
 

@@ -25,6 +25,7 @@ from treereason.core import Decoded, Expansion, Prompt, Sampling, UserError
 from treereason.engine import engine as engine_module
 from treereason.engine.engine import Engine
 from treereason.engine.model.language_model import LanguageModel
+from treereason.engine.steps import sampler
 from treereason.engine.steps.cuda_capture import Body, Capture, TorchIsBroken
 from treereason.engine.steps.graph_steps import BUCKETS, GraphSteps
 from treereason.engine.steps.sampling_rows import Cuts
@@ -334,6 +335,20 @@ def test_a_captured_step_waits_for_nothing_and_takes_nothing_from_the_host(kind:
     run.steps()
     assert set(run.launches) == {"prefill", "graph"}
     assert graphs_of(engine)._replays.keys() == {(4, Cuts(True, 9)), (2, Cuts())}
+
+
+@interpreted_only
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_sampling_by_kernels_waits_for_nothing_either(watched: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sampler, "_has_kernels", lambda _: True)
+    engine = make_engine(models("llama")[1], capture=watched)
+    run = Run(engine)
+    run._keep = lambda *_: None  # type: ignore[method-assign]
+    run.submit("a", (), Prompt("ASK", max_tokens=3, ignore_end=True), 2, Sampling(1.0, 0.5, top_k=9, min_p=0.1))
+    run.submit("b", (), Prompt("ASK", max_tokens=2, ignore_end=True), 1)
+    run.steps()
+    assert set(run.launches) == {"prefill", "graph"}
+    assert graphs_of(engine)._replays.keys() == {(4, Cuts(True, 9)), (2, Cuts(True, 9))}
 
 
 @interpreted_only

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from hashlib import blake2b
+from importlib.util import find_spec
 
 import numpy as np
 import torch
@@ -33,12 +34,34 @@ def branch_key(seed: int, problem: str, path: Sequence[int]) -> int:
 def sample(
     logits: torch.Tensor, keys: torch.Tensor, positions: torch.Tensor, rows: SamplingRows
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """One token per row.
+    """One token per row; on a GPU by kernels that draw the same (kernels/gpu/sample.py).
 
     logits: [B, V]. keys, positions: [B] int64. rows: how each is drawn; argmax at temperature 0 and next to it.
     Returns tokens [B] int64 and their log-probabilities [B] float32 under the untempered model, NaN where a row of
     logits has a NaN or +inf, or nothing but -inf.
     """
+    draw = _sample_fused if _has_kernels(logits.device) else sample_by_torch
+    return draw(logits, keys, positions, rows)
+
+
+def _has_kernels(device: torch.device) -> bool:
+    return device.type == "cuda" and find_spec("triton") is not None
+
+
+def _sample_fused(
+    logits: torch.Tensor, keys: torch.Tensor, positions: torch.Tensor, rows: SamplingRows
+) -> tuple[torch.Tensor, torch.Tensor]:
+    # Imported here: an engine without Triton imports this module too.
+    from treereason.kernels.gpu.sample import Cut, fused_sample
+
+    cut = Cut(rows.top_p, rows.min_p, rows.top_k, rows.cuts.most_k) if rows.cuts.some else None
+    return fused_sample(logits, keys, positions, rows.temperature, lowest_temperature=LOWEST_TEMPERATURE, cut=cut)
+
+
+def sample_by_torch(
+    logits: torch.Tensor, keys: torch.Tensor, positions: torch.Tensor, rows: SamplingRows
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """As `sample`, operation by operation on any device."""
     logits = logits.float()
     greedy = rows.temperature < LOWEST_TEMPERATURE
     divisor = torch.where(greedy, 1.0, rows.temperature)[:, None]
