@@ -64,8 +64,8 @@ def compile_report(
     target: one of TARGETS. dtype: of q, k, v, out or logits. constexprs: every one the kernel has. options: the
     compiler's. loops: disassemble as well; NVIDIA only.
     Names of arguments say the types: those of MODEL_DTYPE and *_pool have the model's dtype; keys, positions and tokens
-    are int64; partial_* and _FLOAT_ARRAYS float32; scale, softcap, eps, lowest_temperature floats; stride_*, num_*, window
-    integers; the rest are int32 arrays.
+    are int64; partial_* and _FLOAT_ARRAYS float32; scale, softcap, eps, lowest_temperature floats; stride_*, num_*,
+    window integers; the rest are int32 arrays.
     """
     signature = {}
     attrs = {}
