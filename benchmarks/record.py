@@ -1,7 +1,7 @@
 """What a benchmark's JSON line says of where and when it was measured. Standard library and torch only.
 
-Two environment variables, for a copy of the checkout on another machine: TREEREASON_COMMIT tells the commit where there
-is no .git, and TREEREASON_RESULTS is a folder for the lines instead of benchmarks/results/.
+Two environment variables, for a copy of the checkout on another machine: TREEREASON_COMMIT tells its commit,
+and TREEREASON_RESULTS is a folder for the lines instead of benchmarks/results/.
 """
 
 from __future__ import annotations
@@ -77,11 +77,13 @@ def version(package: str) -> str | None:
 def commit(checkout: Path) -> str | None:
     """Short hash of the checked-out commit, with `+` behind it when files differ from it.
 
-    Recorded results count as no difference: recording two rows in a row leaves the second one clean. Outside git it is
-    what TREEREASON_COMMIT says, or None.
+    Recorded results count as no difference: recording two rows in a row leaves the second one clean. None outside
+    git. What TREEREASON_COMMIT says comes first: the .git of a copy may be older than its files.
     """
+    if told := os.environ.get("TREEREASON_COMMIT"):
+        return told
     if not (checkout / ".git").exists():  # an archive inside another repository has no commit of its own
-        return os.environ.get("TREEREASON_COMMIT") or None
+        return None
     try:
         name = _git(checkout, "rev-parse", "--short", "HEAD")
         changes = _git(checkout, "status", "--porcelain", "--", ".", ":!benchmarks/results")

@@ -68,7 +68,7 @@ class Capacity:
         names = ("piece_lo", "piece_hi", "piece_first", "piece_mixed", "piece_last", "piece_partial")
         pieces = dict.fromkeys(names, self.pieces)
         spans = {"span_piece": self.spans + 1}
-        merges = dict.fromkeys(("merge_lo", "merge_hi"), self.merges) | {"merge_partial": self.merges + 1}
+        merges = {"merge_count": 1, "merge_lo": self.merges, "merge_hi": self.merges, "merge_partial": self.merges + 1}
         lengths = rows | pages | pieces | spans | merges
         order = (*_MOVING, *(name for name in lengths if name not in _MOVING))
         return {name: -(-lengths[name] // _ALIGNMENT) * _ALIGNMENT for name in order}

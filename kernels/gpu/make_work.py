@@ -11,7 +11,6 @@ Work is made on fork and prune; in between `Work.advance` moves every branch by 
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from dataclasses import dataclass
 
 import numpy as np
@@ -83,6 +82,7 @@ def make_work(
         piece_last=pieces.last[order],
         piece_partial=merges.piece_partial[order],
         span_piece=span_piece,
+        merge_count=i32([len(merges.block)]),
         merge_lo=lo[merges.block],
         merge_hi=hi[merges.block],
         merge_partial=merges.partial,
@@ -105,7 +105,7 @@ def _equal_spans(tile_block: Int32, num_blocks: int, num_spans: int) -> Int32:
     total = len(tile_block) + PIECE_COST * num_blocks
     last_tile = np.append(np.flatnonzero(np.diff(tile_block)), len(tile_block) - 1)
     ends = np.append(0, cost[last_tile] + 1)
-    whole = _whole_blocks(ends, num_spans, total / num_spans)
+    whole = _whole_blocks(np.diff(ends), num_spans, total / num_spans)
     if whole is not None:
         return whole[tile_block]
     cuts = total * np.arange(1, num_spans) / num_spans
@@ -115,30 +115,15 @@ def _equal_spans(tile_block: Int32, num_blocks: int, num_spans: int) -> Int32:
     return np.searchsorted(cuts, cost, side="right").astype(np.int32)
 
 
-def _whole_blocks(ends: Int64, num_spans: int, share: float) -> Int32 | None:
+def _whole_blocks(costs: Int64, num_spans: int, share: float) -> Int32 | None:
     """[B] the span of each block when none is split; None where some span then costs SPLIT_COST more than its share.
 
-    ends: [B + 1] cost of the blocks before, and of all.
+    costs: [B]. Blocks are dealt out in turn, so that neighbours, which are of one tree, run at the same time and read
+    from memory once what they share.
     """
-    found = None
-    costs = ends.tolist()
-    for most in (share + SPLIT_COST, share + SPLIT_COST / 2, share + SPLIT_COST / 4):
-        closer = _packed(costs, num_spans, most)
-        if closer is None:
-            break
-        found = closer
-    return found
-
-
-def _packed(ends: list[int], num_spans: int, most: float) -> Int32 | None:
-    """[B] the span of each block, in order, as many to a span as cost at most `most`; None when spans run out."""
-    edges = [0]
-    while edges[-1] < len(ends) - 1:
-        after = bisect_right(ends, ends[edges[-1]] + most) - 1
-        if after == edges[-1] or len(edges) > num_spans:
-            return None
-        edges.append(after)
-    return np.repeat(np.arange(len(edges) - 1, dtype=np.int32), np.diff(edges))
+    rounds = -(-len(costs) // num_spans)
+    span = np.arange(len(costs), dtype=np.int32) % -(-len(costs) // rounds)
+    return span if np.bincount(span, weights=costs).max() <= share + SPLIT_COST else None
 
 
 def _lockstep(num_spans: int, edges: Int32, shared: Int64) -> int:
@@ -199,7 +184,8 @@ def _schedule(pieces: _Pieces, num_spans: int | None) -> tuple[Int64, Int32]:
     """Order in which the pieces are listed, [E], and span_piece, [S + 1]: longest first where there are no spans."""
     if num_spans is None:
         return np.argsort(pieces.first - pieces.last, kind="stable"), np.zeros(1, dtype=np.int32)
-    return np.arange(len(pieces.first)), np.searchsorted(pieces.part, np.arange(num_spans + 1)).astype(np.int32)
+    order = np.argsort(pieces.part, kind="stable")
+    return order, np.searchsorted(pieces.part[order], np.arange(num_spans + 1)).astype(np.int32)
 
 
 def _owners(plan: Plan) -> Int32:

@@ -24,7 +24,8 @@ class Work:
     are full pages that every row of the block sees, [mixed, last) need a mask.
     piece_partial: [E] the partial result it leaves, -1 when the piece is its whole block.
     span_piece: [S + 1] pieces of a span; S is 0 where every piece has a program of its own.
-    merge_lo, merge_hi: [M] rows of the blocks in several pieces. merge_partial: [M + 1] their partial results in order.
+    merge_count: [1] M. merge_lo, merge_hi: [M] rows of the blocks in several pieces. merge_partial: [M + 1] their
+    partial results in order.
     page_size: tokens per page.
     """
 
@@ -42,6 +43,7 @@ class Work:
     piece_last: Int32
     piece_partial: Int32
     span_piece: Int32
+    merge_count: Int32
     merge_lo: Int32
     merge_hi: Int32
     merge_partial: Int32

@@ -230,6 +230,18 @@ def test_blocks_stay_whole_where_splitting_them_gains_less_than_a_merge_costs() 
     assert lone.num_partials == 16
 
 
+def test_blocks_of_one_tree_are_read_at_the_same_time() -> None:
+    """64 trees in two blocks each, 33 programs: both blocks of a tree have the same place in neighbouring spans."""
+    work = make_work(several([star(10, 1_200, 100)] * 64).plan(), block_rows=5, tile_pages=4, num_spans=33)
+    assert work.num_partials == 0
+    turn = {}
+    for span, (first, last) in enumerate(zip(work.span_piece[:-1], work.span_piece[1:], strict=True)):
+        turn |= {int(work.piece_lo[piece]): (span, piece - first) for piece in range(first, last)}
+    for tree in range(64):
+        (span, place), (next_span, next_place) = turn[10 * tree], turn[10 * tree + 5]
+        assert (next_span, next_place) == (span + 1, place)
+
+
 def test_few_programs_share_what_is_little() -> None:
     plan = star(10, 1_200, 100).plan()
     work = make_work(plan, block_rows=16, tile_pages=4, num_spans=33, few_spans=16)
