@@ -15,7 +15,7 @@ Bool = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class SeenPages:
-    """Place i is page-table entry entry[i], which row block block[i] reads; [R] each, block by block.
+    """Place i is page-table entry entry[i], which row block block[i] reads; [R] each, by block, then by entry.
 
     masked: bool, whether a kernel has to look who sees how much of the page. Without it, the page is full and every row
     of the block sees all of it, also after any number of advances.
@@ -55,15 +55,15 @@ def seen_pages(plan: Plan, edges: Int32, owner: Int32, window: int | None) -> Se
         furthest = np.maximum.reduceat(room, edges[:-1])[block]
         masked |= np.repeat(furthest, count) - first_token >= window
     entry = np.repeat(plan.node_page[node], count) + page
-    block = np.repeat(block, count)
-    order = np.lexsort((entry, block))
-    return SeenPages(block[order].astype(np.int32), entry[order].astype(np.int32), masked[order])
+    return SeenPages(np.repeat(block, count), entry, masked)
 
 
 def _meetings(plan: Plan, edges: Int32) -> tuple[Int32, Int32]:
-    """(node, block), [pairs] each: every node that some row reads, with every block that holds such a row."""
+    """(node, block), [pairs] each, block by block: every node that some row reads, with every block of such a row."""
     live = np.flatnonzero((plan.node_hi > plan.node_lo) & (plan.node_tokens > 0)).astype(np.int32)
     first_block = np.searchsorted(edges[1:], plan.node_lo[live], side="right").astype(np.int32)
     end_block = np.searchsorted(edges[:-1], plan.node_hi[live], side="left").astype(np.int32)
     num_blocks = end_block - first_block
-    return np.repeat(live, num_blocks), np.repeat(first_block, num_blocks) + rank(num_blocks)
+    block = np.repeat(first_block, num_blocks) + rank(num_blocks)
+    order = np.argsort(block, kind="stable")
+    return np.repeat(live, num_blocks)[order], block[order]

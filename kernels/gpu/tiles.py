@@ -42,9 +42,11 @@ def lay_tiles(seen: SeenPages, lo: Int32, hi: Int32, table: PageTable, *, tile_p
     num_plain = np.bincount(seen.block[~seen.masked], minlength=len(lo))
     last = i32(np.cumsum(-(-num_pages // tile_pages)))
     first = i32([0], last[:-1])
-    order = np.lexsort((seen.masked, seen.block))  # stable: pages of a node stay side by side
-    place = np.empty(len(order), dtype=np.int32)
-    place[order] = tile_pages * first[seen.block[order]] + rank(i32(num_pages))
+    # Of each page, how many of its kind its reader has before it; pages of a node so stay side by side.
+    plain_before = np.cumsum(~seen.masked) - ~seen.masked - (np.cumsum(num_plain) - num_plain)[seen.block]
+    masked_before = rank(i32(num_pages)) - plain_before
+    own = np.where(seen.masked, num_plain[seen.block] + masked_before, plain_before)
+    place = (tile_pages * first[seen.block] + own).astype(np.int32)
     arrays = np.zeros((3, (int(last[-1]) + 1) * tile_pages), dtype=np.int32)
     arrays[0, place] = table.page[seen.entry] * page_size
     arrays[1, place] = pack_seen(
