@@ -234,7 +234,7 @@ def test_blocks_of_one_tree_are_read_at_the_same_time() -> None:
     """64 trees in two blocks each, 33 programs: both blocks of a tree have the same place in neighbouring spans."""
     work = make_work(several([star(10, 1_200, 100)] * 64).plan(), block_rows=5, tile_pages=4, num_spans=33)
     assert work.num_partials == 0
-    turn = {}
+    turn: dict[int, tuple[int, int]] = {}
     for span, (first, last) in enumerate(zip(work.span_piece[:-1], work.span_piece[1:], strict=True)):
         turn |= {int(work.piece_lo[piece]): (span, piece - first) for piece in range(first, last)}
     for tree in range(64):
