@@ -26,14 +26,7 @@ from benchmarks.record import RESULTS
 from treereason.kernels.layer import LayerShape
 from treereason.kernels.plan import Plan
 from treereason.kernels.tools import attention_model as model
-from treereason.kernels.tools.attention_costs import (
-    FIRST_ROWS,
-    FITTED,
-    FITTED_LINE,
-    OVERLAPPED,
-    REVIEWED,
-    AttentionCost,
-)
+from treereason.kernels.tools.attention_costs import FITTED, FITTED_LINES, REVIEWED, ROWS, AttentionCost
 from treereason.kernels.tools.cost_model import DEVICES, REPLAY_SECONDS, Device, Launch, call_seconds
 from treereason.kernels.tools.fasttree_cut import one_tree
 
@@ -43,12 +36,14 @@ MODELLED: dict[str, Callable[[Plan, LayerShape, Device, AttentionCost], list[Lau
     "sequence": model.sequence,
     "deft_flatten": model.flatten,
 }
-COSTS = {"reviewed": REVIEWED, "first rows": FIRST_ROWS, "overlap": OVERLAPPED}
+COSTS = {"reviewed": REVIEWED, "rows": ROWS}
+# Older lines timed other kernels than this checkout cuts work for.
+SINCE = "2026-11-26T10:00:00+00:00"
 # Time of FastTree over that of FlashAttention, H100, 32/8 heads: the bars of its figure, as the review read them off.
 # The review names no trees; these three are where its own model's ratios are the ones it gives. Two more of its bars,
 # 0.36 and 0.20, belong to trees that it does not let identify.
 BARS = {"1,10 / 4000,400": 0.55, "1,1024 / 2048,32": 0.09, "1,4,16,64,256,1024 / 256,8,256,64,32,256": 0.33}
-SHAPES = ("floor", "first rows", "in twos", "overlap", "in twos too", "FastTree", "Flatten", "sequence", "apart")
+SHAPES = ("floor", "reviewed", "rows", "FastTree", "Flatten", "sequence", "apart")
 
 
 def shape_of(heads: Sequence[int]) -> LayerShape:
@@ -64,23 +59,23 @@ def plan_of(case: Case, room: int) -> Plan:
 def beside_rows(line: dict[str, Any], data: Path | None) -> Iterator[dict[str, Any]]:
     """Each measured row with what each of COSTS predicts, microseconds. line: one of results/tree_attention.jsonl.
 
-    The plan is cut as this checkout cuts it: a line from before a change of the cut no longer compares.
+    The plan is cut as this checkout cuts it: a line from before a change of the cut no longer compares. FastTree has no
+    costs but the review's.
     """
     device = next(known for name, known in DEVICES.items() if name in line["gpu"])
-    fitted = FITTED if line["date"] == FITTED_LINE else set()
-    room = line.get("room", 64 if line["date"] == FITTED_LINE else PAGE)
-    plans = {case.name: plan_of(case, room) for case in (*cases(data), *fasttree_cases())}
+    fitted = FITTED if line["date"] in FITTED_LINES else set()
+    plans = {case.name: plan_of(case, line.get("room", PAGE)) for case in (*cases(data), *fasttree_cases())}
     for row in line["rows"]:
-        if row["provider"] not in MODELLED or "failed" in row or row["case"] not in plans:
+        provider = row["provider"]
+        if (provider not in MODELLED and provider != "fasttree") or "failed" in row or row["case"] not in plans:
             continue
         plan, shape = plans[row["case"]], shape_of(row["heads"])
-        predicted = {
-            name: micro(MODELLED[row["provider"]](plan, shape, device, cost), device, replay=True)
-            for name, cost in COSTS.items()
-            if name != "overlap" or (row["provider"] == "tree_decode" and line["date"] > FITTED_LINE)
-        }
-        name = (row["case"], *row["heads"], row["provider"])
-        yield {**row, "predicted": predicted, "fitted": name in fitted}
+        if provider == "fasttree":
+            launches = {"reviewed": model.fasttree(plan, shape)}
+        else:
+            launches = {name: MODELLED[provider](plan, shape, device, cost) for name, cost in COSTS.items()}
+        predicted = {name: micro(of, device, replay=True) for name, of in launches.items()}
+        yield {**row, "predicted": predicted, "fitted": (row["case"], *row["heads"], provider) in fitted}
 
 
 def micro(launches: Sequence[Launch], device: Device, *, replay: bool = False) -> float:
@@ -92,12 +87,10 @@ def predictions(plan: Plan, shape: LayerShape, device: Device) -> dict[str, floa
     """Microseconds by column of SHAPES; FastTree only where it takes the forest."""
     found = {
         "floor": model.floor(plan, shape, device) * 1e6,
-        "first rows": micro(model.tree_decode(plan, shape, device, FIRST_ROWS), device),
-        "in twos": micro(model.tree_decode(plan, shape, device, FIRST_ROWS, resident=2), device),
-        "overlap": micro(model.tree_decode(plan, shape, device, OVERLAPPED), device),
-        "in twos too": micro(model.tree_decode(plan, shape, device, OVERLAPPED, resident=2), device),
-        "Flatten": micro(model.flatten(plan, shape, device, FIRST_ROWS), device),
-        "sequence": micro(model.sequence(plan, shape, device, FIRST_ROWS), device),
+        "reviewed": micro(model.tree_decode(plan, shape, device, REVIEWED), device),
+        "rows": micro(model.tree_decode(plan, shape, device, ROWS), device),
+        "Flatten": micro(model.flatten(plan, shape, device, ROWS), device),
+        "sequence": micro(model.sequence(plan, shape, device, ROWS), device),
         "apart": micro(model.flash_apart(plan, shape), device),
     }
     if one_tree(plan):
@@ -106,10 +99,12 @@ def predictions(plan: Plan, shape: LayerShape, device: Device) -> dict[str, floa
 
 
 def print_rows(data: Path | None) -> None:
-    """Measured rows of every recorded line, the model beside them."""
+    """Measured rows of every line since SINCE, the model beside them."""
     for text in (RESULTS / "tree_attention.jsonl").read_text().splitlines():
         line = json.loads(text)
-        print(f"# {line['gpu']}, {line['date'][:10]}, {line['commit']}; * : first rows takes a figure from this row")
+        if line["date"] < SINCE:
+            continue
+        print(f"# {line['gpu']}, {line['date'][:10]}, {line['commit']}; * : rows takes a figure from this row")
         columns = " ".join(f"{name:>15}" for name in COSTS)
         print(f"{'case':44} {'heads':>6} {'provider':12} {'measured':>9} {columns}")
         errors: dict[tuple[str, str], list[float]] = {}
@@ -118,7 +113,7 @@ def print_rows(data: Path | None) -> None:
             for name, predicted in row["predicted"].items():
                 off = predicted / row["p50"] - 1
                 cells += f" {predicted:9.1f} {off:+5.0%}"
-                if not (row["fitted"] and name == "first rows"):
+                if not (row["fitted"] and name == "rows"):
                     errors.setdefault((row["provider"], name), []).append(abs(off))
             begin = f"{row['case'][:44]:44} {row['heads'][0]:3}/{row['heads'][1]:<2} {row['provider']:12}"
             print(f"{begin} {row['p50']:9.1f}{cells}{' *' if row['fitted'] else ''}")
@@ -150,7 +145,7 @@ def print_shapes(chosen: Sequence[Case], heads_sets: Sequence[tuple[int, int]], 
     print(f"{'case':58} {'heads':>6} " + " ".join(f"{name:>11}" for name in SHAPES))
     trees = {tree.name for tree in fasttree_trees.TREES}
     for heads in heads_sets:
-        ratios: dict[str, dict[str, float]] = {name: {} for name in SHAPES[1:5]}
+        ratios: dict[str, dict[str, float]] = {name: {} for name in COSTS}
         for case in chosen:
             found = predictions(plan_of(case, room), shape_of(heads), device)
             cells = " ".join(f"{found[name]:11.1f}" if name in found else f"{'-':>11}" for name in SHAPES)

@@ -1,7 +1,7 @@
 """What the attention kernels cost in cycles, by who says so. What the words mean: cost_model.py.
 
-`REVIEWED` is what the emitted code of tree_decode promised before any run, `OVERLAPPED` the same for a version that
-keeps the next tile's copies in flight, `FIRST_ROWS` what the first rows of an H200 say of the former.
+`REVIEWED` is what the emitted code of a trial with copies in flight promised before any run, `ROWS` what rows of an
+H200 say of the kernels that came of it.
 """
 
 from __future__ import annotations
@@ -14,98 +14,94 @@ from treereason.kernels.tools.cost_model import L2_LATENCY, MEMORY_LATENCY, Tile
 
 @dataclass(frozen=True)
 class AttentionCost:
-    """tiles: by rows of the query tile. piece: cycles to begin and end a piece, by rows of the query tile.
+    """By rows of the query tile: tiles; piece, cycles to begin and end one; partial, more for one that leaves a partial
+    result.
 
-    slot: cycles for `slots_at_once` partial results in the merge. merge: cycles to begin a program of it.
+    slot: cycles that a program of the merge keeps its processor busy with for one partial result. merge: cycles to
+    begin and end it. idle: cycles of one that finds nothing to fold.
     """
 
     source: str
     tiles: Mapping[int, TileCost]
     piece: Mapping[int, float]
+    partial: Mapping[int, float]
     slot: float
-    slots_at_once: int
     merge: float
-
-    def with_resident(self, resident: int) -> AttentionCost:
-        """With `resident` programs a processor, whatever their rows."""
-        tiles = {rows: TileCost(**{**vars(tile), "resident": resident}) for rows, tile in self.tiles.items()}
-        return AttentionCost(**{**vars(self), "tiles": tiles})
+    idle: float
 
 
-def _every(cycles: float) -> dict[int, float]:
-    return dict.fromkeys((16, 32, 64, 128), cycles)
+# Programs a processor, counted: sm_90, triton 3.7.1, 4 warps and 3 stages. 16 rows, 141 to 153 registers and 72 KB of
+# shared memory; 32 rows, 192 to 240 and 78 KB; 64 rows, 220 to 255 and 115 KB. (tree_decode's 16 rows: 212 registers,
+# but its grid has two a processor at most.)
+_RESIDENT = {16: 3, 32: 2, 64: 2}
 
-
-# Review, per 64 tokens: 64x64 2,239 cycles, 3,084 masked, 196 registers, so two of 4 warps a processor; 16x64 2,117 and
-# 2,723, 204 registers. It has no figures for 32 and 128 rows: assumed 16's, and 64's times the trial's 128 / 64.
-# A piece: four dependent loads from memory (review). The merge: two L2 latencies a slot (review) after three loads.
+# Review's trial: 5 stages, index loads a page: 64x64 1,540 and 2,005 cycles, 16x64 2,057 and 2,203. In company: assumed
+# the busy cycles of the first rows (an H200, kernels of 40a724b), less in the measure of the review's own figures, so
+# that it gains 16 rows a third and 64 nothing. 32 rows: assumed 16's. One descriptor a piece, so two dependent loads.
+# Sixteen slots of the merge: 1,575 cycles. Idle: assumed one load from memory.
 REVIEWED = AttentionCost(
-    source="review of the emitted code, 2026-11-25",
-    tiles={
-        16: TileCost.reviewed(2_117, 2_723, 2),
-        32: TileCost.reviewed(2_117, 2_723, 2),
-        64: TileCost.reviewed(2_239, 3_084, 2),
-        128: TileCost.reviewed(2_239 * 1_396 / 1_540, 3_084 * 1_852 / 2_005, 1),
-    },
-    piece=_every(4 * MEMORY_LATENCY),
-    slot=2 * L2_LATENCY,
-    slots_at_once=1,
-    merge=3 * MEMORY_LATENCY,
-)
-
-# Review's trial: 5 stages, index loads a page: 64x64 1,540 and 2,005 cycles, 128x64 1,396 and 1,852, 16x64 2,057 and
-# 2,203; 232 to 255 registers, so two programs of 4 warps a processor, with fewer stages. In company: assumed the first
-# rows' busy cycles, less in the measure of the review's own figures, so that it gains 16 rows a third and 64 nothing.
-# 32 rows: assumed 16's. One descriptor a piece, so two dependent loads. Sixteen slots of the merge: 1,575 cycles.
-OVERLAPPED = AttentionCost(
     source="review of a trial version, 2026-11-25",
     tiles={
-        16: TileCost(2_057, 2_203, 1_331, 1_424, 2, overlapped=True),
-        32: TileCost(2_057, 2_203, 1_331, 1_424, 2, overlapped=True),
-        64: TileCost(1_540, 2_005, 1_540, 1_848, 2, overlapped=True),
-        128: TileCost.reviewed(1_396, 1_852, 1, overlapped=True),
+        16: TileCost(2_057, 2_203, 1_331, 1_424, _RESIDENT[16], overlapped=True),
+        32: TileCost(2_057, 2_203, 1_331, 1_424, _RESIDENT[32], overlapped=True),
+        64: TileCost(1_540, 2_005, 1_540, 1_848, _RESIDENT[64], overlapped=True),
     },
-    piece=_every(2 * MEMORY_LATENCY),
-    slot=1_575,
-    slots_at_once=16,
+    piece=dict.fromkeys((16, 32, 64), 2 * MEMORY_LATENCY),
+    partial=dict.fromkeys((16, 32, 64), 0),
+    slot=1_575 / 16,
     merge=2 * MEMORY_LATENCY,
+    idle=MEMORY_LATENCY,
 )
 
-# Rows of an H200, 2026-11-26, triton 3.6, from tree_extend, whose one launch has a program a row block. 128 rows alone:
-# 50 branches on 20k less 50 on 4k, 32/8, are 250 plain tiles: 2.366 us; what 107 masked ones leave: 3.416 us. 64 rows
-# alone: the same at 32/32, 1.998 and 2.477 us. 64 rows in twos: 64 trees, 32/8, 2.985 us a tile, so 0.654 of alone.
-# 16 rows alone: one tree, 32/32, 2.009 us a tile, masked over plain as in the review; in company what the sequence
-# kernel's least time a tile says (64 trees, 32/32, 0.78 us a tile and processor). 32 rows: assumed 16's.
-# Pieces, from deft_flatten, two tiles a program: 50 on 20k at 32/8, 64 trees at 32/8 and at 32/32. Merge: review.
-FIRST_ROWS = AttentionCost(
+# Rows of an H200, 2026-11-26, triton 3.6: least squares of logarithms over FITTED, rounded. Which row says what: plain
+# tiles of 64 rows alone, the two of tree_extend on 50 branches; in company, its 1,1024 / 2048,32; masked ones and
+# pieces, its widths of 16. 16 rows alone, tree_extend at 32/32; in company and their pieces, sequence. 32 rows: assumed
+# 16's. Partial results: deft_flatten. The merge: the three of tree_decode that split blocks; idle, its fourth.
+ROWS = AttentionCost(
     source="rows of an H200, 2026-11-26",
     tiles={
-        16: TileCost(3_160, 3_774, 1_370, 1_636, 2),
-        32: TileCost(3_160, 3_774, 1_370, 1_636, 2),
-        64: TileCost(3_507, 4_348, 2_293, 2_843, 2),
-        128: TileCost(4_152, 5_995, 4_152, 5_995, 1),
+        16: TileCost(2_240, 2_240, 990, 1_150, _RESIDENT[16], overlapped=True),
+        32: TileCost(2_240, 2_240, 990, 1_150, _RESIDENT[32], overlapped=True),
+        64: TileCost(1_640, 1_670, 1_180, 1_670, _RESIDENT[64], overlapped=True),
     },
-    piece={16: 3_350, 32: 3_350, 64: 6_850, 128: 7_700},
-    slot=2 * L2_LATENCY,
-    slots_at_once=1,
-    merge=3 * MEMORY_LATENCY,
+    piece={16: 8_200, 32: 8_200, 64: 4_130},
+    partial={16: 4_300, 32: 4_300, 64: 3_470},
+    slot=50,
+    merge=1_250,
+    idle=550,
 )
 
-# The rows those figures are taken from: the line's date, and (case, query heads, KV heads, provider). Errors there say
-# nothing.
-FITTED_LINE = "2026-11-26T09:07:17+00:00"
+# The rows those figures are taken from: dates of their lines, and (case, query heads, KV heads, provider). Errors there
+# say nothing. The last gave the bandwidth of L2 (cost_model.py).
+FITTED_LINES = {"2026-11-26T10:31:41+00:00", "2026-11-26T10:32:05+00:00"}
 FITTED = {
-    ("50 branches on 20k", 32, 8, "tree_extend"),
-    ("50 branches on 4k", 32, 8, "tree_extend"),
-    ("50 branches on 20k", 32, 32, "tree_extend"),
-    ("50 branches on 4k", 32, 32, "tree_extend"),
-    ("64 trees of 10 on 1.2k", 32, 8, "tree_extend"),
+    ("50 branches on 20k", 16, 1, "tree_extend"),
+    ("50 branches on 4k", 16, 1, "tree_extend"),
+    ("1,1024 / 2048,32", 32, 8, "tree_extend"),
+    ("widths 1-2-4-..-128-1024 of 16", 16, 1, "tree_extend"),
+    ("widths 1-2-4-..-128-1024 of 16", 32, 8, "tree_extend"),
     ("1 trees of 10 on 1.2k", 32, 32, "tree_extend"),
-    ("64 trees of 10 on 1.2k", 32, 32, "sequence"),
-    ("50 branches on 20k", 32, 8, "deft_flatten"),
-    ("64 trees of 10 on 1.2k", 32, 8, "deft_flatten"),
-    ("64 trees of 10 on 1.2k", 32, 32, "deft_flatten"),
+    ("set128ToT search 4 step 402", 32, 32, "tree_extend"),
+    ("set128ToT 47 searches at step 803", 32, 8, "sequence"),
+    ("widths 1-2-4-..-128-1024 of 16", 32, 32, "sequence"),
+    ("1 trees of 10 on 1.2k", 32, 8, "sequence"),
+    ("1,1024 / 2048,32", 32, 8, "tree_decode"),
+    ("1 trees of 10 on 1.2k", 32, 8, "tree_decode"),
+    ("50 branches on 4k", 32, 8, "tree_decode"),
+    ("50 branches on 20k", 16, 1, "tree_decode"),
+    ("50 branches on 20k", 16, 1, "deft_flatten"),
+    ("50 branches on 4k", 32, 8, "deft_flatten"),
+    ("1,1024 / 2048,32", 32, 32, "sequence"),
 }
+
+# A merge program of ours: 2 warps of 91 registers, counted.
+MERGE_RESIDENT = 10
+
+# DeFT-Flatten's reduction: two L2 latencies a partial result, one after another, behind three loads (review); 1,610
+# cycles where partial results went to memory (its rows of FITTED). 4 warps of 48 registers, counted.
+FLATTEN_SLOT = 2 * L2_LATENCY
+FLATTEN_SLOT_SPILLED = 1_610
+FLATTEN_SLOTS = (1, 3 * MEMORY_LATENCY, 10)
 
 # FastTree's kernel, review: 64x32 2,256 cycles per 64 tokens, 150 registers, three a processor; a latency for each 32
 # tokens. Its 16-row tile: assumed the same cycles, six a processor. SGLang's grouped decode, 16x32, has 3,318 in the
@@ -117,6 +113,3 @@ FASTTREE_WIDE = TileCost(2_256 + 2 * (L2_LATENCY + MEMORY_LATENCY), 0, 2_256, 0,
 FASTTREE_NARROW = TileCost(2_256 + 2 * (L2_LATENCY + MEMORY_LATENCY), 0, 2_256, 0, 6)
 FASTTREE_PIECE = 3 * MEMORY_LATENCY
 FASTTREE_SLOTS = (2 * L2_LATENCY, 4, 2 * MEMORY_LATENCY, 16)
-
-# A merge program of ours has 4 warps: eight a processor assumed.
-MERGE_RESIDENT = 8

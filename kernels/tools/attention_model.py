@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from treereason.kernels.baselines.groups import CUTS, make_groups
+from treereason.kernels.gpu.device_work import Capacity
 from treereason.kernels.gpu.make_work import make_work
 from treereason.kernels.gpu.merge import MERGE_M
 from treereason.kernels.gpu.row_blocks import widest_tree
@@ -18,6 +19,9 @@ from treereason.kernels.tools.attention_costs import (
     FASTTREE_PIECE,
     FASTTREE_SLOTS,
     FASTTREE_WIDE,
+    FLATTEN_SLOT,
+    FLATTEN_SLOT_SPILLED,
+    FLATTEN_SLOTS,
     MERGE_RESIDENT,
     AttentionCost,
 )
@@ -35,29 +39,25 @@ def floor(plan: Plan, shape: LayerShape, device: Device) -> float:
     return floor_seconds(plan, shape, bandwidth=device.memory_bandwidth, rate=device.rate)
 
 
-def tree_decode(
-    plan: Plan, shape: LayerShape, device: Device, cost: AttentionCost, *, resident: int = 1
-) -> list[Launch]:
-    """Spans of equal cost over a persistent grid, then the merge.
-
-    resident: programs a processor, where its registers hold so many.
-    """
+def tree_decode(plan: Plan, shape: LayerShape, device: Device, cost: AttentionCost) -> list[Launch]:
+    """Spans of equal cost over a persistent grid, two programs a processor or one (make_work.py), then the merge."""
     tile = _tree_tile(plan, shape, device)
-    resident = min(resident, cost.tiles[tile.block_m].resident)
-    work = _work(plan, shape, tile, num_spans=max(1, resident * device.processors // shape.num_kv_heads))
-    first, count = work.span_piece[:-1], np.diff(work.span_piece)
-    plain, masked, pieces = (_sums(a, first, count) for a in _pieces(work, tile))
-    moved = work_traffic(work, shape, programs=resident * device.processors)
-    one = _launch(cost.with_resident(resident), tile, shape, plain, masked, pieces, moved)
-    return [one, _merge(cost, tile.block_m // MERGE_M, np.diff(work.merge_partial), shape, moved)]
+    few, many = (max(1, each * device.processors // shape.num_kv_heads) for each in (1, 2))
+    work = _work(plan, shape, tile, num_spans=many, few_spans=few)
+    count = np.diff(work.span_piece)
+    first, count = work.span_piece[:-1][count > 0], count[count > 0]  # empty spans keep nobody company
+    plain, masked, fixed = (_sums(a, first, count) for a in _pieces(work, tile, cost))
+    moved = work_traffic(work, shape, programs=len(count) * shape.num_kv_heads)
+    one = _launch(cost, tile, shape, plain, masked, fixed, moved)
+    return [one, _merge(cost, tile, work, shape, moved)]
 
 
 def tree_extend(plan: Plan, shape: LayerShape, device: Device, cost: AttentionCost) -> list[Launch]:
     """A program a row block and KV head, longest first, no merge."""
     tile = _tree_tile(plan, shape, device)
     work = _work(plan, shape, tile)
-    moved = work_traffic(work, shape, programs=device.processors)
-    return [_launch(cost, tile, shape, *_pieces(work, tile), moved)]
+    moved = work_traffic(work, shape, programs=_at_once(cost, tile, device))
+    return [_launch(cost, tile, shape, *_pieces(work, tile, cost), moved)]
 
 
 def sequence(plan: Plan, shape: LayerShape, device: Device, cost: AttentionCost) -> list[Launch]:
@@ -66,9 +66,9 @@ def sequence(plan: Plan, shape: LayerShape, device: Device, cost: AttentionCost)
     tiles = int((plan.row_position + 1).sum()) // tile.block_n + plan.num_rows
     piece_tiles = max(256 // tile.block_n, tiles * shape.num_kv_heads // (4 * device.processors))
     work = _work(plan, shape, tile, block_rows=1, piece_tiles=piece_tiles)
-    moved = work_traffic(work, shape, programs=device.processors)
-    one = _launch(cost, tile, shape, *_pieces(work, tile), moved)
-    return [one, _merge(cost, tile.block_m // MERGE_M, np.diff(work.merge_partial), shape, moved)]
+    moved = work_traffic(work, shape, programs=_at_once(cost, tile, device))
+    one = _launch(cost, tile, shape, *_pieces(work, tile, cost), moved)
+    return [one, _merge(cost, tile, work, shape, moved)]
 
 
 def flatten(plan: Plan, shape: LayerShape, device: Device, cost: AttentionCost) -> list[Launch]:
@@ -78,9 +78,13 @@ def flatten(plan: Plan, shape: LayerShape, device: Device, cost: AttentionCost) 
     cut = CUTS["deft_flatten"](plan)
     groups = make_groups(cut, plan, block_rows=rows, tile_pages=tile.block_n // plan.page_size)
     tiles = _tiles(groups.group_first, groups.group_mixed, groups.group_last, tile)
-    moved = groups_traffic(plan, groups, shape, programs=device.processors)
-    one = _launch(cost, tile, shape, *tiles, moved)
-    return [one, _merge(cost, 1, np.diff(groups.pair_start), shape, moved)]
+    fixed = np.full(groups.num_groups, cost.piece[tile.block_m] + cost.partial[tile.block_m])
+    moved = groups_traffic(plan, groups, shape, programs=_at_once(cost, tile, device))
+    one = _launch(cost, tile, shape, *tiles, fixed, moved)
+    slots, heads = np.diff(groups.pair_start), shape.num_kv_heads
+    spilled = _spilled(moved.partials)
+    cycles = FLATTEN_SLOT_SPILLED if spilled else FLATTEN_SLOT
+    return [one, _reduction(cycles, *FLATTEN_SLOTS, slots, heads, moved.partials, spilled)]
 
 
 def fasttree(plan: Plan, shape: LayerShape) -> list[Launch]:
@@ -91,7 +95,7 @@ def fasttree(plan: Plan, shape: LayerShape) -> list[Launch]:
     cut = fasttree_cut(plan, shape.group_size, shape.num_kv_heads)
     rows = int(cut.rows.sum())
     partials = rows * shape.partial_row_bytes
-    spilled = partials if partials > CACHE_BYTES else 0
+    spilled = _spilled(partials)
     unique = plan.kv_tokens_read_tree * shape.kv_token_bytes
     launches = []
     for tile, chosen in ((FASTTREE_WIDE, cut.wide), (FASTTREE_NARROW, ~cut.wide)):
@@ -110,8 +114,7 @@ def fasttree(plan: Plan, shape: LayerShape) -> list[Launch]:
                 loaded_bytes=int(tokens.sum()) * shape.kv_token_bytes + share * partials,
             )
         )
-    cycles, at_once, fixed, resident = FASTTREE_SLOTS
-    launches.append(_reduction(cycles, at_once, fixed, resident, cut.slots, shape.num_heads, partials, spilled))
+    launches.append(_reduction(*FASTTREE_SLOTS, cut.slots, shape.num_heads, partials, spilled))
     return launches
 
 
@@ -140,14 +143,15 @@ def _work(plan: Plan, shape: LayerShape, tile: Tile, *, block_rows: int | None =
     return make_work(plan, block_rows=rows, tile_pages=tile.block_n // plan.page_size, **how)
 
 
-def _pieces(work: Work, tile: Tile) -> tuple[Array, Array, Array]:
-    return _tiles(work.piece_first, work.piece_mixed, work.piece_last, tile)
+def _pieces(work: Work, tile: Tile, cost: AttentionCost) -> tuple[Array, Array, Array]:
+    """(plain, masked, cycles beside the tiles) of every piece, tiles in units of 64 tokens."""
+    plain, masked = _tiles(work.piece_first, work.piece_mixed, work.piece_last, tile)
+    return plain, masked, cost.piece[tile.block_m] + (work.piece_partial >= 0) * cost.partial[tile.block_m]
 
 
-def _tiles(first: Int32, mixed: Int32, last: Int32, tile: Tile) -> tuple[Array, Array, Array]:
-    """(plain, masked, 1) of every piece, tiles in units of 64 tokens."""
+def _tiles(first: Int32, mixed: Int32, last: Int32, tile: Tile) -> tuple[Array, Array]:
     unit = tile.block_n / UNIT
-    return (mixed - first) * unit, (last - mixed) * unit, np.ones(len(first))
+    return (mixed - first) * unit, (last - mixed) * unit
 
 
 def _sums(values: Array, first: Array, count: Array) -> Array:
@@ -158,25 +162,45 @@ def _sums(values: Array, first: Array, count: Array) -> Array:
 
 
 def _launch(
-    cost: AttentionCost, tile: Tile, shape: LayerShape, plain: Array, masked: Array, pieces: Array, moved: Traffic
+    cost: AttentionCost, tile: Tile, shape: LayerShape, plain: Array, masked: Array, fixed: Array, moved: Traffic
 ) -> Launch:
-    spilled = moved.partials if moved.partials > CACHE_BYTES else 0
     small = moved.queries + moved.plan
     return Launch(
         cost.tiles[tile.block_m],
         plain,
         masked,
-        pieces * cost.piece[tile.block_m],
+        fixed,
         shape.num_kv_heads,
-        memory_bytes=moved.kv + small + moved.out + spilled,
+        memory_bytes=moved.kv + small + moved.out + _spilled(moved.partials),
         loaded_bytes=moved.kv_loaded + small + moved.partials,
     )
 
 
-def _merge(cost: AttentionCost, copies: int, slots: Array, shape: LayerShape, moved: Traffic) -> Launch:
-    spilled = moved.partials if moved.partials > CACHE_BYTES else 0
-    heads = shape.num_kv_heads * copies
-    return _reduction(cost.slot, cost.slots_at_once, cost.merge, MERGE_RESIDENT, slots, heads, moved.partials, spilled)
+def _at_once(cost: AttentionCost, tile: Tile, device: Device) -> int:
+    """Programs that the device holds."""
+    return device.processors * cost.tiles[tile.block_m].resident
+
+
+def _spilled(partials: int) -> int:
+    """Bytes of partial results that memory sees."""
+    return partials if partials > CACHE_BYTES else 0
+
+
+def _merge(cost: AttentionCost, tile: Tile, work: Work, shape: LayerShape, moved: Traffic) -> Launch:
+    """A program per MERGE_M tile rows of as many blocks as the buffer has room for; most find nothing to fold."""
+    used = -(-(work.merge_hi - work.merge_lo) * shape.group_size // MERGE_M)
+    grid = Capacity.of(work).merges * tile.block_m // MERGE_M
+    slots = np.repeat(np.diff(work.merge_partial), used)
+    idle = np.zeros(grid - len(slots))
+    return Launch(
+        TileCost(cost.slot, 0, cost.slot, 0, MERGE_RESIDENT, overlapped=True),
+        plain=np.append(slots, idle),
+        masked=np.zeros(grid),
+        fixed=np.append(np.full(len(slots), cost.merge), idle + cost.idle),
+        heads=shape.num_kv_heads,
+        memory_bytes=_spilled(moved.partials),
+        loaded_bytes=moved.partials,
+    )
 
 
 def _reduction(

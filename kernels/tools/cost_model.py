@@ -1,8 +1,9 @@
 """How long a kernel takes on a device that need not be there: launches, waves, tiles, exposed latency, bytes.
 
-A kernel is a list of programs in the order of its grid. A program takes its cycles alone; on a processor that holds
-several, no less than what they keep the processor busy with. Programs go to whichever place is free first, so waves and
-tails come out of the list. Memory and L2 bandwidth bound the whole from below. Every constant says where it is from:
+A kernel is a list of programs in the order of its grid, and they go to whichever processor is free first, so that
+waves and tails come out of the list. A processor that holds several is done no sooner than it has been busy with each,
+nor than latency lets each be; nor is any program done sooner than alone. Memory and L2 bandwidth bound the whole from
+below. Every constant says where it is from:
 
     review    the emitted code read without a GPU (docs/kernels.md): instructions, cycles by an in-order scoreboard
     datasheet the vendor's
@@ -48,11 +49,12 @@ class Device:
 DEVICES = {
     # Processors and dense 16-bit rate: datasheet. Clock: review. Memory: review, 0.9 of the datasheet's 3.35 TB/s.
     # L2: as on the H200, whose processors are the same.
-    "H100": Device("H100", "sm_90", 132, 1.755e9, 3.0e12, 5.5e12, 989e12),
-    # Memory: measured, a read of everything, 2026-11-26 (datasheet 4.8). L2: measured, the most that any row loaded
-    # (sequence, widths 1-4-16-512, 32/32: 12.08 GB in 2,211 us), so a lower bound.
-    "H200": Device("H200", "sm_90", 132, 1.755e9, 3.955e12, 5.5e12, 989e12),
-    # Datasheet; memory at the 0.9 of the H100, L2 at the H200's share of 40 bytes a cycle and processor: assumed.
+    "H100": Device("H100", "sm_90", 132, 1.755e9, 3.0e12, 7.2e12, 989e12),
+    # Measured, 2026-11-26. Memory: a read of everything (datasheet 4.8 TB/s; one row, tree_extend on six levels at
+    # 32/32, reaches 4.3). L2: the row that loads most per second (sequence, 1,1024 / 2048,32, 32/32: 34.9 GB in
+    # 4,873 us), so a lower bound.
+    "H200": Device("H200", "sm_90", 132, 1.755e9, 3.955e12, 7.2e12, 989e12),
+    # Datasheet; memory at the 0.9 of the H100, L2 at 24 bytes a cycle and processor, an assumption.
     "A100": Device("A100", "sm_80", 108, 1.41e9, 1.83e12, 3.6e12, 312e12),
 }
 
@@ -74,17 +76,11 @@ class TileCost:
     resident: int
     overlapped: bool = False
 
-    @staticmethod
-    def reviewed(cycles: float, masked: float, resident: int, *, overlapped: bool = False) -> TileCost:
-        """From the review's cycles, which are busy ones; alone, a tile adds its exposed latency."""
-        latency = 0 if overlapped else L2_LATENCY + MEMORY_LATENCY
-        return TileCost(cycles + latency, masked + latency, cycles, masked, resident, overlapped)
-
     def tile_cycles(self, mask: bool, company: int, l2_share: float) -> float:
-        """Of one program among `company` on its processor, with `l2_share` of the KV served by the L2 cache."""
+        """What a processor takes for it with `company` programs at once, `l2_share` of the KV out of the L2 cache."""
         alone, busy = (self.alone_masked, self.busy_masked) if mask else (self.alone, self.busy)
         saved = 0 if self.overlapped else l2_share * (MEMORY_LATENCY - L2_LATENCY)
-        return max(alone - saved, company * busy)
+        return max((alone - saved) / company, busy)
 
 
 @dataclass(frozen=True)
@@ -110,11 +106,15 @@ class Launch:
             return LAUNCH_SECONDS
         company = min(self.tile.resident, -(-programs // device.processors))
         l2_share = 1 - min(1.0, self.memory_bytes / self.loaded_bytes) if self.loaded_bytes else 0.0
-        plain, masked = (self.tile.tile_cycles(mask, company, l2_share) for mask in (False, True))
-        cycles = self.plain * plain + self.masked * masked + self.fixed
-        busy = makespan(np.tile(cycles, self.heads), device.processors * company) / device.hertz
+        cycles, alone = self._cycles(company, l2_share), self._cycles(1, l2_share)
+        busy = max(makespan(np.tile(cycles, self.heads), device.processors), float(alone.max())) / device.hertz
         bytes_seconds = max(self.memory_bytes / device.memory_bandwidth, self.loaded_bytes / device.l2_bandwidth)
         return LAUNCH_SECONDS + max(busy, bytes_seconds)
+
+    def _cycles(self, company: int, l2_share: float) -> Float:
+        plain, masked = (self.tile.tile_cycles(mask, company, l2_share) for mask in (False, True))
+        cycles: Float = np.asarray(self.plain * plain + self.masked * masked + self.fixed / company, dtype=np.float64)
+        return cycles
 
 
 def makespan(durations: npt.NDArray[np.number], places: int) -> float:

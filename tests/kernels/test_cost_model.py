@@ -9,7 +9,7 @@ import torch
 from benchmarks.forests import Forest, levels, random_forest, several, speculative, star
 from treereason.kernels.layer import LayerShape
 from treereason.kernels.tools import attention_model as model
-from treereason.kernels.tools.attention_costs import FIRST_ROWS, OVERLAPPED, REVIEWED
+from treereason.kernels.tools.attention_costs import REVIEWED, ROWS
 from treereason.kernels.tools.cost_model import (
     DEVICES,
     LAUNCH_SECONDS,
@@ -49,7 +49,12 @@ def test_a_tail_waits_for_the_longest() -> None:
 def test_company_on_a_processor_costs_what_it_keeps_busy() -> None:
     assert cycles(launch(4, resident=2)) == pytest.approx(1_000), "one a processor, although two would fit"
     assert cycles(launch(8, resident=2)) == pytest.approx(1_600)
-    assert cycles(launch(9, resident=2)) == pytest.approx(3_200)
+    assert cycles(launch(9, resident=2)) == pytest.approx(2_400), "three on one of them, one after another"
+
+
+def test_no_program_is_done_sooner_than_alone() -> None:
+    one = Launch(launch(1, resident=2).tile, np.array([9, *[1] * 7]), np.zeros(8), np.zeros(8), heads=1)
+    assert cycles(one) == pytest.approx(9_000)
 
 
 def test_kv_out_of_the_cache_hides_nothing_but_arrives_sooner() -> None:
@@ -69,26 +74,29 @@ def test_no_prediction_is_below_the_floor(device: Device, heads: tuple[int, int]
     for forest in (star(10, 1_200, 100), levels((1, 4, 16, 64), (1_024, 256, 128, 32)), star(3, 0, 20)):
         plan = forest.plan(room=16)
         least = model.floor(plan, shape, device)
-        for cost in (REVIEWED, FIRST_ROWS, OVERLAPPED):
+        for cost in (REVIEWED, ROWS):
             for of in (model.tree_decode, model.tree_extend, model.sequence, model.flatten):
                 assert call_seconds(of(plan, shape, device, cost), device) > least
         for launches in (model.fasttree(plan, shape), model.flash_apart(plan, shape)):
             assert call_seconds(launches, device) > least
 
 
-def test_overlap_is_never_slower() -> None:
-    for forest in (star(50, 4_000, 200), several([star(10, 1_200, 100)] * 8), speculative(1_000, [[0], [1], [0, 0]])):
-        plan = forest.plan(room=16)
-        before, after = (model.tree_decode(plan, SHAPE, DEVICES["H200"], cost) for cost in (REVIEWED, OVERLAPPED))
-        assert call_seconds(after, DEVICES["H200"]) < call_seconds(before, DEVICES["H200"])
+def test_two_programs_a_processor_or_one_where_each_would_have_few_tiles() -> None:
+    for trees, programs in ((1, 132 // 8), (8, 2 * 132 // 8)):
+        plan = several([star(10, 1_200, 100)] * trees).plan(room=16)
+        decode, _ = model.tree_decode(plan, SHAPE, DEVICES["H200"], ROWS)
+        (extend,) = model.tree_extend(plan, SHAPE, DEVICES["H200"], ROWS)
+        assert len(decode.plain) == programs
+        for kind in ("plain", "masked"):
+            assert getattr(decode, kind).sum() == getattr(extend, kind).sum()
 
 
-def test_work_does_not_depend_on_the_programs_it_is_spread_over() -> None:
-    plan = several([star(10, 1_200, 100)] * 8).plan(room=16)
-    one, two = (model.tree_decode(plan, SHAPE, DEVICES["H200"], FIRST_ROWS, resident=r)[0] for r in (1, 2))
-    assert (len(one.plain), len(two.plain)) == (132 // 8, 2 * 132 // 8)
-    for spread in ("plain", "masked"):
-        assert getattr(one, spread).sum() == getattr(two, spread).sum()
+def test_a_merge_without_work_costs_its_programs() -> None:
+    plan = levels((1, 1_024), (2_048, 32)).plan(room=16)
+    _, merge = model.tree_decode(plan, SHAPE, DEVICES["H200"], ROWS)
+    assert merge.plain.sum() == 0
+    assert len(merge.plain) * merge.heads == 33 * 32 * 8
+    assert merge.seconds(DEVICES["H200"]) > 2 * LAUNCH_SECONDS
 
 
 def test_parents_are_read_off_a_plan() -> None:
