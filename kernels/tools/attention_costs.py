@@ -105,7 +105,7 @@ FLATTEN_SLOTS = (1, 3 * MEMORY_LATENCY, 10)
 
 # FastTree's kernel, review: 64x32 2,256 cycles per 64 tokens, 150 registers, three a processor; a latency for each 32
 # tokens. Its 16-row tile: assumed the same cycles, six a processor. SGLang's grouped decode, 16x32, has 3,318 in the
-# review, but then the published bar of 0.33 would be 0.51 (benchmarks/cost_model.py), and our 16-row tile as well took
+# review, but then the published bar of 0.33 would be 0.47 (benchmarks/cost_model.py), and our 16-row tile as well took
 # fewer cycles than the review gave it. Its loads before the first tile: queries' and KV's offsets, entries, queries
 # (its source). Four slots of its reduction at once, two L2 latencies each time, after its row's offset and entries; 16
 # programs a processor assumed.
