@@ -57,6 +57,8 @@ def make_work(
     tile_block = np.repeat(np.arange(len(lo), dtype=np.int32), tiles.last - tiles.first)
     if num_spans is None:
         part = _equal_parts(tile_block, len(lo), piece_tiles)
+    elif (whole := _whole_blocks(tile_block, len(lo), num_spans)) is not None:
+        part = whole
     else:
         some = few_spans if few_spans is not None and len(tile_block) < SPAN_TILES * num_spans else num_spans
         part = _equal_spans(tile_block, len(lo), _lockstep(some, edges, shared))
@@ -97,17 +99,11 @@ def _equal_parts(tile_block: Int32, num_blocks: int, piece_tiles: int | None) ->
 
 
 def _equal_spans(tile_block: Int32, num_blocks: int, num_spans: int) -> Int32:
-    """[T] the span of each tile: whole blocks where that costs little, else equal cost.
-
-    Then a cut near the end of a block moves there and splits nothing.
-    """
+    """[T] the span of each tile: equal cost, but a cut near the end of a block moves there and splits nothing."""
     cost = np.arange(len(tile_block)) + PIECE_COST * (tile_block + 1)
     total = len(tile_block) + PIECE_COST * num_blocks
     last_tile = np.append(np.flatnonzero(np.diff(tile_block)), len(tile_block) - 1)
     ends = np.append(0, cost[last_tile] + 1)
-    whole = _whole_blocks(np.diff(ends), num_spans, total / num_spans)
-    if whole is not None:
-        return whole[tile_block]
     cuts = total * np.arange(1, num_spans) / num_spans
     after = np.searchsorted(ends, cuts)
     nearest = np.where(ends[after] - cuts < cuts - ends[after - 1], ends[after], ends[after - 1])
@@ -115,15 +111,17 @@ def _equal_spans(tile_block: Int32, num_blocks: int, num_spans: int) -> Int32:
     return np.searchsorted(cuts, cost, side="right").astype(np.int32)
 
 
-def _whole_blocks(costs: Int64, num_spans: int, share: float) -> Int32 | None:
-    """[B] the span of each block when none is split; None where some span then costs SPLIT_COST more than its share.
+def _whole_blocks(tile_block: Int32, num_blocks: int, num_spans: int) -> Int32 | None:
+    """[T] the span of each tile when no block is split; None where some span costs SPLIT_COST more than its share.
 
-    costs: [B]. Blocks are dealt out in turn, so that neighbours, which are of one tree, run at the same time and read
-    from memory once what they share.
+    Blocks are dealt out in turn, so that neighbours, which are of one tree, run at the same time and read from memory
+    once what they share.
     """
-    rounds = -(-len(costs) // num_spans)
-    span = np.arange(len(costs), dtype=np.int32) % -(-len(costs) // rounds)
-    return span if np.bincount(span, weights=costs).max() <= share + SPLIT_COST else None
+    costs = np.bincount(tile_block, minlength=num_blocks) + PIECE_COST
+    rounds = -(-num_blocks // num_spans)
+    span = np.arange(num_blocks, dtype=np.int32) % -(-num_blocks // rounds)
+    share = costs.sum() / num_spans
+    return span[tile_block] if np.bincount(span, weights=costs).max() <= share + SPLIT_COST else None
 
 
 def _lockstep(num_spans: int, edges: Int32, shared: Int64) -> int:

@@ -314,7 +314,7 @@ def test_random_forests(name: str) -> None:
 if given:  # type: ignore[truthy-function]
 
     @pytest.mark.parametrize("name", ["tree_decode", "tree_extend"])
-    @settings(deadline=None, max_examples=25, database=None)
+    @settings(deadline=None, max_examples=12, database=None)
     @given(
         seed=st.integers(0, 2**32 - 1),
         nodes=st.integers(1, 30),

@@ -247,3 +247,10 @@ def test_few_programs_share_what_is_little() -> None:
     work = make_work(plan, block_rows=16, tile_pages=4, num_spans=33, few_spans=16)
     assert work.num_spans == 33
     assert (np.diff(work.span_piece)[16:] == 0).all()
+
+
+def test_blocks_that_need_no_split_each_get_a_program_also_where_there_is_little_to_do() -> None:
+    plan = several([star(10, 200, 20)] * 30).plan()
+    work = make_work(plan, block_rows=16, tile_pages=4, num_spans=33, few_spans=16)
+    assert work.num_partials == 0
+    assert np.diff(work.span_piece).tolist() == [1] * 30 + [0] * 3
