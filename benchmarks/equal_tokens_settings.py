@@ -99,6 +99,9 @@ _LABEL_FREE: dict[str, Make] = {
 }
 """Those that need no oracle, and are baselines where there is one."""
 
+_UNJUDGED = {name: make for name, make in _ANSWERS.items() if name != "graph_of_thoughts"} | _LABEL_FREE
+"""Without an oracle: a graph of thoughts scores the parts of a list by recomputing them, which is one."""
+
 SETTINGS: dict[str, Setting] = {
     "sorting": Setting("oracle", "sorting_errors", 320, 12, _sorting, _right, _ANSWERS),
     "arithmetic": Setting("oracle", "steps_hold", 400, 16, _arithmetic, _right, _STEPS),
@@ -107,9 +110,7 @@ SETTINGS: dict[str, Setting] = {
         "the model as judge", "judge_yes_no", 400, 16, _arithmetic, _right, _STEPS | _LABEL_FREE
     ),
     "arithmetic by likelihood": Setting("label-free", "likelihood", 400, 16, _arithmetic, _right, _STEPS | _LABEL_FREE),
-    "sorting by verdicts": Setting(
-        "the model as judge", "judge_yes_no", 320, 12, _sorting, _right, _ANSWERS | _LABEL_FREE
-    ),
-    "sorting by likelihood": Setting("label-free", "likelihood", 320, 12, _sorting, _right, _ANSWERS | _LABEL_FREE),
+    "sorting by verdicts": Setting("the model as judge", "judge_yes_no", 320, 12, _sorting, _right, _UNJUDGED),
+    "sorting by likelihood": Setting("label-free", "likelihood", 320, 12, _sorting, _right, _UNJUDGED),
 }
 """By name. Searches that go by steps are left out where an answer is one."""

@@ -45,12 +45,13 @@ def recorded_summary() -> str:
 
 
 def _recorded() -> dict[str, dict[str, Row]]:
-    """The newest rows by setting and search."""
+    """The newest rows by setting and search; without those that an oracle guided where it should not have."""
     found: dict[str, dict[str, Row]] = {}
     recorded = RESULTS / "equal_tokens.jsonl"
     for line in recorded.read_text(encoding="utf-8").splitlines() if recorded.exists() else ():
         row = json.loads(line)
-        found.setdefault(row["setting"], {})[row["search"]] = row
+        if row["guidance"] == "oracle" or "oracle" not in row.get("guided_by_basis", ()):
+            found.setdefault(row["setting"], {})[row["search"]] = row
     return found
 
 

@@ -119,3 +119,16 @@ def test_a_search_is_ahead_only_of_baselines_that_its_whole_interval_is_above(
     ]
     (tmp_path / "equal_tokens.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert equal_tokens_table.recorded_summary().endswith("| `a` **0.500** | 1 of 3 |")
+
+
+def test_a_row_that_an_oracle_guided_in_part_is_no_row_without_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(equal_tokens_table, "RESULTS", tmp_path)
+    row = {"setting": "sorting", "search": "beam", "guidance": "label-free", "guided_by_basis": ["label_free"]}
+    rows = [row, {**row, "search": "graph_of_thoughts", "guided_by_basis": ["label_free", "oracle"]}]
+    (tmp_path / "equal_tokens.jsonl").write_text("".join(json.dumps(each) + "\n" for each in rows))
+    assert list(equal_tokens_table._recorded()["sorting"]) == ["beam"]
+    by_oracle = [{**each, "guidance": "oracle"} for each in rows]
+    (tmp_path / "equal_tokens.jsonl").write_text("".join(json.dumps(each) + "\n" for each in by_oracle))
+    assert list(equal_tokens_table._recorded()["sorting"]) == ["beam", "graph_of_thoughts"]
