@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import triton
 import triton.language as tl
 
@@ -60,4 +62,5 @@ def merge_partials(call: Call, most_merges: int) -> None:
     """Finishes the row blocks that left several partial results, at most `most_merges`; needs Work's arrays."""
     launcher = call.launcher
     grid = (min(most_merges, MOST_PROGRAMS), launcher.tile.block_m // MERGE_M, launcher.shape.num_kv_heads)
-    call.launch(merge_kernel, grid, MERGE_M=MERGE_M, SLOTS=SLOTS, num_warps=MERGE_M)
+    options = replace(launcher.tile, warps=MERGE_M).options()
+    call.launch(merge_kernel, grid, MERGE_M=MERGE_M, SLOTS=SLOTS, **options)

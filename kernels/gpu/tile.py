@@ -62,13 +62,13 @@ def choose_tile(query_rows: int, head_dim: int, dtype: torch.dtype, arch: str) -
     warps, stages = 4, 3
     if dtype == torch.float32:
         most, block_n, stages = {64: 64, 128: 32, 256: 16}[wide], 16, 2
-        warps = 8 if query_rows > 16 else 4
+        warps = 8 if query_rows > 16 or wide > 128 else 4
     elif arch == "gfx942":
-        most, block_n, stages = 64, 32, 2
+        most, block_n, stages = 32 if wide > 128 else 64, 32, 2
     else:
         block_n = 64 if arch == "sm_90" and wide <= 128 else 32
         most = 32 if arch == "sm_120" and wide > 128 else 64
-        if wide > 128 and query_rows > 32 and most > 32:
+        if query_rows > 32 and most > 32 and (wide > 128 or (wide > 64 and arch == "sm_80")):
             warps = 8
     block_m = next(m for m in BLOCK_MS if m >= min(query_rows, most))
     return Tile(block_m, block_n, warps, stages, registers=None if arch == "gfx942" else 255)

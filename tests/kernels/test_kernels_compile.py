@@ -95,6 +95,7 @@ def report(case: Case, *, loops: bool = False) -> Report:
         constants = {**wide, "BLOCK_H": 8}
     elif case.kernel == "merge":
         constants = {**wide, **groups, **sinks, "BLOCK_M": tile.block_m, "MERGE_M": MERGE_M, "SLOTS": SLOTS}
+        options = replace(tile, warps=MERGE_M).options()
     elif case.kernel == "deft_reduce":
         constants = {**wide, **groups, **sinks, "BLOCK_M": tile.block_m, "REDUCE_M": 16}
     else:
