@@ -100,11 +100,8 @@ class Choices(ExamplesTask):
         if repeated is not None and self.answer_with != "letter":
             return repeated
         led = _LED.fullmatch(text)
-        if (
-            led
-            and led[1] in choices
-            and plain(led[2]).startswith((plain(choices[led[1]]), "because ", "since ", "as "))
-        ):
+        reasons = ("because ", "since ", "as ")
+        if led and led[1] in choices and plain(led[2]).startswith((plain(choices[led[1]]), *reasons)):
             return led[1]
         alone = str(canonical(re.sub(rf"\A{_NAMED}", "", text))).upper()
         return alone if alone in choices else repeated
@@ -117,8 +114,7 @@ def _listed(problem: Problem) -> dict[str, str]:
 
 def _repeated(text: str, choices: Mapping[str, str]) -> str | None:
     """The letter of the first choice that equals the text."""
-    said = canonical(text)
-    return next((letter for letter, choice in choices.items() if canonical(choice) == said), None)
+    return next((letter for letter, choice in choices.items() if canonical(choice) == canonical(text)), None)
 
 
 SCORERS = {"exact_match": exact_match}

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from treereason.core import Task, Thought, Tree
+from treereason.core import Thought, Tree
 from treereason.search.limits import WIDEST, Rollouts, Samples
-from treereason.search.proposals import cannot_propose, propose
+from treereason.search.proposals import next_thoughts, refusal_of_steps
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,7 @@ class DepthFirst:
     n_iters: Annotated[Rollouts, Field(description="expansions at most")] = 100
     generate: Annotated[Literal["sample", "propose"], Field(description="one text a child, or one for all")] = "sample"
 
-    def refusal(self, task: Task, config: Any) -> str | None:  # noqa: ARG002
-        """Why it cannot search for a task; None where it can."""
-        return cannot_propose(task) if self.generate == "propose" else None
+    refusal = refusal_of_steps
 
     async def run(self, tree: Tree) -> Thought | None:
         stack = [tree.root]
@@ -38,8 +36,8 @@ class DepthFirst:
             if not stack:
                 break
             node = stack.pop()
-            below = propose(tree, [node], self.k) if self.generate == "propose" else tree.expand([node], self.k)
-            made = [thought for thought in await below if thought is not node]
+            below = await next_thoughts(tree, [node], self.k, self.generate)
+            made = [thought for thought in below if thought is not node]
             await tree.score(made)
             good = [t for t in made if t.score and (self.v_th is None or t.score.value >= self.v_th)]
             kept = tree.keep(good, len(good))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from treereason.core import Proposing, Task, Thought, Tree, UserError
+from treereason.core.judges import Vote
 
 
 def cannot_propose(task: Task) -> str | None:
@@ -13,6 +15,19 @@ def cannot_propose(task: Task) -> str | None:
         return None
     named = f"{type(task).__name__} has no propose_prompt and proposals"
     return f"search.generate=propose: task {named}: leave it at search.generate=sample"
+
+
+def refusal_of_steps(search: object, task: Task, config: Any) -> str | None:
+    """The method `refusal` of a search by `generate` and perhaps `evaluate`: why it cannot search for a task."""
+    if getattr(search, "generate", "") == "propose" and (reason := cannot_propose(task)):
+        return reason
+    reason = Vote.refusal(task, config) if getattr(search, "evaluate", "") == "vote" else None
+    return f"search.evaluate=vote: {reason}" if reason else None
+
+
+async def next_thoughts(tree: Tree, thoughts: Sequence[Thought], k: int, generate: str) -> list[Thought]:
+    """k samples below each thought, or with generate="propose" what one text proposes."""
+    return await (propose(tree, thoughts, k) if generate == "propose" else tree.expand(thoughts, k))
 
 
 async def propose(tree: Tree, thoughts: Sequence[Thought], k: int) -> list[Thought]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from treereason.core import Task, Thought, Tree, UserError
+from treereason.core import Thought, Tree, UserError
 from treereason.core.judges import Vote
 from treereason.search.limits import MOST_CHILDREN, Samples, Steps, Temperature
-from treereason.search.proposals import cannot_propose, propose
+from treereason.search.proposals import next_thoughts, refusal_of_steps
 from treereason.search.softmax import draw
 
 
@@ -40,18 +40,12 @@ class TreeOfThoughts:
             many = f"{self.k * self.b:,} children in a step, more than {MOST_CHILDREN:,}"
             raise UserError(f"search.k={self.k} search.b={self.b}: {many}")
 
-    def refusal(self, task: Task, config: Any) -> str | None:
-        """Why it cannot search for a task; None where it can."""
-        if self.generate == "propose" and (reason := cannot_propose(task)):
-            return reason
-        reason = Vote.refusal(task, config) if self.evaluate == "vote" else None
-        return f"search.evaluate=vote: {reason}" if reason else None
+    refusal = refusal_of_steps
 
     async def run(self, tree: Tree) -> Thought | None:
         frontier, by = [tree.root], Vote(self.n_vote) if self.evaluate == "vote" else None
         for _ in range(self.steps):
-            made = propose(tree, frontier, self.k) if self.generate == "propose" else tree.expand(frontier, self.k)
-            thoughts = await made
+            thoughts = await next_thoughts(tree, frontier, self.k, self.generate)
             if thoughts == frontier:
                 break
             await tree.score(thoughts, by)
@@ -63,5 +57,4 @@ class TreeOfThoughts:
             tree.drop(thought for thought in above if thought not in frontier)
             if not frontier or any(t.score is not None and t.score.final for t in thoughts):
                 break
-        voted = [thought for thought in frontier if by and thought.answer is not None]
-        return voted[0] if voted else tree.best()
+        return next((thought for thought in frontier if by and thought.answer is not None), None) or tree.best()
