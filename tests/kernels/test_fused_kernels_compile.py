@@ -79,6 +79,7 @@ def check(cases: list[Case], compilers: Executor) -> None:
     assert max(each.shared for each in found.values()) <= 8192
 
 
+@pytest.mark.slow
 def test_one_of_each_kernel(compilers: Executor) -> None:
     widths = {"rms_norm": 4096, "rope_store": 128, "silu_mul": 14336}
     check([Case(kernel, target, "bf16", widths[kernel]) for target in TARGETS for kernel in KERNELS], compilers)

@@ -62,6 +62,7 @@ def check(cases: list[Case]) -> dict[Case, Report]:
     return reports
 
 
+@pytest.mark.slow
 def test_a_part_of_the_table_spills_nothing_and_its_code_is_as_planned() -> None:
     cases = [Case("finish", target, torch.bfloat16, LARGE, cuts=True) for target in TARGETS]
     cases += [Case("parts", target, torch.bfloat16, LARGE, cuts=True) for target in TARGETS]

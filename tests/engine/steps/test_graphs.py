@@ -218,7 +218,7 @@ def check_equal(got: Run, want: Run) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "kv_tokens", "page_size"),
-    [pytest.param("llama", 512, 16, marks=pytest.mark.slow), ("gemma2", 512, 16), ("llama", 40, 4)],
+    [*(pytest.param(kind, 512, 16, marks=pytest.mark.slow) for kind in ("llama", "gemma2")), ("llama", 40, 4)],
 )
 def test_answers_and_logits_are_those_of_the_torch_backend(
     kind: str, kv_tokens: int, page_size: int, monkeypatch: pytest.MonkeyPatch
