@@ -112,7 +112,7 @@ def sweep() -> Iterator[Row]:
         chosen = choose_tile(widest_tree(plan) * shape.group_size, shape.head_dim, DTYPE, arch_of(DEVICE))
         want: torch.Tensor | None = None
         flush = torch.empty(256 << 20 if GPU else 1, dtype=torch.uint8, device=DEVICE)
-        for stages in (chosen.stages, 3, 5) if GPU else (chosen.stages,):
+        for stages in (2, 3, 4) if GPU else (chosen.stages,):
             for per_processor in (1, 2):
                 tile = Tile(chosen.block_m, chosen.block_n, chosen.warps, stages, chosen.registers)
                 row: Row = {"case": name, "tile": f"{tile.block_m}x{tile.block_n}/{tile.warps}", "stages": stages}

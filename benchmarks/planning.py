@@ -41,7 +41,7 @@ def costs(trees: int, branches: int, device: str, *, prompt: int = 1_200, own: i
 
     def rebuild() -> Plan:
         new = make_plan(**arrays)
-        make_work(new, block_rows=planned.tile.rows(4), tile_pages=planned.tile.block_n // 16, num_spans=16)
+        make_work(new, block_rows=planned.tile.rows(4), tile_pages=planned.tile.pages(new.page_size), num_spans=16)
         return new
 
     return {

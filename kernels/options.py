@@ -12,7 +12,8 @@ import torch
 class AttentionOptions:
     """How one layer turns scores into weights. The same for all rows of a call.
 
-    scale: factor on q·k, usually head_dim ** -0.5.
+    scale: factor on q·k, usually head_dim ** -0.5. Not above 0 raises ValueError: kernels find the largest score before
+        they scale.
     window: tokens a row looks back, its own included: it sees a token only when row position - token position < window.
         None for all.
     softcap: scores become softcap * tanh(score / softcap), after scaling and before hidden tokens leave (Gemma 2,
@@ -25,6 +26,10 @@ class AttentionOptions:
     window: int | None = None
     softcap: float | None = None
     sinks: torch.Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if not self.scale > 0:
+            raise ValueError(f"scale={self.scale}: attention needs a factor above 0")
 
 
 class PlannedAttention(Protocol):

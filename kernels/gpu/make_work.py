@@ -44,8 +44,8 @@ def make_work(
     """Cuts a plan for query tiles of `block_rows` rows and KV tiles of `tile_pages` pages.
 
     num_spans: programs of a persistent grid that share the tiles evenly; only the first `few_spans` do where otherwise
-    each had fewer than SPAN_TILES. None: every block is one piece, or as many as
-    `piece_tiles` tiles each make it, longest first, and every piece has a program of its own.
+    each had fewer than SPAN_TILES. None: every block is one piece, or as many as `piece_tiles` tiles each make it,
+    longest first, and every piece has a program of its own.
     Pages that `window` hides from a whole block are left out.
     """
     shared = shared_tokens(plan)

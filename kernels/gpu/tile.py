@@ -78,6 +78,7 @@ def arch_of(device: torch.device | str) -> str:
     """The architecture whose tile shapes suit a device, by the shared memory of a program; the interpreter: sm_90.
 
     "sm_90": 227 KB. "sm_80": 163 KB. "sm_120": 99 KB, consumer cards of all generations. "gfx942": AMD.
+    Raises ValueError for an NVIDIA card that has less.
     """
     if torch.device(device).type != "cuda":
         return "sm_90"
@@ -86,7 +87,12 @@ def arch_of(device: torch.device | str) -> str:
     index = torch.device(device).index
     properties = triton.runtime.driver.active.utils.get_device_properties
     shared = properties(torch.cuda.current_device() if index is None else index)["max_shared_mem"]
-    return next(arch for arch, limit in SHARED_LIMIT.items() if shared >= limit)
+    for arch in ("sm_90", "sm_80", "sm_120"):
+        if shared >= SHARED_LIMIT[arch]:
+            return arch
+    raise ValueError(
+        f"{device}: a program may use {shared:,} bytes of shared memory, and the tiles need {SHARED_LIMIT['sm_120']:,}"
+    )
 
 
 def programs(device: torch.device | str) -> int:

@@ -76,7 +76,7 @@ def flatten(plan: Plan, shape: LayerShape, device: Device, cost: AttentionCost) 
     tile = _tree_tile(plan, shape, device)
     rows = tile.rows(shape.group_size)
     cut = CUTS["deft_flatten"](plan)
-    groups = make_groups(cut, plan, block_rows=rows, tile_pages=tile.block_n // plan.page_size)
+    groups = make_groups(cut, plan, block_rows=rows, tile_pages=tile.pages(plan.page_size))
     tiles = _tiles(groups.group_first, groups.group_mixed, groups.group_last, tile)
     fixed = np.full(groups.num_groups, cost.piece[tile.block_m] + cost.partial[tile.block_m])
     moved = groups_traffic(plan, groups, shape, programs=_at_once(cost, tile, device))
@@ -140,7 +140,7 @@ def _tree_tile(plan: Plan, shape: LayerShape, device: Device) -> Tile:
 
 def _work(plan: Plan, shape: LayerShape, tile: Tile, *, block_rows: int | None = None, **how: int) -> Work:
     rows = block_rows or tile.rows(shape.group_size)
-    return make_work(plan, block_rows=rows, tile_pages=tile.block_n // plan.page_size, **how)
+    return make_work(plan, block_rows=rows, tile_pages=tile.pages(plan.page_size), **how)
 
 
 def _pieces(work: Work, tile: Tile, cost: AttentionCost) -> tuple[Array, Array, Array]:

@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AutoModelForCausalLM, LlamaConfig
 from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
-from tests.engine.steps.test_graphs import (
+from tests.engine.steps.graph_runs import (
     DEVICE,
     INTERPRETED,
     Letters,
@@ -26,10 +26,9 @@ from tests.engine.steps.test_graphs import (
     check_equal,
     graphs_of,
     grow_prune_and_go_on,
-    interpreted_only,
     make_engine,
-    watched,
 )
+from tests.engine.steps.watched_capture import watched
 from tests.fakes import CONFIGS, slow
 from tests.kernels.interpreter_rounding import round_bfloat16
 from treereason.core import Prompt
@@ -45,6 +44,7 @@ from treereason.kernels.options import AttentionOptions
 if not INTERPRETED:
     pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")]
 
+interpreted_only = pytest.mark.skipif(not INTERPRETED, reason="not a matter of graphs, or hidden by them")
 __all__ = ["watched"]  # a fixture
 META = torch.device("meta")
 WHOLE = "{} norms, 1 gates, 1 rotations, 1 residual sums"
