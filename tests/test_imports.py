@@ -13,7 +13,7 @@ import pytest
 import treereason
 
 ROOT = Path(__file__).resolve().parent.parent
-PLANNED = {"treereason.kernels.plan", "treereason.kernels.options", "treereason.kernels.layer"}
+PLANNED = {f"treereason.kernels.{name}" for name in ("plan", "options", "layer", "norm_form")}
 BASE = {
     "treereason",
     "treereason.core",
