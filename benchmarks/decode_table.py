@@ -1,0 +1,70 @@
+"""README's tables of decoding on a CPU, from the recorded rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from benchmarks import record
+from benchmarks.decode_case import WORKS
+
+SIDES = {
+    "openvino": "OpenVINO GenAI",
+    "vllm": "vLLM",
+    "llama_cpp": "llama.cpp, forked",
+    "llama_cpp_q4_1": "llama.cpp, Q4_1",
+    "shared_prefill": "transformers, one prefill, cache repeated",
+    "sequence": "ours, each branch its own path",
+}
+MODELS = {"random": "random", "smollm2": "SmolLM2-135M"}
+Key = tuple[str, str, str, int, int, str]
+
+
+def recorded() -> dict[Key, dict[str, Any]]:
+    """The last recorded row by (model, work, dtype, threads, busy processes, side)."""
+    lines = (record.RESULTS / "decode.jsonl").read_text().splitlines()
+    rows = [row for line in lines for row in json.loads(line).get("works", [])]
+    return {tuple(row[name] for name in ("model", "work", "dtype", "threads", "busy", "side")): row for row in rows}
+
+
+def tables() -> str:
+    """The table of all works, and that of the works beside busy processes, where there are any."""
+    found = recorded()
+    return "\n\n".join(table for table in (_works(found), _busy(found)) if table)
+
+
+def _works(found: Mapping[Key, Mapping[str, Any]]) -> str:
+    """Ours in seconds of two threads and CPU seconds of one; the others as multiples of both."""
+    lines = [["", "", "treereason", *SIDES.values()]]
+    for model, work, dtype in dict.fromkeys(key[:3] for key in found if key[4] == 0):
+        cells = [f"{MODELS[model]}, {dtype}", WORKS[work].title]
+        cells.append(_pair(found, (model, work, dtype), "tree", "seconds", "cpu_seconds", " s"))
+        cells += [_pair(found, (model, work, dtype), side, "over_tree", "cpu_over_tree", "x") for side in SIDES]
+        lines.append(cells)
+    return _markdown(lines)
+
+
+def _pair(
+    found: Mapping[Key, Mapping[str, Any]], which: tuple[str, str, str], side: str, wall: str, cpu: str, unit: str
+) -> str:
+    values = [found.get((*which, threads, 0, side), {}).get(name) for threads, name in ((2, wall), (1, cpu))]
+    shown = [f"{value['median']:.{'2f' if value['median'] < 10 else '0f'}}{unit}" if value else "-" for value in values]
+    return " / ".join(shown) if any(values) else "-"
+
+
+def _busy(found: Mapping[Key, Mapping[str, Any]]) -> str:
+    lines = [["", "", "threads", "idle", "busy", "over idle", "CPU over idle", "over its fair share"]]
+    for (model, work, dtype, threads, busy, side), row in found.items():
+        if busy:
+            idle = found[model, work, dtype, threads, 0, side]
+            names = {"tree": "treereason"} | SIDES
+            seconds = [f"{one['seconds']['median']:.2f} s" for one in (idle, row)]
+            ratios = [f"{row[name]['median']:.2f}x" for name in ("over_idle", "cpu_over_idle", "over_fair")]
+            lines.append([names[side], f"{WORKS[work].title}, {dtype}", str(threads), *seconds, *ratios])
+    return _markdown(lines) if len(lines) > 1 else ""
+
+
+def _markdown(lines: list[list[str]]) -> str:
+    head, *body = (f"| {' | '.join(cells)} |".replace("|  |", "| |") for cells in lines)
+    return "\n".join([head, "|" + "---|" * len(lines[0]), *body])
