@@ -10,9 +10,10 @@ from transformers import AutoModelForCausalLM, DynamicCache, PreTrainedModel
 
 from benchmarks.decode_case import Case, Job, Model, Side
 from treereason.core import Decoded, Expansion, Prompt, Sampling, ThoughtPath
+from treereason.engine.attention.eager_step import AttentionKind
 from treereason.engine.engine import Engine
 from treereason.engine.model.language_model import LanguageModel
-from treereason.engine.model.packed import pack_linears
+from treereason.engine.model.make_quick import make_quick
 
 
 class NumberTokenizer:
@@ -54,8 +55,9 @@ def _network(model: Model) -> PreTrainedModel:
 
 def engine_side(network: PreTrainedModel, *, per_branch: bool) -> Side:
     """Our engine on this network, which it changes."""
-    pack_linears(network)  # as when a model is loaded
     model = LanguageModel(network, NumberTokenizer(), "plain")
+    make_quick(model, network)  # as when a model is loaded
+    alone: AttentionKind = "compiled_sequence" if model.attention == "compiled" else "sequence"
 
     def ready(case: Case) -> Job:
         engine = Engine(
@@ -63,7 +65,7 @@ def engine_side(network: PreTrainedModel, *, per_branch: bool) -> Side:
             seed=0,
             max_branches=case.most_branches,
             kv_tokens=case.kv_tokens + 32 * case.most_branches * len(case.levels),
-            attention="sequence" if per_branch else None,
+            attention=alone if per_branch else None,
         )
 
         def level(asked: list[tuple[ThoughtPath, Prompt]], branches: int) -> list[Decoded]:

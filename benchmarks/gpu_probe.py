@@ -31,7 +31,7 @@ from treereason.core import Expansion, Prompt, Sampling
 from treereason.engine.engine import Engine
 from treereason.engine.model.fused_kernels import gpu_kernels
 from treereason.engine.model.language_model import LanguageModel
-from treereason.engine.model.load import fuse_known
+from treereason.engine.model.make_quick import fuse_known
 from treereason.engine.steps.cuda_capture import cuda_capture
 from treereason.engine.steps.graph_steps import GraphSteps
 from treereason.engine.steps.sampler import sample, sample_by_torch

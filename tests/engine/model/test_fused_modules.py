@@ -38,7 +38,7 @@ from treereason.engine.model.fuse import fuse
 from treereason.engine.model.fused_kernels import FusedKernels, gpu_kernels
 from treereason.engine.model.fused_modules import FusedNorm
 from treereason.engine.model.language_model import LanguageModel
-from treereason.engine.model.load import fuse_known
+from treereason.engine.model.make_quick import fuse_known
 from treereason.engine.steps.cuda_capture import Capture
 from treereason.kernels.norm_form import NormForm
 from treereason.kernels.options import AttentionOptions

@@ -14,9 +14,7 @@ from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING
 from transformers.utils.logging import disable_progress_bar, enable_progress_bar, is_progress_bar_enabled
 
 from treereason.core import UserError
-from treereason.engine.model.compiled import Compiled, compiled_attends
-from treereason.engine.model.fuse import fuse
-from treereason.engine.model.fused_kernels import FusedKernels, cpu_kernels, gpu_kernels
+from treereason.engine.model.compiled import Compiled
 from treereason.engine.model.gates import (
     check_architecture,
     check_checkpoint,
@@ -27,7 +25,7 @@ from treereason.engine.model.gates import (
 )
 from treereason.engine.model.generation_rules import rules_left_out
 from treereason.engine.model.language_model import LanguageModel
-from treereason.engine.model.packed import pack_linears
+from treereason.engine.model.make_quick import make_quick
 from treereason.engine.model.panics import silent_panic
 from treereason.engine.model.rehearsal import rehearse_template, rehearse_tokenizer
 from treereason.engine.model.self_check import TOLERANCE, self_check
@@ -154,29 +152,9 @@ def _load(
     if device != "cpu":
         torch.cuda.set_device(network.device)  # Triton launches on the current one
     with _blaming(name, "it loads and does not compute"):
-        pack_linears(network)
         model = LanguageModel(network, tokenizer, style, name)
-        if device != "cpu":
-            model.fused = fuse_known(name, network, gpu_kernels()) if fused else "off"
-        elif compiled_attends(network, cpu):
-            model.attention = "compiled"
-            if fused:
-                model.fused = fuse_known(name, network, cpu_kernels())
+        make_quick(model, network, fused=fused, cpu=cpu)
         self_check(name, model)
     if rules := rules_left_out(model.generation):
         _log.warning("model.name=%s: its generation_config.json asks for what is left out here: %s", name, rules)
     return model
-
-
-def fuse_known(name: str, network: Any, kernels: FusedKernels) -> str:
-    """Let the network's modules that are known run as one kernel each. Returns which, in words.
-
-    A warning tells what is not fused. network: of a LanguageModel.
-    """
-    fusion = fuse(network, kernels)
-    if not fusion.counts and not fusion.kept:
-        what = f"no fused kernels are known for the modules of {type(network).__name__}"
-        _log.warning("model.name=%s: %s: a decode step launches more, and takes longer", name, what)
-    for reason in fusion.kept:
-        _log.warning("model.name=%s: a step takes longer: %s", name, printable(reason))
-    return str(fusion)
