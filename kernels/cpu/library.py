@@ -18,7 +18,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, cast
 
-SOURCES = tuple(Path(__file__).with_name(name) for name in ("tree_attention.cpp", "rows.cpp"))
+SOURCES = tuple(Path(__file__).with_name(name) for name in ("tree_attention.cpp", "rows.cpp", "sample.cpp"))
 HEADER = Path(__file__).with_name("vectors.h")
 FLAGS = ("-O3", "-march=native", "-std=c++17", "-fopenmp", "-fPIC", "-shared", "-Wno-psabi")
 COMPILE_TIMEOUT_S = 300

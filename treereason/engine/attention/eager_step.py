@@ -35,6 +35,7 @@ BACKENDS: dict[AttentionKind, Callable[[Plan], Backend]] = {
     "compiled_sequence": CompiledBackend,
     "invariant": InvariantBackend,
 }
+COMPILED: tuple[AttentionKind, ...] = ("compiled", "compiled_sequence")
 ALONE: tuple[AttentionKind, ...] = ("sequence", "compiled_sequence")
 
 

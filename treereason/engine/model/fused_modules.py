@@ -15,6 +15,7 @@ from torch import nn
 
 from treereason.engine.attention.interface import RotatingStep
 from treereason.engine.model.fused_kernels import FusedKernels
+from treereason.engine.model.packed import outputs
 from treereason.kernels.norm_form import NormForm
 from treereason.kernels.options import AttentionOptions
 
@@ -43,7 +44,7 @@ class FusedGate(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         this: Any = self
-        out: torch.Tensor = this.down_proj(self.kernels.silu_mul(this.gate_proj(x), this.up_proj(x)))
+        out: torch.Tensor = this.down_proj(self.kernels.silu_mul(*outputs(x, [this.gate_proj, this.up_proj])))
         return out
 
 
@@ -58,9 +59,8 @@ class FusedAttention(nn.Module):
             return super().forward(hidden_states, *args, **kwargs)
         this: Any = self
         [rows] = hidden_states
-        q, k, v = (
-            project(rows).view(len(rows), -1, this.head_dim) for project in (this.q_proj, this.k_proj, this.v_proj)
-        )
+        projected = outputs(rows, [this.q_proj, this.k_proj, this.v_proj])
+        q, k, v = (x.view(len(rows), -1, this.head_dim) for x in projected)
         if hasattr(self, "q_norm"):
             q, k = this.q_norm(q), this.k_norm(k)
         [cos], [sin] = rotation
