@@ -11,11 +11,10 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from treereason.kernels.cpu.library import function
+from treereason.kernels.cpu.library import SUFFIXES, function
 from treereason.kernels.options import AttentionOptions
 from treereason.kernels.plan import Int32, Plan
 
-DTYPES = {torch.float32: "tree_attention_float32", torch.bfloat16: "tree_attention_bfloat16"}
 HEAD_DIM_STEP = 32
 """Head dimensions are multiples of it: both halves of a head fill vectors of 64 bytes."""
 BLOCK_QUERIES = 256
@@ -50,7 +49,7 @@ class _Layer(ctypes.Structure):
 
 def can_attend(dtype: torch.dtype, head_dim: int) -> bool:
     """Whether the kernel computes heads of this size and type."""
-    return dtype in DTYPES and head_dim % HEAD_DIM_STEP == 0
+    return dtype in SUFFIXES and head_dim % HEAD_DIM_STEP == 0
 
 
 class CompiledBackend:
@@ -102,7 +101,7 @@ class CompiledBackend:
             options.scale,
             options.softcap or 0.0,
         )
-        attend = function(DTYPES[q.dtype], ctypes.c_void_p, ctypes.c_void_p)
+        attend = function(f"tree_attention_{SUFFIXES[q.dtype]}", ctypes.c_void_p, ctypes.c_void_p)
         attend(ctypes.addressof(plan), ctypes.addressof(layer))
         return out
 

@@ -9,10 +9,9 @@ import ctypes
 
 import torch
 
-from treereason.kernels.cpu.library import function
+from treereason.kernels.cpu.library import SUFFIXES, function
 from treereason.kernels.norm_form import PLAIN, NormForm
 
-SUFFIXES = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
 COLUMN_STEP = 16
 """Rows have a multiple of so many elements."""
 _NORM_TYPES = (*[ctypes.c_void_p] * 5, *[ctypes.c_int64] * 2, *[ctypes.c_float] * 2, *[ctypes.c_int] * 2)

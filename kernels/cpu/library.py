@@ -18,8 +18,13 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, cast
 
-SOURCES = tuple(Path(__file__).with_name(name) for name in ("tree_attention.cpp", "rows.cpp", "sample.cpp"))
-HEADER = Path(__file__).with_name("vectors.h")
+import torch
+
+FOLDER = Path(__file__).parent
+SOURCES = [FOLDER / name for name in ("linear.cpp", "rows.cpp", "sample.cpp", "tree_attention.cpp")]
+HEADERS = [FOLDER / name for name in ("tiles.h", "vectors.h")]
+SUFFIXES = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
+"""What the names of the functions for a dtype end in."""
 FLAGS = ("-O3", "-march=native", "-std=c++17", "-fopenmp", "-fPIC", "-shared", "-Wno-psabi")
 COMPILE_TIMEOUT_S = 300
 
@@ -57,7 +62,7 @@ def _cached() -> Path:
     compiler = _compiler()
     name = blake2b(digest_size=12)
     for part in (
-        *(path.read_text() for path in (HEADER, *SOURCES)),
+        *(path.read_text() for path in (*HEADERS, *SOURCES)),
         *FLAGS,
         _output(compiler, "--version"),
         _processor(),

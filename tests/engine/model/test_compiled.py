@@ -22,6 +22,7 @@ from treereason.engine.model.fuse import fuse
 from treereason.engine.model.fused_kernels import cpu_kernels
 from treereason.engine.model.language_model import LanguageModel
 from treereason.engine.model.load import load_model
+from treereason.engine.model.make_quick import make_quick
 from treereason.kernels.cpu.library import CannotCompile, prepare
 
 try:
@@ -54,16 +55,19 @@ def network(kind: str, dtype: torch.dtype = torch.float32) -> Any:
     return made
 
 
-def logits(model: LanguageModel) -> torch.Tensor:
-    """Of the last tokens of a forked tree, its prompt of 40 tokens computed first."""
+def logits(model: LanguageModel, *, only: int | None = None, prefill: int = 40) -> torch.Tensor:
+    """Of the last tokens of a forked tree, or of one branch; its prompt of 40 tokens comes in pieces of `prefill`."""
     forest, cache = Forest(PagePool(8), page_size=16), KVCache(8, page_size=16)
     root = forest.attach(list(range(1, 41)), RUN)
-    forest.compute(root, 40)
-    model.forward(eager_step(forest, {root: 40}, cache, attention=model.attention), [])
-    branches = [forest.fork(root, RUN) for _ in range(3)]
-    for i, branch in enumerate(branches):
-        branch.tokens = list(range(3 + i, 9 + 2 * i))
-        forest.compute(branch, len(branch.tokens))
+    while root.num_cached < 40:
+        num_new = min(prefill, 40 - root.num_cached)
+        forest.compute(root, num_new)
+        model.forward(eager_step(forest, {root: num_new}, cache, attention=model.attention), [])
+    branches = []
+    for i in range(3) if only is None else [only]:
+        branches.append(forest.fork(root, RUN))
+        branches[-1].tokens = list(range(3 + i, 9 + 2 * i))
+        forest.compute(branches[-1], len(branches[-1].tokens))
     new = {branch: len(branch.tokens) for branch in branches}
     step = eager_step(forest, new, cache, attention=model.attention)
     return model.forward(step, [step.rows[branch][-1] for branch in branches]).float()
@@ -110,3 +114,14 @@ def test_heads_that_the_kernel_does_not_compute_stay_with_torch() -> None:
     model.config.head_dim = 40
     with pytest.raises(UserError, match=r"heads of 40 in torch\.float32; it computes multiples of 32 in float32"):
         compiled_attends(model, "compiled")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_a_branch_has_the_same_bits_whatever_decodes_beside_it(dtype: torch.dtype) -> None:
+    model = LanguageModel(network("qwen2", dtype), Letters(), "plain")
+    make_quick(model, model._network)
+    assert model.same_bits
+    together = logits(model)
+    for i in range(3):
+        assert torch.equal(logits(model, only=i)[0], together[i])
+    assert torch.equal(logits(model, prefill=13), together), "however the prompt was computed"

@@ -6,8 +6,8 @@ import logging
 from typing import Any, Literal
 
 from treereason.core import UserError
-from treereason.kernels.cpu.compiled_backend import DTYPES, HEAD_DIM_STEP, can_attend
-from treereason.kernels.cpu.library import CannotCompile, prepare
+from treereason.kernels.cpu.compiled_backend import HEAD_DIM_STEP, can_attend
+from treereason.kernels.cpu.library import SUFFIXES, CannotCompile, prepare
 
 Compiled = Literal["auto", "torch", "compiled"]
 """auto: compiled kernels where they can be had. torch: torch's operations alone. compiled: refuse to do without."""
@@ -27,8 +27,8 @@ def compiled_attends(network: Any, cpu: Compiled) -> bool:
         if can_attend(network.dtype, head_dim):
             prepare()
             return True
-        dtypes = ", ".join(str(dtype).removeprefix("torch.") for dtype in DTYPES)
-        reason = f"heads of {head_dim} in {network.dtype}; it computes multiples of {HEAD_DIM_STEP} in {dtypes}"
+        reason = f"heads of {head_dim} in {network.dtype}; it computes multiples of {HEAD_DIM_STEP} in "
+        reason += ", ".join(SUFFIXES.values())
     except CannotCompile as error:
         reason = str(error)
     if cpu == "compiled":

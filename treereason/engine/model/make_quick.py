@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from torch import nn
+
 from treereason.engine.model.compiled import Compiled, compiled_attends
 from treereason.engine.model.fuse import fuse
 from treereason.engine.model.fused_kernels import FusedKernels, cpu_kernels, gpu_kernels
-from treereason.engine.model.fused_modules import FusedAttention, FusedGate
+from treereason.engine.model.fused_modules import FusedAttention, FusedGate, FusedNorm
 from treereason.engine.model.language_model import LanguageModel
-from treereason.engine.model.packed import join_linears, pack_linears
+from treereason.engine.model.packed import CompiledLinear, LinearPart, join_linears, pack_linears
 from treereason.text import printable
 
 _log = logging.getLogger(__name__)
@@ -32,7 +34,8 @@ def make_quick(model: LanguageModel, network: Any, *, fused: bool = True, cpu: C
                 join_linears(module, "q_proj", "k_proj", "v_proj")
             elif isinstance(module, FusedGate):
                 join_linears(module, "gate_proj", "up_proj")
-    pack_linears(network)
+    pack_linears(network, compiled=model.attention == "compiled")
+    model.same_bits = model.attention == "compiled" and all_by_row(network)
 
 
 def fuse_known(name: str, network: Any, kernels: FusedKernels) -> str:
@@ -47,3 +50,11 @@ def fuse_known(name: str, network: Any, kernels: FusedKernels) -> str:
     for reason in fusion.kept:
         _log.warning("model.name=%s: a step takes longer: %s", name, printable(reason))
     return str(fusion)
+
+
+def all_by_row(network: Any) -> bool:
+    """Whether each module that computes is known to give a row the same bits whatever other rows there are."""
+    known = (CompiledLinear, FusedNorm, FusedGate, nn.Embedding, LinearPart)
+    return all(
+        isinstance(module, known) for module in network.modules() if any(True for _ in module.parameters(recurse=False))
+    )

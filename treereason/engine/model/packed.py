@@ -1,4 +1,4 @@
-"""Linear layers of a CPU model in oneDNN's own order of weights: decoding a few rows then takes a third less time."""
+"""Linear layers of a CPU model with their weights in another order: decoding a few rows then takes less time."""
 
 from __future__ import annotations
 
@@ -8,9 +8,14 @@ from typing import Any
 import torch
 from torch import nn
 
+from treereason.kernels.cpu.linear import can_pack, linear, pack_weight
+
 
 class PackedLinear(nn.Linear):
-    """As nn.Linear, of which only `packed` has memory: `weight` keeps its shape, and all its values are NaN."""
+    """As nn.Linear, of which only `packed` has memory: `weight` keeps its shape, and all its values are NaN.
+
+    packed: in oneDNN's own order.
+    """
 
     packed: torch.Tensor
 
@@ -19,24 +24,39 @@ class PackedLinear(nn.Linear):
         return out
 
 
-def pack_linears(network: nn.Module) -> None:
+class CompiledLinear(PackedLinear):
+    """The same in the order of the compiled kernel."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return linear(x, self.packed, self.bias, self.out_features)
+
+
+def pack_linears(network: nn.Module, *, compiled: bool = False) -> None:
     """Turn the network's linear layers into packed ones where that is possible: float32 and bfloat16 on a CPU.
 
-    For inference only, and for good: the weights cannot be saved, trained or moved afterwards.
+    compiled: for the compiled kernel rather than for oneDNN. For inference only, and for good: the weights cannot be
+    saved, trained or moved afterwards.
     """
-    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
-        return
     for module in network.modules():
         weight: Any = getattr(module, "weight", None)
         if type(module) is not nn.Linear or weight.device.type != "cpu":
             continue
-        if weight.dtype == torch.float32 or (
-            weight.dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported()
-        ):
-            module.__class__ = PackedLinear
-            module.packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach(), None)
-            hollow = torch.full((1, 1), float("nan"), dtype=weight.dtype).expand(weight.shape)
-            module.weight = nn.Parameter(hollow, requires_grad=False)
+        if compiled and can_pack(weight):
+            module.__class__, packed = CompiledLinear, pack_weight(weight.detach())
+        elif _onednn_takes(weight.dtype):
+            module.__class__, packed = PackedLinear, torch.ops.mkldnn._reorder_linear_weight(weight.detach(), None)
+        else:
+            continue
+        module.packed = packed
+        hollow = torch.full((1, 1), float("nan"), dtype=weight.dtype).expand(weight.shape)
+        module.weight = nn.Parameter(hollow, requires_grad=False)
+
+
+def _onednn_takes(dtype: torch.dtype) -> bool:
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        return False
+    bfloat16 = dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return dtype == torch.float32 or bool(bfloat16)
 
 
 class LinearPart(nn.Module):
