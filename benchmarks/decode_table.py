@@ -48,9 +48,11 @@ def _works(found: Mapping[Key, Mapping[str, Any]]) -> str:
 def _pair(
     found: Mapping[Key, Mapping[str, Any]], which: tuple[str, str, str], side: str, wall: str, cpu: str, unit: str
 ) -> str:
-    values = [found.get((*which, threads, 0, side), {}).get(name) for threads, name in ((2, wall), (1, cpu))]
-    shown = [f"{value['median']:.{'2f' if value['median'] < 10 else '0f'}}{unit}" if value else "-" for value in values]
-    return " / ".join(shown) if any(values) else "-"
+    """Of two threads and of one, where both are recorded."""
+    values = [
+        found[key][name] for key, name in (((*which, 2, 0, side), wall), ((*which, 1, 0, side), cpu)) if key in found
+    ]
+    return " / ".join(f"{value['median']:.{2 if value['median'] < 10 else 0}f}{unit}" for value in values) or "-"
 
 
 def _busy(found: Mapping[Key, Mapping[str, Any]]) -> str:
