@@ -123,6 +123,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for option, given, known in (("--peers", names, PEERS), ("--works", works, WORKS)):
         if unknown := [name for name in given if name not in known]:
             parser.error(f"{option}: no {', '.join(unknown)}; there are {', '.join(known)}")
+    if args.record and args.divide > 1:
+        parser.error("--record: only whole works, without --divide")
     if args.check and args.dtype != "float32":
         parser.error("--check: in bfloat16 tokens differ by rounding; use --dtype float32")
 
@@ -149,8 +151,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
                     told = {"model": args.model, "work": name, "dtype": args.dtype, "threads": threads}
                     for row in rows(runs, threads):
                         print(line(name, row), flush=True)
-                        measured.append(told | row)
-    result = {"works": measured, "divide": args.divide, "peer_versions": versions}
+                        if row["busy"] == args.busy:
+                            measured.append(told | row)
+    result = {"works": measured, "peer_versions": versions}
     finish("decode", result, packages=("torch", "transformers"), record=args.record, show=False)
 
 

@@ -56,14 +56,15 @@ def _pair(
 
 
 def _busy(found: Mapping[Key, Mapping[str, Any]]) -> str:
-    lines = [["", "", "threads", "idle", "busy", "over idle", "CPU over idle", "over its fair share"]]
+    """A side a line, alone and beside busy processes."""
+    ratios = {"over_idle": "over alone", "cpu_over_idle": "CPU over alone", "over_fair": "over its fair share"}
+    lines = [["", "", "threads", "alone", "beside busy processes", *ratios.values()]]
     for (model, work, dtype, threads, busy, side), row in found.items():
         if busy:
-            idle = found[model, work, dtype, threads, 0, side]
-            names = {"tree": "treereason"} | SIDES
-            seconds = [f"{one['seconds']['median']:.2f} s" for one in (idle, row)]
-            ratios = [f"{row[name]['median']:.2f}x" for name in ("over_idle", "cpu_over_idle", "over_fair")]
-            lines.append([names[side], f"{WORKS[work].title}, {dtype}", str(threads), *seconds, *ratios])
+            name = "treereason" if side == "tree" else SIDES[side]
+            alone, beside = (f"{row[name]['median']:.2f} s" for name in ("idle_seconds", "seconds"))
+            cells = [name, f"{MODELS[model]}, {dtype}: {WORKS[work].title}", str(threads), alone, f"{beside} ({busy})"]
+            lines.append([*cells, *(f"{row[ratio]['median']:.2f}x" for ratio in ratios)])
     return _markdown(lines) if len(lines) > 1 else ""
 
 
