@@ -69,5 +69,5 @@ def _busy(found: Mapping[Key, Mapping[str, Any]]) -> str:
 
 
 def _markdown(lines: list[list[str]]) -> str:
-    head, *body = (f"| {' | '.join(cells)} |".replace("|  |", "| |") for cells in lines)
+    head, *body = ("|" + "".join(f" {cell} |" if cell else " |" for cell in cells) for cells in lines)
     return "\n".join([head, "|" + "---|" * len(lines[0]), *body])
