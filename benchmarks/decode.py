@@ -46,6 +46,7 @@ THEIRS = {
     "llama_cpp_q4_1": "benchmarks.decode_llama_cpp:q4_1",
 }
 PEERS = [name for name in OURS | THEIRS if name != "tree"]
+ROUNDED = ("llama_cpp", "llama_cpp_q4_1")  # KV in f16, or weights of 4 bits
 MOST_ROUNDS = {"shared_prefill": 1, "sequence": 3}  # slow, or ours
 
 
@@ -70,14 +71,17 @@ def workers(names: Sequence[str], model: Model, python: str) -> Iterator[dict[st
 
 
 def check(case: Case, sides: Mapping[str, Runs]) -> None:
-    """All sides with the tree's weights decode its tokens when greedy. Raises ValueError for one that does not."""
+    """Sides decode the tree's tokens when greedy. Raises ValueError for one that does not, though it computes alike."""
     want = sides["tree"].run(case, tell=True).tokens
     for name, side in sides.items():
-        if name not in ("tree", "llama_cpp_q4_1") and (got := side.run(case, tell=True).tokens) != want:
-            pairs = [(a, b) for ours, theirs in zip(want, got, strict=True) for a, b in zip(ours, theirs, strict=True)]
-            same = sum(a == b for a, b in pairs) / len(pairs)
+        if name == "tree":
+            continue
+        got = side.run(case, tell=True).tokens
+        pairs = [(a, b) for ours, theirs in zip(want, got, strict=True) for a, b in zip(ours, theirs, strict=True)]
+        same = sum(a == b for a, b in pairs) / len(pairs)
+        if got != want and name not in ROUNDED:
             raise ValueError(f"{name} decodes other tokens than the tree: {same:.1%} are the same")
-    print(f"# greedy: {', '.join(sides)} decode the same tokens", flush=True)
+        print(f"# greedy: {name} decodes {same:.1%} of the tree's tokens", flush=True)
 
 
 def turns(sides: Mapping[str, Runs], cases: Sequence[Case], busy: Busy) -> dict[tuple[str, int], list[Run]]:
@@ -111,7 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--busy", type=int, default=0, help="busy processes")
     parser.add_argument("--divide", type=int, default=1, help="all lengths by this, for a quick look")
-    parser.add_argument("--check", action="store_true", help="first see that all agree when greedy, in float32")
+    parser.add_argument("--check", action="store_true", help="first see that sides agree when greedy, in float32")
     parser.add_argument("--table", action="store_true", help="only print the recorded tables, as README has them")
     parser.add_argument("--record", action="store_true", help="append to benchmarks/results/")
     args = parser.parse_args(arguments)

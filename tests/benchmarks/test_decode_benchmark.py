@@ -69,8 +69,10 @@ def test_sides_agree_when_greedy(name: str) -> None:
     assert all(tokens == first for tokens in others)
 
 
-def test_a_side_that_errs_is_told() -> None:
+def test_a_side_that_errs_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     case = TINY["samples"].case(0, 4096, temperature=0.0)
+    decode.check(case, {"tree": FakeSide(1), "llama_cpp": FakeSide(1, tokens=(1, 3))})
+    assert "llama_cpp decodes 50.0% of the tree's tokens" in capsys.readouterr().out
     with pytest.raises(ValueError, match=r"other decodes other tokens than the tree: 50.0% are the same"):
         decode.check(case, {"tree": FakeSide(1), "other": FakeSide(1, tokens=(1, 3))})
 
