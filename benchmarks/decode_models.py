@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedModel
 
 GGUF = "published.gguf"
@@ -45,5 +46,8 @@ def smollm2(folder: Path) -> PreTrainedModel:
     (path,) = Path(found.origin).parent.glob("*.gguf")
     shutil.copy(path, folder / GGUF)
     auto: Any = AutoModelForCausalLM
-    network: PreTrainedModel = auto.from_pretrained(folder, gguf_file=GGUF, dtype=torch.bfloat16)
+    plain = {}
+    if config := getattr(transformers, "GgufConfig", None):  # from 5.24 on weights stay in blocks otherwise
+        plain["quantization_config"] = config(dequantize=True)
+    network: PreTrainedModel = auto.from_pretrained(folder, gguf_file=GGUF, dtype=torch.bfloat16, **plain)
     return network

@@ -16,9 +16,9 @@ def rows(runs: Mapping[tuple[str, int], Sequence[Run]], threads: int) -> list[di
     """A row for each side and number of busy processes, in the order of `runs`; lists of runs are by round.
 
     over_tree, cpu_over_tree: seconds, and seconds of all threads together, over the tree's of the same round.
-    Beside busy processes also over_idle, cpu_over_idle: the same over the side's own without them. cores: those it
-    got, which is CPU seconds over seconds. over_fair: seconds over what its idle CPU seconds take at a fair share of
-    the cores, where each thread gets as much as a busy process.
+    Beside busy processes also idle_seconds, the side's own without them; over_idle, cpu_over_idle: over its own of the
+    same round without them; cores: those it got, which is CPU seconds over seconds; over_fair: seconds over what its
+    idle CPU seconds take at a fair share of the cores, where each thread gets as much as a busy process.
     """
     found = []
     for (side, busy), of_side in runs.items():
@@ -28,6 +28,7 @@ def rows(runs: Mapping[tuple[str, int], Sequence[Run]], threads: int) -> list[di
         row |= _over("tree", of_side, runs["tree", busy])
         if busy:
             idle = runs[side, 0]
+            row["idle_seconds"] = spread([run.seconds for run in idle])
             row |= _over("idle", of_side, idle)
             row["cores"] = spread([run.cpu_seconds / run.seconds for run in of_side])
             fair = min(threads, num_cores() * threads / (threads + busy))

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # before torch loads OpenMP, as the program does (docs/log.md)
+
 from dataclasses import replace
 from typing import Any
 

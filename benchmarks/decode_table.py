@@ -48,23 +48,26 @@ def _works(found: Mapping[Key, Mapping[str, Any]]) -> str:
 def _pair(
     found: Mapping[Key, Mapping[str, Any]], which: tuple[str, str, str], side: str, wall: str, cpu: str, unit: str
 ) -> str:
-    values = [found.get((*which, threads, 0, side), {}).get(name) for threads, name in ((2, wall), (1, cpu))]
-    shown = [f"{value['median']:.{'2f' if value['median'] < 10 else '0f'}}{unit}" if value else "-" for value in values]
-    return " / ".join(shown) if any(values) else "-"
+    """Of two threads and of one, where both are recorded."""
+    values = [
+        found[key][name] for key, name in (((*which, 2, 0, side), wall), ((*which, 1, 0, side), cpu)) if key in found
+    ]
+    return " / ".join(f"{value['median']:.{2 if value['median'] < 10 else 0}f}{unit}" for value in values) or "-"
 
 
 def _busy(found: Mapping[Key, Mapping[str, Any]]) -> str:
-    lines = [["", "", "threads", "idle", "busy", "over idle", "CPU over idle", "over its fair share"]]
+    """A side a line, alone and beside busy processes."""
+    ratios = {"over_idle": "over alone", "cpu_over_idle": "CPU over alone", "over_fair": "over its fair share"}
+    lines = [["", "", "threads", "alone", "beside busy processes", *ratios.values()]]
     for (model, work, dtype, threads, busy, side), row in found.items():
         if busy:
-            idle = found[model, work, dtype, threads, 0, side]
-            names = {"tree": "treereason"} | SIDES
-            seconds = [f"{one['seconds']['median']:.2f} s" for one in (idle, row)]
-            ratios = [f"{row[name]['median']:.2f}x" for name in ("over_idle", "cpu_over_idle", "over_fair")]
-            lines.append([names[side], f"{WORKS[work].title}, {dtype}", str(threads), *seconds, *ratios])
+            name = "treereason" if side == "tree" else SIDES[side]
+            alone, beside = (f"{row[name]['median']:.2f} s" for name in ("idle_seconds", "seconds"))
+            cells = [name, f"{MODELS[model]}, {dtype}: {WORKS[work].title}", str(threads), alone, f"{beside} ({busy})"]
+            lines.append([*cells, *(f"{row[ratio]['median']:.2f}x" for ratio in ratios)])
     return _markdown(lines) if len(lines) > 1 else ""
 
 
 def _markdown(lines: list[list[str]]) -> str:
-    head, *body = (f"| {' | '.join(cells)} |".replace("|  |", "| |") for cells in lines)
+    head, *body = ("|" + "".join(f" {cell} |" if cell else " |" for cell in cells) for cells in lines)
     return "\n".join([head, "|" + "---|" * len(lines[0]), *body])

@@ -115,10 +115,11 @@ def main() -> None:
     try:
         module = importlib.import_module(module_name)
         side: Side = getattr(module, function)(Model(Path(folder), dtype, int(threads)))
+        versions = {name: metadata.version(name) for name in getattr(module, "PACKAGES", ())}
     except ImportError as error:
         answer(missing=str(error))
         return
-    answer(versions={name: metadata.version(name) for name in getattr(module, "PACKAGES", ())})
+    answer(versions=versions)
     for line in sys.stdin:
         asked = json.loads(line)
         answer(**asdict(measured(side, Case.read(asked["case"]), tell=asked["tell"])))

@@ -69,8 +69,10 @@ def test_sides_agree_when_greedy(name: str) -> None:
     assert all(tokens == first for tokens in others)
 
 
-def test_a_side_that_errs_is_told() -> None:
+def test_a_side_that_errs_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     case = TINY["samples"].case(0, 4096, temperature=0.0)
+    decode.check(case, {"tree": FakeSide(1), "llama_cpp": FakeSide(1, tokens=(1, 3))})
+    assert "llama_cpp decodes 50.0% of the tree's tokens" in capsys.readouterr().out
     with pytest.raises(ValueError, match=r"other decodes other tokens than the tree: 50.0% are the same"):
         decode.check(case, {"tree": FakeSide(1), "other": FakeSide(1, tokens=(1, 3))})
 
@@ -118,6 +120,7 @@ def test_ratios_are_of_the_same_round(monkeypatch: pytest.MonkeyPatch) -> None:
     assert tree["over_tree"]["max"] == 1
     assert other["over_tree"] == {"min": 3, "median": 3, "max": 3}
     assert other["cpu_over_tree"]["median"] == 1.5
+    assert busy["idle_seconds"]["median"] == 1.5
     assert busy["over_idle"] == {"min": 3, "median": 3.5, "max": 4}
     assert busy["cpu_over_idle"]["median"] == 1.25
     # Two threads of five have 0.8 of two cores: what takes 2 CPU seconds takes 2.5 s there.
@@ -191,7 +194,8 @@ def test_what_is_measured_is_recorded_and_shown_in_the_tables(
     title = WORKS["1024"].title
     assert f"| random, float32 | {title} | 1.00 s / 3.00 s | 1.25x / 0.83x | 1.25x / 0.83x | - |" in works
     assert len(works.splitlines()) == 4
-    assert "| OpenVINO GenAI |" in busy
+    assert f"| OpenVINO GenAI | random, float32: {WORKS['tree'].title} | 2 | 1.25 s | 1.25 s (1) | 1.00x |" in busy
+    assert len(busy.splitlines()) == 2 + 3
     assert json.loads((tmp_path / "decode.jsonl").read_text().splitlines()[0])["peer_versions"] == {"fake": "1"}
 
 
