@@ -188,7 +188,8 @@ def run(
     max_branches, parallel_problems, prefill_tokens: branches decoded together, problems in work at once and prompt
         tokens per step, at most; in float32 results do not depend on them (see `Run.summary["repeats"]`).
     kv_tokens, kv_gib: size of the KV pool in tokens or in GiB; by default a quarter of the free memory.
-    threads: CPU threads during the run; None is one for the embedded model and torch's own number for others.
+    threads: CPU threads during the run; None is one for the embedded model, and for others torch's own number or, on a
+        busy machine, as many as cores are idle.
     deterministic: logits have the same bits whatever else decodes in the step; slow.
     token_statistics: thoughts hold entropy, self-certainty and confidence of each token; scorers that need them turn it
         on by themselves.

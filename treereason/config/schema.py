@@ -177,7 +177,7 @@ class EngineConfig(_Strict):
     ] = None
     threads: Annotated[
         Annotated[int, Field(ge=1, le=THREADS_LIMIT)] | None,
-        Field(description="CPU threads; null: one for the included model, all cores for others"),
+        Field(description="CPU threads; null: one for the included model, all idle cores for others"),
     ] = None
     deterministic: Annotated[
         bool,
