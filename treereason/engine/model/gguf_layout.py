@@ -92,7 +92,7 @@ def _layout(file: GgufFile) -> tuple[Layout, dict[str, tuple[int, ...]]]:
         if key not in _READ and not (key in _WITHOUT_EFFECT and value == _WITHOUT_EFFECT[key]):
             raise ValueError(f"{prefix}{key}={shown(value)} is not known here, and would be left out")
     given.setdefault("attention.head_count_kv", given.get("attention.head_count"))
-    config = {name: _natural(given, key, LARGEST_SIZE[name]) for key, name in _FIELDS.items()}
+    config: dict[str, Any] = {name: _natural(given, key, LARGEST_SIZE[name]) for key, name in _FIELDS.items()}
     tokens = file.metadata.get("tokenizer.ggml.tokens")
     if not isinstance(tokens, list) or not tokens or not isinstance(tokens[0], str):
         raise ValueError("it has no tokenizer.ggml.tokens")
@@ -153,7 +153,9 @@ def _tensors(
     if not config["tie_word_embeddings"]:
         found["output.weight"] = ("lm_head.weight", (vocabulary, width))
     for number in range(config["num_hidden_layers"]):
-        found |= {f"blk.{number}.{gguf}": (f"model.layers.{number}.{name}", shape) for gguf, (name, shape) in layer.items()}
+        found |= {
+            f"blk.{number}.{gguf}": (f"model.layers.{number}.{name}", shape) for gguf, (name, shape) in layer.items()
+        }
     num_heads = {}
     if kind == "llama":
         for gguf in found:
@@ -171,7 +173,9 @@ def _head_dim(given: Mapping[str, Any], width: int, heads: int) -> int:
         raise ValueError(f"{heads} heads cannot share a width of {width:,}")
     different = set(sizes.values()) or {width // heads}
     if len(different) > 1:
-        raise ValueError(f"all of these should be the width of a head: {', '.join(f'{k}={v}' for k, v in sizes.items())}")
+        raise ValueError(
+            f"all of these should be the width of a head: {', '.join(f'{k}={v}' for k, v in sizes.items())}"
+        )
     [head_dim] = different
     if head_dim % 2:
         raise ValueError(f"a head of {head_dim} values has no rotations")

