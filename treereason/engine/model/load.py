@@ -34,7 +34,7 @@ from treereason.engine.model.rehearsal import check_template, rehearse_tokenizer
 from treereason.engine.model.self_check import TOLERANCE, self_check
 from treereason.engine.model.smollm2 import located
 from treereason.engine.model.stored_tensors import stored_tensors
-from treereason.text import from_home, printable
+from treereason.text import from_home
 
 EMBEDDED = Path(__file__).resolve().parents[2] / "embedded"
 QUIET = (
