@@ -76,6 +76,8 @@ def write_gguf(
         "tokenizer.ggml.eos_token_id": 0,
         "tokenizer.chat_template": TEMPLATE,
     } | {key.replace("__", "."): value for key, value in changes.items()}
+    if kind == "qwen3":
+        metadata |= dict.fromkeys((f"{kind}.attention.key_length", f"{kind}.attention.value_length"), config.head_dim)
     for key, value in metadata.items():
         if isinstance(value, bool):
             writer.add_bool(key, value)
