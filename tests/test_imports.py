@@ -53,7 +53,7 @@ ALLOWED: dict[str, set[str]] = {
     "treereason.display": {*BASE, "rich"},
     KV: {*BASE, "torch"},
     ATTENTION: {*BASE, KV, "treereason.kernels", "torch", "transformers", "numpy"},
-    MODEL: {*BASE, KV, ATTENTION, "treereason.kernels", "torch", "transformers", "tokenizers"},
+    MODEL: {*BASE, KV, ATTENTION, "treereason.kernels", "torch", "transformers", "tokenizers", "gguf", "numpy"},
     SCHEDULE: {*BASE, KV, MODEL},
     STEPS: {*BASE, KV, ATTENTION, MODEL, SCHEDULE, *SAMPLERS, "torch", "numpy"},
     "treereason.engine": {*BASE, KV, ATTENTION, MODEL, SCHEDULE, STEPS},
