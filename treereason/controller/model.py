@@ -15,9 +15,9 @@ from treereason.controller.free_cores import free_cores
 from treereason.core import Basis, Sampling, UserError
 from treereason.engine.engine import PAGE_SIZE, Engine
 from treereason.engine.model.compiled import Compiled
+from treereason.engine.model.embedded import load_embedded
 from treereason.engine.model.generation_rules import other_sampling
 from treereason.engine.model.language_model import LanguageModel
-from treereason.engine.model.load import load_model
 from treereason.profile import Profile
 
 if TYPE_CHECKING:  # its packages are an extra
@@ -36,6 +36,11 @@ def load(config: AnyModelConfig, cpu: Compiled = "auto") -> LanguageModel | Serv
     """
     if isinstance(config, RemoteModelConfig):
         return _connect(config)
+    device = "cpu" if config.device == "auto" and not torch.cuda.is_available() else config.device
+    if (config.name, device) == ("embedded", "cpu"):
+        return load_embedded(style=config.style, dtype=config.dtype, fused=config.fused, cpu=cpu)
+    from treereason.engine.model.load import load_model  # seconds of imports
+
     options: dict[str, Any] = {"dtype": config.dtype, "device": config.device, "fused": config.fused, "cpu": cpu}
     return load_model(config.name, style=config.style, **options)
 

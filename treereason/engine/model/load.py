@@ -16,6 +16,7 @@ from transformers.utils.logging import disable_progress_bar, enable_progress_bar
 from treereason.core import UserError
 from treereason.engine.model.blaming import blaming
 from treereason.engine.model.compiled import Compiled
+from treereason.engine.model.embedded import EMBEDDED as EMBEDDED
 from treereason.engine.model.gates import (
     check_architecture,
     check_checkpoint,
@@ -36,7 +37,6 @@ from treereason.engine.model.smollm2 import located
 from treereason.engine.model.stored_tensors import stored_tensors
 from treereason.text import from_home
 
-EMBEDDED = Path(__file__).resolve().parents[2] / "embedded"
 QUIET = (
     "huggingface_hub",
     "transformers.generation.configuration_utils",
