@@ -17,6 +17,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ TASKS: Mapping[str, Callable[[int], Task]] = {
     "keyword_counting": lambda limit: tr.tasks.KeywordCounting(sentences=1, limit=limit),
     "document_merging": lambda limit: tr.tasks.DocumentMerging(documents=2, limit=limit),
     "arithmetic": lambda limit: tr.tasks.Arithmetic(operations=1, limit=limit),
-    "few_shot": lambda limit: tr.tasks.FewShot(operations=1, limit=limit),
+    "few_shot": lambda limit: tr.tasks.FewShot(operations=1, examples=8, limit=limit),
     "choices": lambda limit: tr.tasks.Choices(operations=1, limit=limit),
     "game_of_24": lambda limit: tr.tasks.GameOf24(numbers=3, limit=limit),
 }
@@ -53,14 +54,18 @@ SEARCHES: Mapping[str, tuple[Search, float]] = {
     "single_sample": (tr.search.SingleSample(), 0.7),
     "greedy": (tr.search.SingleSample(), 0.0),
     "self_consistency": (tr.search.SelfConsistency(n=5), 0.7),
-    "tree_of_thoughts": (tr.search.TreeOfThoughts(k=5, b=2, steps=3), 0.7),
+    "tree_of_thoughts": (tr.search.TreeOfThoughts(k=5, b=1, steps=2), 0.7),
 }
 """Each with its temperature."""
+LONGER = {"game_of_24": 3}
+"""Steps of tree of thoughts down to an answer, where that takes more: two operations and the expression."""
 
 
 def row(task: str, search: str, model: LanguageModel, problems: int, seed: int = SEED) -> dict[str, Any]:
     """What is recorded of one search on one task."""
     made, (how, temperature) = TASKS[task](problems), SEARCHES[search]
+    if task in LONGER and isinstance(how, tr.search.TreeOfThoughts):
+        how = replace(how, steps=LONGER[task])
     begin = time.process_time()
     run = tr.run(made, how, model, seed=seed, temperature=temperature, baseline="none", threads=1)
     whole = [thought for problem in run.problems for thought in problem.thoughts if _whole(made, thought, model.style)]

@@ -24,9 +24,10 @@ _HEAD = re.compile(
 _NOTHING_YET = re.compile(r"[\s*_$:`]*(?:\\[\[(])?\s*")
 _FENCE = re.compile(r"^[ \t]*(?:```[\w+-]*|\$\$|\\[\[\]])[ \t]*$\n?", re.MULTILINE)
 _LEAD = re.compile(
-    r"(?:(?:so|thus|hence|therefore|sure|okay)\b[,!.:]? *)?(?:(?:(?:it|this|that|the (?:final )?(?:result|sum|difference|"
-    r"product|total|value|solution))(?: is|'s| equals)|here (?:is|'s) (?:the|your) (?:final )?(?:answer|result|solution)|"
-    r"(?:final )?(?:result|solution))\b[ *_]*:? *(?:\*\*)?)? *",
+    r"(?:(?:so|thus|hence|therefore|sure|okay)\b[,!.:]? *)?"
+    r"(?:(?:(?:it|this|that|the (?:final )?(?:result|sum|difference|product|total|value|solution))(?: is|'s| equals)|"
+    r"here (?:is|'s) (?:the|your) (?:final )?(?:answer|result|solution)|(?:final )?(?:result|solution))"
+    r"\b[ *_]*:? *(?:\*\*)?)? *",
     re.IGNORECASE,
 )
 _BOXED = re.compile(r"\\f?boxed ?\{")

@@ -71,7 +71,7 @@ class FewShot(WordProblems):
         return super().prompt(thought, style)
 
     def lengths(self, style: str, question: str) -> tuple[int, int]:
-        """For the shipped model a line has one operation less than the one above; others say more, or of a file's texts."""
+        """For the shipped model a line has one operation less than the one above; others write more."""
         operations = sum(question.count(operator) for operator in "+-*")
         if style != "embedded":
             return (128, 512) if self.path is not None else (64, 64 * (operations + 2))

@@ -24,7 +24,7 @@ class Template:
 
     stop, system, turns: as in core.Prompt. Only problems for which system and turns are filled alike share the KV of
     `shared`, as these come first. examples: what fills the placeholders of `text`, and what is answered then: each
-    becomes one more turn that asks just as the prompt does. choices: texts that may follow; the likeliest one is chosen.
+    becomes one more turn that asks as the prompt does. choices: texts that may follow; the likeliest one is chosen.
     Raises ValueError for an example that does not fill `text`.
     """
 

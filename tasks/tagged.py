@@ -16,8 +16,8 @@ def numbered(texts: Iterable[str], tag: str) -> str:
 def last_tagged(text: str, tag: str, *, cut: bool = False) -> str | None:
     """What stands in the last tags, to the end where those stay open, or all of a text without; None for nothing.
 
-    Tags are in upper or lower case. A closing tag of another name at the very end, a line such as "Sure! Here it is:" in
-    front of a text without tags, and the marks of a code block around all of it are no part of it.
+    Tags are in upper or lower case. A closing tag of another name at the very end, a line such as "Sure! Here it is:"
+    in front of a text without tags, and the marks of a code block around all of it are no part of it.
     cut: a limit ended the text, so only what stands between closed tags is whole.
     """
     tagged = re.findall(rf"<{tag}>(.*?)(</{tag}>|{_WRONG_END}$)", text, re.DOTALL | re.IGNORECASE)
