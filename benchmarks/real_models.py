@@ -16,7 +16,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # before torch loads OpenMP (d
 import argparse
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -133,7 +133,8 @@ def recorded() -> dict[str, dict[str, dict[str, Any]]]:
     }
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
+    assert __doc__ is not None
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", help="folder or hub id of an instruction model of transformers")
     parser.add_argument("--name", help="what the rows call it; by default the last part of --model")
@@ -142,7 +143,7 @@ def main() -> None:
     parser.add_argument("--problems", type=int, default=24)
     parser.add_argument("--record", action="store_true", help="append the rows to benchmarks/results/")
     parser.add_argument("--table", action="store_true", help="print the recorded rows as Markdown and stop")
-    given = parser.parse_args()
+    given = parser.parse_args(arguments)
     if given.table:
         print(recorded_table())
         return
