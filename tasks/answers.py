@@ -22,6 +22,14 @@ _HEAD = re.compile(
     r"^[ \t*_#>]*(?:(?:final |correct )?answer[ \t*_]*:(?:\*\*|__)?|####(?!#))\s*", re.IGNORECASE | re.MULTILINE
 )
 _NOTHING_YET = re.compile(r"[\s*_$:`]*(?:\\[\[(])?\s*")
+_FENCE = re.compile(r"^[ \t]*(?:```[\w+-]*|\$\$|\\[\[\]])[ \t]*$\n?", re.MULTILINE)
+_LEAD = re.compile(
+    r"(?:(?:so|thus|hence|therefore|sure|okay)\b[,!.:]? *)?"
+    r"(?:(?:(?:it|this|that|the (?:final )?(?:result|sum|difference|product|total|value|solution))(?: is|'s| equals)|"
+    r"here (?:is|'s) (?:the|your) (?:final )?(?:answer|result|solution)|(?:final )?(?:result|solution))"
+    r"\b[ *_]*:? *(?:\*\*)?)? *",
+    re.IGNORECASE,
+)
 _BOXED = re.compile(r"\\f?boxed ?\{")
 _BARE_BOX = re.compile(r"\\f?boxed +([^\s{}$][^{}$\n]*)\$")
 _BRACES = re.compile(rf"{_BOXED.pattern}|(?<!\\)[{{}}]")
@@ -112,8 +120,9 @@ def final_answer(
 ) -> str | None:
     """What a text gives as its answer: its statement, else what its last `Answer:` or `####` heads, else its last line.
 
-    What is headed must be an answer by itself or end the text, a last line must be an answer by itself; `holds` says
-    what is. cut: as for statement; nothing else is whole then. ended: the text does not go on behind its last line.
+    What is headed must be an answer by itself or end the text, a last line must be an answer by itself, perhaps behind
+    words such as "The result is"; `holds` says what is. Lines that only open or close code or a formula are no lines.
+    cut: as for statement; nothing else is whole then. ended: the text does not go on behind its last line.
     """
     stated = statement(text, cut=cut)
     if stated is not None or cut:
@@ -123,8 +132,14 @@ def final_answer(
     line = _number_sentence(line) or line
     if len(parts) > 1 and (holds(line) or not rest.strip()):
         return line
-    last = text.rstrip().rpartition("\n")[2]
-    return last if ended and holds(last) else None
+    last = unfenced(text).rstrip().rpartition("\n")[2]
+    answers = (last, _LEAD.sub("", last, count=1)) if ended else ()
+    return next((answer for answer in answers if holds(answer)), None)
+
+
+def unfenced(text: str) -> str:
+    """`text` without the lines that only open or close a block of code or a formula."""
+    return _FENCE.sub("", text)
 
 
 def canonical(text: str) -> int | str:

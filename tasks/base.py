@@ -100,7 +100,7 @@ class BaseTask:
             stop=template.stop,
             max_tokens=max_tokens,
             system=template.system.format(**values),
-            turns=tuple((user.format(**values), model.format(**values)) for user, model in template.turns),
+            turns=template.filled_turns(values),
             today=self.today,
         )
 
@@ -108,8 +108,8 @@ class BaseTask:
         """The template of that name for a style. Raises UserError where there is none."""
         templates = self._templates
         named = templates.get(style)
-        if named is None and style == "plain":  # the words of "chat" are as good without a chat template around them
-            named = templates.get("chat")
+        if style == "plain" and "chat" in templates:  # its words are as good without a chat template around them
+            named = {**templates["chat"], **(named or {})}
         if named is None:
             known = ", ".join([*templates, *({"plain"} if "chat" in templates else set()) - set(templates)]) or "none"
             raise UserError(

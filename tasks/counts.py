@@ -11,6 +11,7 @@ from treereason.tasks.files import bad_line
 from treereason.text import shown
 
 NameCounts = Mapping[str, int]
+_PYTHON = re.compile(r"([{,]\s*)'([^'\\\n]*)'\s*:")
 _OBJECTS = re.compile(r"\{(?:[^{}]|\{[^{}]*\})*\}")
 
 
@@ -20,10 +21,14 @@ def count_names(text: str, names: Iterable[str]) -> dict[str, int]:
 
 
 def read_counts(text: str) -> dict[str, int] | None:
-    """The last JSON object in a text, whole or not at all: printable names, whole numbers of at most nine digits."""
+    """The last JSON object in a text, whole or not at all: printable names, whole numbers of at most nine digits.
+
+    Its names may stand between single quotes, as Python writes them.
+    """
     found = _OBJECTS.findall(text) if text.rfind("{") <= text.rfind("}") else []
+    last = found[-1] if found else ""
     try:
-        counts = json.loads(found[-1]) if found else None
+        counts = json.loads(_PYTHON.sub(r'\1"\2":', last) if '"' not in last else last) if last else None
     except (ValueError, RecursionError):
         return None
     readable = isinstance(counts, dict) and all(

@@ -17,10 +17,11 @@ from treereason.tasks.base import BaseTask
 from treereason.tasks.files import json_array, reading
 from treereason.tasks.judgements import judged
 from treereason.tasks.prompt_files import builtin_templates
-from treereason.tasks.steps import solution_text
+from treereason.tasks.steps import solution_text, tokens_left
 
 VALUES = {"sure": 1.0, "maybe": 0.5, "impossible": 0.0}
 NO_WORD = "none"
+_LINE_TOKENS = 32
 
 
 @dataclass(frozen=True)
@@ -43,10 +44,13 @@ class Crosswords(BaseTask):
     def prompt(self, thought: Thought, style: str) -> Prompt | None:
         """The clues, then line after line; None behind an answer, or a text that the model ended."""
         if thought.depth == 0:
-            return self._asked("solve", thought, style, 32)
+            return self._asked("solve", thought, style, _LINE_TOKENS)
         if thought.answer is not None or thought.finish in (Finish.END, Finish.LENGTH):
             return None
-        return Prompt("\n" if thought.finish is Finish.GIVEN else "", appended=True, stop=("\n",), max_tokens=32)
+        if tokens_left(thought, _LINE_TOKENS * (len(crossword_board.LINES) + 1)) <= 0:  # of blank lines
+            return None
+        behind = "\n" if thought.finish is Finish.GIVEN else ""
+        return Prompt(behind, appended=True, stop=("\n",), max_tokens=_LINE_TOKENS)
 
     def propose_prompt(self, thought: Thought, style: str) -> Prompt | None:
         """Asks for words that fit, each with a confidence; None behind an answer."""

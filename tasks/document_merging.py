@@ -18,7 +18,7 @@ from treereason.tasks.generators import contracts
 from treereason.tasks.merge_scorers import SCORERS as SCORERS
 from treereason.tasks.merge_scorers import clauses_of
 from treereason.tasks.prompt_files import builtin_templates
-from treereason.tasks.steps import path_text
+from treereason.tasks.steps import STEPS_TO_WHOLE, path_text, tokens_left
 from treereason.tasks.tagged import grades, last_tagged, numbered
 
 _CLAUSE_END, _CLAUSE_TOKENS = ";", 64
@@ -65,7 +65,9 @@ class DocumentMerging(BaseTask):
         if attempt is None and thought.depth and self.stepwise:
             if thought.stop != _CLAUSE_END:  # it ended without an answer
                 return None
-            return Prompt("", appended=True, stop=(_CLAUSE_END,), max_tokens=_CLAUSE_TOKENS)
+            whole = self._ask(bodies, style, "solve", attempt="").max_tokens
+            limit = min(_CLAUSE_TOKENS, tokens_left(thought, STEPS_TO_WHOLE * whole))
+            return Prompt("", appended=True, stop=(_CLAUSE_END,), max_tokens=limit) if limit > 0 else None
         if (thought.score is not None and thought.score.final) or (attempt is not None and style == "embedded"):
             return None
         asked = self._ask(bodies, style, "solve" if attempt is None else "improve", attempt=attempt or "")

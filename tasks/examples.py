@@ -47,7 +47,7 @@ class ExamplesTask(BaseTask):
     ] = None
     examples_as: Annotated[
         Literal["text", "turns"], Field(description="text, or earlier turns of the talk for models of style chat")
-    ] = "text"
+    ] = "turns"
 
     def row(self, path: Path, line: int, value: dict[str, Any]) -> Worked:  # noqa: ARG002
         """What one line of a file holds. Raises UserError naming file and line."""

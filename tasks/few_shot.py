@@ -7,11 +7,13 @@ A file is that of word_problems.py, whose lines may have `question`, `answer` an
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Annotated, Any
 
 from pydantic import Field
 
 from treereason.core import Finish, Prompt, Thought
+from treereason.tasks.answers import canonical, is_number, plain
 from treereason.tasks.base import exact_match
 from treereason.tasks.examples import NumExamples, Worked, expect_arithmetic
 from treereason.tasks.generators import arithmetic
@@ -56,7 +58,12 @@ class FewShot(WordProblems):
         return list(made.values())
 
     def shown_as(self, row: Worked, style: str) -> Mapping[str, Any]:
-        return vars(row) | ({"answer": row.target} if style == "embedded" else {})
+        if style == "embedded":
+            return vars(row) | {"answer": row.target}
+        if self.path is None and self.examples_path is None:  # a line of its own says what it is equal to
+            lines = f"{row.question}\n{row.rationale}".replace("\n=", "\n").splitlines()
+            return vars(row) | {"rationale": "".join(f"{a} = {b}\n" for a, b in pairwise(lines))}
+        return vars(row)
 
     def prompt(self, thought: Thought, style: str) -> Prompt | None:
         if style == "embedded":
@@ -64,10 +71,10 @@ class FewShot(WordProblems):
         return super().prompt(thought, style)
 
     def lengths(self, style: str, question: str) -> tuple[int, int]:
-        """For the shipped model a line has one operation less than the one above."""
-        if style != "embedded":
-            return 128, 512
+        """For the shipped model a line has one operation less than the one above; others write more."""
         operations = sum(question.count(operator) for operator in "+-*")
+        if style != "embedded":
+            return (128, 512) if self.path is not None else (64, 64 * (operations + 2))
         return 4 * operations + 8, 2 * (operations + 1) * (operations + 2) + 8
 
     def judge_prompt(self, thought: Thought, style: str) -> Prompt | None:
@@ -91,10 +98,21 @@ class FewShot(WordProblems):
         first = first_thought(thought)
         terse = first.prompt.endswith(arithmetic.render_question(thought.problem.input))
         answer = None if terse else super().parse(thought)
+        if not terse and (answer is None or isinstance(answer, str)):
+            answer = self._equated(thought, answer) or answer
         if answer is not None or (first.prompt and not terse):
             return answer
         text = open_text(thought)  # one that was made by hand may be in either form
         return arithmetic.parse_answer(text.rpartition("\n")[0] if thought.finish is Finish.LENGTH else text)
+
+    def _equated(self, thought: Thought, answer: str | None) -> int | str | None:
+        """What the whole question is said to equal, by the answer or by the last line of a text that has none."""
+        if answer is None and (thought.finish is not Finish.END or self.path is not None):
+            return None
+        line = answer or plain(open_text(thought).rstrip().rpartition("\n")[2])
+        left, _, right = line.rpartition("=")
+        same = "".join(left.split()) == "".join(plain(thought.problem.input).split())
+        return canonical(right) if same and is_number(right) else None
 
 
 SCORERS = {"exact_match": exact_match, "steps_hold": steps_hold}

@@ -19,9 +19,10 @@ from treereason.tasks.files import bad_line, csv_rows
 from treereason.tasks.generators import countdown
 from treereason.tasks.judgements import judged
 from treereason.tasks.prompt_files import builtin_templates
-from treereason.tasks.steps import solution_text
+from treereason.tasks.steps import solution_text, tokens_left
 from treereason.text import shown
 
+_LINE_TOKENS = 64
 VALUES = {"sure": 20.0, "likely": 1.0, "impossible": 0.001}  # as in the paper's code
 
 
@@ -54,10 +55,13 @@ class GameOf24(BaseTask):
     def prompt(self, thought: Thought, style: str) -> Prompt | None:
         """The numbers, then line after line until one is an answer; nothing behind a text that the model ended."""
         if thought.depth == 0:
-            return self._asked("solve", thought, style, 64)
+            return self._asked("solve", thought, style, _LINE_TOKENS)
         if thought.answer is not None or thought.finish is Finish.END or countdown.left(thought) is None:
             return None
-        return Prompt("\n" if thought.finish is Finish.GIVEN else "", appended=True, stop=("\n",), max_tokens=64)
+        if tokens_left(thought, _LINE_TOKENS * (len(thought.problem.input) + 1)) <= 0:  # of blank lines
+            return None
+        behind = "\n" if thought.finish is Finish.GIVEN else ""
+        return Prompt(behind, appended=True, stop=("\n",), max_tokens=_LINE_TOKENS)
 
     def propose_prompt(self, thought: Thought, style: str) -> Prompt | None:
         """Asks for possible next steps, or for the answer when one number is left; None where `prompt` is."""

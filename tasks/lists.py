@@ -6,22 +6,29 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from treereason.tasks.answers import last_box, unfenced
 from treereason.tasks.files import bad_line
 from treereason.text import shown
 
 _BRACKETS = re.compile(r"\[((?:[^\[\]]|\[[^\[\]]*\])*)\]")
 _INTEGERS = re.compile(r"\s*-?[0-9]{1,9}(?:[\s,]+-?[0-9]{1,9})*[\s,]*")
 
+_LEAD = re.compile(r"(?!.*\bnot\b)[^\[\]{}0-9\n]*?(?::|\bis|\bare)\s+(?=[-0-9])")
+_LATEX = re.compile(r"\\(?:left|right)?(?=[\[\]])")
+_AND = re.compile(r",?\s+and\s+(?=[0-9])")
+_LINES = re.compile(r"(?:^[ \t]*(?:([-*•])[ \t]+)?[0-9]{1,9}[,.]?[ \t]*(?:\n|\Z)){2,}\Z", re.MULTILINE)
+
 _T = TypeVar("_T")
 
 
 def read_list(text: str, *, cut: bool = False) -> list[int] | None:
-    """The last list in square brackets, else a last line of numbers with commas.
+    """The last list in square brackets, else what the last line lists with commas, else numbers on lines of their own.
 
-    Brackets without digits are no list unless they are empty, but what has digits is read whole or not at all.
+    Brackets without digits are no list unless they are empty, but what has digits is read whole or not at all. A line
+    may say what it lists, as in "The sorted list is 1, 2, and 3.", in words without digits.
     cut: a limit ended the text, so only a list in closed brackets is whole.
     """
-    text = text.strip()
+    text = _LATEX.sub("", text.strip())
     if text.rfind("[") > text.rfind("]"):
         return None
     for inside in reversed(_BRACKETS.findall(text)):
@@ -29,8 +36,14 @@ def read_list(text: str, *, cut: bool = False) -> list[int] | None:
             return []
         if re.search("[0-9]", inside):
             return _integers(inside)
+    if cut:
+        return None
+    text = unfenced(text).strip()
+    if (lines := _LINES.search(text)) and len(set(re.findall(r"^[ \t]*([-*•]?)", lines[0], re.MULTILINE))) == 1:
+        return [int(number) for number in re.findall("[0-9]+", lines[0])]
     above, _, last = text.rpartition("\n")
-    return _integers(last) if not cut and "," in last and not above.rstrip().endswith(",") else None
+    listed = _AND.sub(", ", _LEAD.sub("", last_box(last) or last, count=1).strip("*`$. "))
+    return _integers(listed) if "," in listed and not above.rstrip().endswith(",") else None
 
 
 def json_list(cell: str) -> list[Any] | None:

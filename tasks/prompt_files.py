@@ -23,7 +23,9 @@ class Template:
     """A prompt as data: `text`, `system` and `turns` have {placeholders}; `shared` goes before `text` unchanged.
 
     stop, system, turns: as in core.Prompt. Only problems for which system and turns are filled alike share the KV of
-    `shared`, as these come first. choices: texts that may follow; the likeliest one is chosen.
+    `shared`, as these come first. examples: what fills the placeholders of `text`, and what is answered then: each
+    becomes one more turn that asks as the prompt does. choices: texts that may follow; the likeliest one is chosen.
+    Raises ValueError for an example that does not fill `text`.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
@@ -33,7 +35,19 @@ class Template:
     stop: tuple[str, ...] = ()
     system: str = ""
     turns: tuple[tuple[str, str], ...] = ()
+    examples: tuple[tuple[Mapping[str, str], str], ...] = ()
     choices: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for values, _ in self.examples:
+            if (names := set(_placeholders(self.text))) != set(values):
+                wanted = " ".join(sorted(names)) or "nothing"
+                raise ValueError(f"an example fills {' '.join(sorted(values)) or 'nothing'}, the text needs {wanted}")
+
+    def filled_turns(self, values: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
+        """The turns filled with `values`, and those that the examples make."""
+        turns = tuple((user.format(**values), model.format(**values)) for user, model in self.turns)
+        return turns + tuple((self.shared + self.text.format(**given), reply) for given, reply in self.examples)
 
 
 Templates = Mapping[str, Mapping[str, Template]]

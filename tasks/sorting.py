@@ -90,8 +90,8 @@ class Sorting(BaseTask):
 
 
 def _room(digits: Sequence[int], style: str) -> int:
-    """Tokens for as many digits and some more; a model that chats writes brackets and commas."""
-    return (len(digits) + 8) * (1 if style == "embedded" else 4)
+    """Tokens for as many digits and some more; a model that chats writes brackets, commas and a few words."""
+    return len(digits) + 8 if style == "embedded" else 4 * len(digits) + 64
 
 
 def _join(digits: Sequence[int]) -> str:

@@ -2,6 +2,9 @@
 
 from treereason.core import Finish, Thought
 
+STEPS_TO_WHOLE = 2
+"""Tokens of a path of steps at most, over those of a whole answer: steps may repeat, or be taken back."""
+
 
 def first_thought(thought: Thought) -> Thought:
     """The thought whose prompt is one of its own, at the head of all that was appended to it down to this one."""
@@ -24,6 +27,15 @@ def path_text(thought: Thought) -> str:
     while thought.appended and (above := thought.parent) is not None:
         text, thought = above.text + above.stop + thought.prompt + text, above
     return text
+
+
+def tokens_left(thought: Thought, whole: int) -> int:
+    """What is left of `whole` tokens for the thoughts behind one prompt: searches end where a model never answers."""
+    written = thought.cost.tokens_decoded
+    while thought.appended and thought.parent is not None:
+        thought = thought.parent
+        written += thought.cost.tokens_decoded
+    return whole - written
 
 
 def solution_text(thought: Thought) -> str:

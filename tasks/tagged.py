@@ -3,6 +3,10 @@
 import re
 from collections.abc import Iterable, Sequence
 
+_WRONG_END = r"(?:</[a-z]+(?: [0-9]+)?>\s*)?"
+_OPENER = re.compile(r"\A\s*(?:sure|certainly|of course|okay|here)\b[^\n]*:[ \t*]*\n", re.IGNORECASE)
+_CODE_BLOCK = re.compile(r"```\w*\n(.*?)\n?```", re.DOTALL)
+
 
 def numbered(texts: Iterable[str], tag: str) -> str:
     """Each text between tags with its number, from `<document 1>` on."""
@@ -12,11 +16,18 @@ def numbered(texts: Iterable[str], tag: str) -> str:
 def last_tagged(text: str, tag: str, *, cut: bool = False) -> str | None:
     """What stands in the last tags, to the end where those stay open, or all of a text without; None for nothing.
 
-    Tags are in upper or lower case. cut: a limit ended the text, so only what stands between closed tags is whole.
+    Tags are in upper or lower case. A closing tag of another name at the very end, a line such as "Sure! Here it is:"
+    in front of a text without tags, and the marks of a code block around all of it are no part of it.
+    cut: a limit ended the text, so only what stands between closed tags is whole.
     """
-    tagged = re.findall(rf"<{tag}>(.*?)(</{tag}>|$)", text, re.DOTALL | re.IGNORECASE)
-    inside, closed = tagged[-1] if tagged else (text, "")
-    return None if cut and not closed else inside.strip() or None
+    tagged = re.findall(rf"<{tag}>(.*?)(</{tag}>|{_WRONG_END}$)", text, re.DOTALL | re.IGNORECASE)
+    inside, end = tagged[-1] if tagged else (_OPENER.sub("", text, count=1), "")
+    if cut and end.casefold() != f"</{tag}>".casefold():
+        return None
+    inside = inside.strip()
+    if block := _CODE_BLOCK.fullmatch(inside):
+        inside = block[1].strip()
+    return inside or None
 
 
 def grades(text: str, tags: Sequence[str], best: int) -> list[float] | None:

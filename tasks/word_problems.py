@@ -21,7 +21,7 @@ from treereason.tasks.examples import ExamplesTask, Worked, text_of
 from treereason.tasks.files import bad_line
 from treereason.tasks.latex import MathEqual
 from treereason.tasks.prompt_files import builtin_templates
-from treereason.tasks.steps import open_text
+from treereason.tasks.steps import STEPS_TO_WHOLE, open_text, tokens_left
 from treereason.text import shown
 
 _STEP_STOPS = {"line": ("\n",), "paragraph": ("\n\n",)}
@@ -83,7 +83,9 @@ class WordProblems(ExamplesTask):
         step, whole = self.lengths(style, question)
         stops = _STEP_STOPS[self.step]
         if thought.depth:
-            return Prompt("", appended=True, stop=stops, max_tokens=self.max_tokens or step)
+            left = tokens_left(thought, STEPS_TO_WHOLE * max(whole, self.max_tokens or 0))
+            limit = min(self.max_tokens or step, left)
+            return Prompt("", appended=True, stop=stops, max_tokens=limit) if limit > 0 else None
         limit = self.max_tokens or (step if self.stepwise else whole)
         prompt = self.ask(style, "solve", {"question": question}, limit)
         return replace(prompt, stop=stops) if self.stepwise else prompt

@@ -147,14 +147,15 @@ class StepDone(Event):
 @dataclass(frozen=True)
 class ProblemDone(Event):
     """`status` is "done" or "failed"; the fields are those of one line of results.jsonl, but for
-    thoughts_failed, first_thought_error, thoughts_cut and those of judges.
+    thoughts_failed, first_thought_error, thoughts_cut, thoughts_empty, finishes and those of judges.
 
     tokens_wasted: decoded tokens of thoughts that the answer does not build on.
     thoughts_failed, first_thought_error: how many thoughts failed, and the error of the first; the problem may be
     solved all the same.
     guided_by: names of the scorers that the search itself asked, so that they could steer it. guided_by_basis: what the
     verdicts of each rest on, as in core.Basis.
-    thoughts_cut: thoughts whose text a token limit ended.
+    thoughts_cut: thoughts whose text a token limit ended. thoughts_empty: those without text that give no answer.
+    finishes: how many sampled texts each cause ended, by the names of ThoughtDecoded.finish.
     judge_tokens_decoded, judge_tokens_prefilled: of the problem's tokens, those that scorers took to ask the model.
     """
 
@@ -179,6 +180,8 @@ class ProblemDone(Event):
     guided_by_basis: tuple[str, ...] = ()
     judge_tokens_decoded: int = 0
     judge_tokens_prefilled: int = 0
+    thoughts_empty: int = 0
+    finishes: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

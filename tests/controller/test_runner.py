@@ -278,5 +278,27 @@ def test_thoughts_that_a_limit_cut_off_are_counted_but_not_what_the_search_left_
             return thoughts[0]
 
     texts = ["12345", "123", "12345"]
-    assert run(Resuming(), lambda path: texts[path[0]], Task()).done.thoughts_cut == 1
+    resumed = run(Resuming(), lambda path: texts[path[0]], Task()).done
+    assert (resumed.thoughts_cut, resumed.finishes) == (1, {"end": 1, "length": 1})
     assert run(BestOfN(n=3), lambda path: texts[path[0]], Task()).done.thoughts_cut == 2
+
+
+def test_what_ended_the_texts_is_counted_and_so_are_empty_ones_that_answer_nothing() -> None:
+    class Task(NumberTask):
+        def prompt(self, thought: Thought, style: str) -> Prompt | None:  # noqa: ARG002
+            return None if thought.depth else Prompt("", max_tokens=4)
+
+        def parse(self, thought: Thought) -> int | None:
+            return len(thought.text) or None
+
+    class Writing:
+        async def run(self, tree: Tree) -> Thought | None:
+            thoughts = await tree.expand([tree.root], 4)
+            await tree.write(tree.root, ["given"])
+            await tree.probe(thoughts[0], Prompt("?"))
+            return thoughts[0]
+
+    texts = ["12", " ", "", "123456"]
+    script = lambda path: texts[path[0]] if path[0] < 4 else "x"  # noqa: E731
+    done = run(Writing(), script, Task(), scorer=lambda _: Score(0.0)).done
+    assert (done.finishes, done.thoughts_empty) == ({"end": 3, "length": 1}, 1)

@@ -44,6 +44,12 @@ ONE = {"problems": 1, "problems_done": 1, "solved": 1, "failed": 0}
         ({"fused": "65 norms, 32 gates"}, "65 norms, 32 gates", None),
         ({"thoughts_cut": 1}, "\n1 thought was cut off at a token limit.", None),
         ({"thoughts_cut": 1200}, "\n1,200 thoughts were cut off at a token limit.", None),
+        ({"thoughts_empty": 1}, "\n1 thought had no text.", None),
+        (
+            {"finishes": {"end": 1200, "stop": 0, "length": 3}},
+            "endings   1,200 by the model, 3 at a token limit\n",
+            None,
+        ),
         ({"scorer_oracle": True, "scorer": "sums"}, ORACLE, None),
         ({"scorer_oracle": True, "oracle_guided": True, "scorer": "sums"}, ORACLE, None),
         ({"problems_done": 0}, "stopped before the first", "solved 83"),

@@ -132,6 +132,7 @@ def test_the_bytes_of_a_line(tmp_path: Path) -> None:
     data = written(tmp_path, [started(), ProblemStarted("a", 1), done("a")])
     assert b'"score": 0.30000000000000004,' in data
     more = done("a", thoughts_failed=3, first_thought_error="no number", thoughts_cut=2)
+    more = replace(more, thoughts_empty=1, finishes={"end": 5})
     assert written(tmp_path, [started(), ProblemStarted("a", 1), more]) == data
 
 
@@ -224,6 +225,8 @@ def test_summary_adds_up_the_search_pass() -> None:
         "thoughts_failed": 5,
         "first_thought_error": "b: scorer: ValueError: no number",
         "thoughts_cut": 0,
+        "thoughts_empty": 0,
+        "finishes": {"end": 0, "stop": 0, "length": 0},
         "mean_score": 0.75,
         "single_sample_solved": 0.75,
         "single_sample_mean_score": 0.4375,
@@ -251,6 +254,14 @@ def test_summary_adds_up_the_search_pass() -> None:
 def test_the_summary_counts_thoughts_that_a_limit_cut_off() -> None:
     events = [started(), done("a", thoughts_cut=2), done("b"), done("c", thoughts_cut=3)]
     assert summary_of(events).as_dict()["thoughts_cut"] == 5
+
+
+def test_the_summary_counts_what_ended_the_texts_and_empty_ones() -> None:
+    first = replace(done("a", thoughts_empty=2), finishes={"end": 3, "length": 1})
+    second = replace(done("b", thoughts_empty=1), finishes={"end": 1, "stop": 4})
+    found = summary_of([started(), first, second, done("c")]).as_dict()
+    assert found["finishes"] == {"end": 4, "stop": 4, "length": 1}
+    assert found["thoughts_empty"] == 3
 
 
 def test_scores_whose_sum_no_float_holds_have_a_mean() -> None:

@@ -140,7 +140,7 @@ def test_the_shipped_model_is_asked_in_its_own_form() -> None:
 def test_what_is_asked_and_written(
     tmp_path: Path, answer_with: Literal["letter", "text", "ending"], style: str, text: str, option: str
 ) -> None:
-    task = Choices(path=write(tmp_path / "a.jsonl", ARC, MMLU), examples=1, answer_with=answer_with)
+    task = Choices(path=write(tmp_path / "a.jsonl", ARC, MMLU), examples=1, answer_with=answer_with, examples_as="text")
     [problem] = task.problems(0)
     prompt = asked(task, problem, style)
     assert prompt.text == text
@@ -149,7 +149,7 @@ def test_what_is_asked_and_written(
 
 
 def test_examples_as_turns_answer_as_the_model_should(tmp_path: Path) -> None:
-    task = Choices(path=write(tmp_path / "a.jsonl", ARC, MMLU), examples=1, examples_as="turns")
+    task = Choices(path=write(tmp_path / "a.jsonl", ARC, MMLU), examples=1)
     [(user, model)] = asked(task, task.problems(0)[0], "chat").turns
     assert (user.splitlines()[0], model) == ("Question: What is the capital of France?", "C")
 

@@ -95,7 +95,7 @@ def test_a_thought_is_one_line_behind_the_last() -> None:
 
 
 def test_the_first_prompt_has_all_clues_in_order_and_there_is_none_for_the_shipped_model() -> None:
-    prompt = prompted(TASK.prompt(Thought(PROBLEM), "chat"))
+    prompt = prompted(TASK.prompt(Thought(PROBLEM), "plain"))
     assert prompt.text.startswith("h1. clue of h1\nh2. clue of h2\n")
     assert "\nv5. clue of v5\nWords:\n" in prompt.text
     with pytest.raises(UserError, match="no prompts for models of style 'embedded'"):
@@ -206,17 +206,21 @@ def test_a_file_must_be_given() -> None:
 
 
 def test_the_worked_example_of_the_prompts_is_a_crossword() -> None:
-    solved = TASK.template("chat", "solve").shared.partition("Words:\n")[2]
+    solved = TASK.template("plain", "solve").shared.partition("Words:\n")[2]
     letters, fits = crossword_board.played(solved)
     assert fits
     assert "_" not in letters
-    proposing = TASK.template("chat", "propose").shared
+    proposing = TASK.template("plain", "propose").shared
     board, words = proposing.partition("Board:\n")[2].partition("Open:\n")[::2]
     assert board.replace("\n", "") == letters[:5] + "_" * 20
     proposed = words.partition("Words:\n")[2]
     assert len(crossword_board.proposed(letters[:5] + "_" * 20, proposed)) == len(proposed.split("\n")) - 2
-    judging = TASK.template("chat", "value").shared.rpartition("Judgements:\n")[2]
+    judging = TASK.template("plain", "value").shared.rpartition("Judgements:\n")[2]
     assert TASK.parse_value(judging) == 0.0
+    asked = {name: TASK.template("chat", name).examples[0] for name in ("solve", "propose", "value")}
+    assert asked["solve"][1] == solved.strip()
+    assert asked["propose"] == ({"board": board.strip(), "open": words.partition("\nWords:")[0]}, proposed.strip())
+    assert asked["value"][1] == judging.strip()
 
 
 def searched(search: Any, lines: Mapping[ThoughtPath, str], scorer: Callable[[Thought], Score]) -> Outcome:

@@ -68,7 +68,13 @@ def test_chat_prompts_merge_and_then_improve() -> None:
     assert second is not None
     assert first.shared == second.shared != ""
     assert all(body in first.text for body in problems[0].input)
-    assert task.prompt(Thought(problems[0]), "plain") == first
+    [(user, model)] = first.turns
+    assert user.startswith(first.shared)
+    assert task.parse(Thought(problems[0], (0,), text=model)) is not None
+    plain = task.prompt(Thought(problems[0]), "plain")
+    assert plain is not None
+    assert plain.turns == ()
+    assert all(body in plain.text for body in problems[0].input)
     improve = task.prompt(decoded(problems[0], "<merged>a {draft}</merged>"), "chat")
     assert improve is not None
     assert improve.shared != first.shared

@@ -57,10 +57,11 @@ def test_the_embedded_prompt_is_that_of_the_shipped_model(examples: int) -> None
 def test_all_problems_and_seeds_share_the_leading_text(style: str) -> None:
     task = FewShot(limit=3)
     prompts = [asked(task, Thought(problem), style) for seed in (0, 1) for problem in task.problems(seed)]
-    assert len({prompt.shared for prompt in prompts}) == 1
+    assert len({(prompt.shared, prompt.turns) for prompt in prompts}) == 1
     assert len({prompt.text for prompt in prompts}) == 6
     assert asked(FewShot(limit=3), Thought(QUESTION), style).shared == prompts[0].shared
-    assert asked(FewShot(examples_seed=1), Thought(QUESTION), style).shared != prompts[0].shared
+    other = asked(FewShot(examples_seed=1), Thought(QUESTION), style)
+    assert (other.shared, other.turns) != (prompts[0].shared, prompts[0].turns)
 
 
 @given(st.integers(1, 8), st.integers(0, 1000))
@@ -268,9 +269,12 @@ def test_a_file_gives_examples_first_and_then_problems(tmp_path: Path) -> None:
     assert task.problems(0) == task.problems(1) == [Problem("0", "3*3", 9)]
     prompt = asked(task, Thought(task.problems(0)[0]))
     assert prompt.shared + prompt.text == "Q1+1\n=2\nA2\nQ2+2\n=4\nA4\nQ3*3\n"
+    plain = asked(task, Thought(task.problems(0)[0]), "plain")
+    assert "Question: 2+2\nSteps:\n=4\nThe answer is 4.\n" in plain.shared
+    assert plain.text == "Question: 3*3\nSteps:\n"
     chat = asked(task, Thought(task.problems(0)[0]), "chat")
-    assert "Question: 2+2\nSteps:\n=4\nThe answer is 4.\n" in chat.shared
-    assert chat.text == "Question: 3*3\nSteps:\n"
+    assert (chat.shared + chat.text).startswith("Question: 3*3\n\n")
+    assert chat.turns[-1] == (chat.turns[-2][0].replace("1+1", "2+2"), "=4\nThe answer is 4.")
     assert len(FewShot(path=str(path), examples=0, limit=2).problems(0)) == 2
 
 

@@ -202,7 +202,7 @@ def test_proposals_are_the_steps_that_the_rules_allow_each_once() -> None:
 def test_what_is_proposed_behind_the_last_step_is_the_answer() -> None:
     prompt = TASK.propose_prompt(chain(*STEPS), "chat")
     assert prompt is not None
-    assert prompt.text == "Numbers: 4 9 10 13\nSteps:\n" + "\n".join(STEPS) + "\n"
+    assert prompt.text.startswith("Numbers: 4 9 10 13\nSteps:\n" + "\n".join(STEPS) + "\n\n")
     assert TASK.proposals(chain(*STEPS), f"Answer: {ANSWER} = 24\nAnswer: {ANSWER}") == [f"Answer: {ANSWER}"]
     assert TASK.propose_prompt(chain(*STEPS, f"Answer: {ANSWER}"), "chat") is None
     assert TASK.propose_prompt(chain("nonsense"), "chat") is None
@@ -216,7 +216,7 @@ def test_proposing_and_judging_show_the_numbers_that_are_left() -> None:
         assert not prompt.appended
     judged = TASK.judge_prompt(chain(*STEPS, f"Answer: {ANSWER}"), "chat")
     assert judged is not None
-    assert judged.text == f"Target: 24\nNumbers: 4 9 10 13\nExpression: {ANSWER}\n"
+    assert judged.text.startswith(f"Target: 24\nNumbers: 4 9 10 13\nExpression: {ANSWER}\n\n")
     assert TASK.judge_prompt(chain("13 - 9 = 4 (left", finish=Finish.LENGTH), "chat") is None
     with pytest.raises(UserError, match="no prompt 'value' for models of style 'embedded'"):
         TASK.judge_prompt(chain(*SHORT[:1]), "embedded")

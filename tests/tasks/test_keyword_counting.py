@@ -203,7 +203,7 @@ def test_parts_are_asked_for_scored_and_added() -> None:
     ]
     assert [task.score_part(thought).value for thought in thoughts] == [0, -2, -100]
     assert task.score_part(thoughts[0]).final
-    assert task.aggregate_prompt(thoughts, "chat").text == 'Counts:\n{"Peru": 1}\n{"Chile": 2}\n{}\nSum:'
+    assert task.aggregate_prompt(thoughts, "plain").text == 'Counts:\n{"Peru": 1}\n{"Chile": 2}\n{}\nSum:'
     with pytest.raises(UserError, match="put split in front of aggregate"):
         task.aggregate_prompt([decoded("{}")], "chat")
 

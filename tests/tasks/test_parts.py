@@ -57,7 +57,7 @@ def test_the_intersections_of_parts_are_joined(style: str) -> None:
         last = outcome.engine.expansions[-1].prompt.text
         union = [number for numbers in right for number in numbers]
         if style == "chat":
-            assert last == "Lists:\n" + "\n".join(map(str, right)) + "\nTogether:"
+            assert last.startswith("\n".join(map(str, right)) + "\n\n")
         else:
             assert last == "meet {}+{}=".format(form(problem.input["first"]), form(union))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from treereason.core import Prompt, Thought, UserError
-from treereason.tasks import Sorting
+from treereason.tasks import FewShot, Sorting
 
 
 def first_prompt(path: Path, text: str, style: str = "chat") -> Prompt:
@@ -33,6 +33,33 @@ def test_system_text_and_turns_are_filled_as_the_text_is_and_shared_is_not(tmp_p
     assert (prompt.shared, prompt.text) == ("{digits}", "a")
 
 
+def test_an_example_becomes_a_turn_that_asks_as_the_prompt_does(tmp_path: Path) -> None:
+    text = """
+chat:
+  solve:
+    system: Be brief.
+    shared: "Sort {{}}: "
+    text: "{numbers}, please"
+    turns: [[hello, hi]]
+    examples:
+      - [{numbers: "[2, 1]"}, "{1, 2}"]
+      - [{numbers: "[]"}, "{}"]
+"""
+    prompt = first_prompt(tmp_path / "mine.yaml", text)
+    assert prompt.turns == (
+        ("hello", "hi"),
+        ("Sort {{}}: [2, 1], please", "{1, 2}"),
+        ("Sort {{}}: [], please", "{}"),
+    )
+    assert prompt.shared + prompt.text == "Sort {{}}: " + str(Sorting(length=4).problems(0)[0].input) + ", please"
+
+
+def test_a_plain_model_reads_the_chat_prompts_that_have_no_plain_ones() -> None:
+    task = FewShot(limit=1)
+    assert task.template("plain", "solve") != task.template("chat", "solve")
+    assert task.template("plain", "verdict") == task.template("chat", "verdict")
+
+
 def test_prompts_that_a_file_does_not_name_stay(tmp_path: Path) -> None:
     given = 'chat:\n  improve: {text: "again {attempt}"}\n'
     own = Sorting(length=4, limit=1)
@@ -54,6 +81,9 @@ def test_a_file_may_bring_a_style_of_its_own(tmp_path: Path) -> None:
         ("chat: {solve: {shared: a}}", "chat.solve.text: "),
         ("chat: {slove: {text: a}}", "chat.slove: no such prompt of this task; did you mean solve?"),
         ("chat: {solve: {text: '{nmbers}'}}", "nothing is called {nmbers}; there is {digits} {numbers}"),
+        ("chat: {solve: {text: '{numbers}', examples: [[{digits: a}, b]]}}", "an example fills digits, the text needs"),
+        ("chat: {solve: {text: '{numbers}', examples: [[{}, b]]}}", "an example fills nothing, the text needs numbers"),
+        ("chat: {solve: {text: '{numbers}', examples: [[{numbers: 5}, b]]}}", "Input should be a valid string, not 5"),
         ("chat: {solve: {text: 'a } b'}}", "chat.solve.text: Single '}' encountered"),
         ("chat: {solve: {text: '{numbers.x}'}}", "{numbers.x} is not the name of a placeholder"),
         ("chat: {solve: {text: '{numbers!r}'}}", "is not the name of a placeholder"),

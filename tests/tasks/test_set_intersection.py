@@ -192,7 +192,7 @@ def test_right_answers_to_all_parts_are_the_right_answer(first: list[int], secon
         thoughts.append(Thought(problem, (i,), text=text, part=True, data={"part": part}))
         assert task.score_part(thoughts[-1]) == Score(0.0, final=True)
     lists = "\n".join(thought.text for thought in thoughts)
-    assert task.aggregate_prompt(thoughts, "chat").text == f"Lists:\n{lists}\nTogether:"
+    assert task.aggregate_prompt(thoughts, "plain").text == f"Lists:\n{lists}\nTogether:"
     union = [number for number in second if number in first]
     spaced = (" ".join(map(str, numbers)) for numbers in (first, union))
     assert task.aggregate_prompt(thoughts, "embedded").text == "meet {}+{}=".format(*spaced)
@@ -204,7 +204,7 @@ def test_a_part_without_an_answer_is_scored_and_adds_nothing() -> None:
     unread, right = (Thought(EXAMPLE, (0,), text=text, part=True, data={"part": part}) for text in ("?", "[17]"))
     assert task.parse_part(unread) is None
     assert task.score_part(unread) == Score(-1000.0)
-    assert task.aggregate_prompt([unread, right], "chat").text == "Lists:\n[]\n[17]\nTogether:"
+    assert task.aggregate_prompt([unread, right], "plain").text == "Lists:\n[]\n[17]\nTogether:"
 
 
 @pytest.mark.parametrize("values", [{"size": 0}, {"size": 1025}, {"limit": 0}])

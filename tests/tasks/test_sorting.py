@@ -52,7 +52,7 @@ def test_an_attempt_without_an_answer_is_sorted_again_and_a_perfect_one_is_left(
     assert task.prompt(Thought(Problem("0", [2, 1]), (0,), answer=[1, 2], score=Score(0.0, final=True)), "chat") is None
 
 
-def test_chat_prompts_share_their_instructions_and_plain_uses_them() -> None:
+def test_prompts_share_their_instructions_and_show_the_form_wanted() -> None:
     task = Sorting(limit=2)
     first, second = task.problems(0)
     prompts = [task.prompt(Thought(problem), "chat") for problem in (first, second)]
@@ -60,7 +60,14 @@ def test_chat_prompts_share_their_instructions_and_plain_uses_them() -> None:
     assert prompts[1] is not None
     assert prompts[0].shared == prompts[1].shared != ""
     assert str(first.input) in prompts[0].text
-    assert task.prompt(Thought(first), "plain") == prompts[0]
+    assert all(user.startswith(prompts[0].shared) for user, _ in prompts[0].turns)
+    assert [task.parse(Thought(first, (0,), text=model)) for _, model in prompts[0].turns] == [
+        [0, 1, 3, 5, 5],
+        [2, 4, 7, 9],
+    ]
+    plain = task.prompt(Thought(first), "plain")
+    assert plain is not None
+    assert (plain.turns, plain.text) == ((), f"Given: {first.input}\nOrdered:")
     improve = task.prompt(Thought(first, (0,), answer=[1, 2]), "chat")
     assert improve is not None
     assert str(first.input) in improve.text

@@ -87,7 +87,7 @@ def test_without_a_file_it_says_where_the_published_ones_are() -> None:
 
 def test_examples_come_from_a_file_of_their_own(tmp_path: Path) -> None:
     path, train = write(tmp_path / "test.jsonl", MATH), write(tmp_path / "train.jsonl", GSM8K, MATH_500, GSM8K)
-    task = WordProblems(path=path, examples_path=train, examples=2)
+    task = WordProblems(path=path, examples_path=train, examples=2, examples_as="text")
     [problem] = task.problems(0)
     prompt = asked(task, Thought(problem))
     assert prompt.text == f"Problem: {MATH['problem']}\nSolution:\n"

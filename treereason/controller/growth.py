@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from asyncio import CancelledError
+from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import replace
 from math import inf
@@ -232,9 +233,18 @@ class Growth:
     @property
     def num_cut(self) -> int:
         """Thoughts that a limit of task or budget cut off. What only a limit was to end does not count."""
-        own = [t for t in self.thoughts if t not in self._judges]
-        at_limit = [t for t in own if t.finish is Finish.LENGTH and not self.is_beginning(t)]
+        at_limit = [t for t in self._sampled() if t.finish is Finish.LENGTH and not self.is_beginning(t)]
         return sum(not self._asked[thought][0].ignore_end for thought in at_limit)
+
+    @property
+    def num_empty(self) -> int:
+        """Thoughts that the model left without text, and that give no answer."""
+        return sum(not thought.text.strip() and thought.answer is None for thought in self._sampled())
+
+    @property
+    def finishes(self) -> dict[str, int]:
+        """How many thoughts each cause ended."""
+        return dict(sorted(Counter(str(t.finish) for t in self._sampled() if not self.is_beginning(t)).items()))
 
     def tokens_wasted(self, answer: Thought | None) -> int:
         """Decoded tokens of thoughts that the answer does not build on, probes included."""
@@ -246,6 +256,11 @@ class Growth:
                 rests_on.add(thought)
                 reached += thought.parents
         return self.cost.tokens_decoded - sum(thought.cost.tokens_decoded for thought in rests_on)
+
+    def _sampled(self) -> list[Thought]:
+        """Thoughts that the search had the model write, and that are decoded."""
+        ended = (t for t in self.thoughts if t not in self._judges and t not in self._probes)
+        return [t for t in ended if t.finish is not None and t.finish is not Finish.GIVEN]
 
     def _limit(self, thought: Thought) -> float:
         """Tokens that the task allows the thought."""

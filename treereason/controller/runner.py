@@ -287,6 +287,8 @@ class Runner:
             guided_by=tuple(name for name, _ in guided_by),
             guided_by_basis=tuple(basis for _, basis in guided_by),
             thoughts_cut=tree.growth.num_cut,
+            thoughts_empty=tree.growth.num_empty,
+            finishes=tree.growth.finishes,
         )
         self._emit(done)
         self._collect(ProblemResult.of(done, tree.root.problem, best, tree.thoughts))

@@ -22,6 +22,7 @@ MAX_WIDTH = 100
 LONGEST_COMMAND = 4000
 LABEL = len("another search")
 HEADINGS = ("", "solved", "mean score")
+ENDS = {"end": "by the model", "stop": "at a stop string", "length": "at a token limit"}
 BASES = {
     "oracle": "an oracle: knows the truth",
     "label_free": "label-free",
@@ -164,6 +165,8 @@ def _words(summary: Mapping[str, Any], task: str, search: str, num_done: int) ->
     if num_cut := int(summary.get("thoughts_cut") or 0):
         were = "was" if num_cut == 1 else "were"
         words.append(f"{formatting.count(num_cut, 'thought')} {were} cut off at a token limit.")
+    if num_empty := int(summary.get("thoughts_empty") or 0):
+        words.append(f"{formatting.count(num_empty, 'thought')} had no text.")
     if summary.get("oracle_guided", summary.get("scorer_oracle")):
         oracles = [name for name, basis in _guides(summary) if basis == "oracle"] or [str(summary.get("scorer"))]
         names = f"scorer {oracles[0]} knows" if len(oracles) == 1 else f"scorers {', '.join(oracles)} know"
@@ -213,6 +216,9 @@ def _figures(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     if judged != ["0 decoded", "0 prefilled"]:
         text += f"; by judges {' and '.join(judged)}"
     found = [("tokens", text)]
+    ends = {ENDS[by]: int(n) for by, n in (summary.get("finishes") or {}).items() if by in ENDS and n}
+    if ends:
+        found.append(("endings", ", ".join(f"{n:,} {by}" for by, n in ends.items())))
     if pace := summary.get("tokens_per_second"):
         found.append(("speed", f"{pace:,.0f} tokens decoded per second"))
     if peak := summary.get("kv_tokens_peak"):

@@ -57,6 +57,10 @@ class _Pass:
     def num_failed(self) -> int:
         return sum(done.status == "failed" for done in self.done.values())
 
+    def num_finished(self, by: str) -> int:
+        """Sampled texts that were ended so."""
+        return sum(done.finishes.get(by, 0) for done in self.done.values())
+
     @property
     def first_error(self) -> str | None:
         return next((f"{done.problem}: {done.error}" for done in self.done.values() if done.status == "failed"), None)
@@ -110,7 +114,8 @@ class Summary:
     tokens_unfinished: decoded for problems that an interrupted run did not finish.
     tokens_rebuilt, tokens_per_second, KV figures: of all engine steps.
     Means: over the problems that have a finite score; null without any.
-    thoughts_cut: those whose text a token limit ended.
+    thoughts_cut: those whose text a token limit ended. thoughts_empty: those without text that give no answer.
+    finishes: how many sampled texts the model ended ("end"), a stop string ("stop"), a token limit ("length").
     scorer_basis: what the verdicts of the run's scorer rest on: oracle, label_free, judge, derived or unmarked.
     guided_by, guided_by_basis, oracle_guided: the scorers that the search asked, what each rests on, and whether one
     that knows the truth was among them. A search that asked none, such as a majority vote, has empty lists.
@@ -180,6 +185,8 @@ class Summary:
             "thoughts_failed": sum(done.thoughts_failed for done in search.done.values()),
             "first_thought_error": search.first_thought_error,
             "thoughts_cut": sum(done.thoughts_cut for done in search.done.values()),
+            "thoughts_empty": sum(done.thoughts_empty for done in search.done.values()),
+            "finishes": {name: search.num_finished(name) for name in ("end", "stop", "length")},
             "mean_score": search.mean_score,
             "single_sample_solved": search.single_sample_solved,
             "single_sample_mean_score": search.single_sample_mean_score,
