@@ -189,6 +189,18 @@ def test_what_states_no_answer_is_none(text: str) -> None:
     assert WordProblems().parse(below(text)) is None
 
 
+@pytest.mark.parametrize("stated", ["60", "60%", "60 percent", r"\boxed{60\%}", "60% of the students"])
+def test_where_a_percentage_is_asked_for_its_sign_says_nothing_more(tmp_path: Path, stated: str) -> None:
+    rows = [
+        {"question": "What percentage of the students dance?", "answer": "12/20 = 60%\n#### 60"},
+        {"problem": "Express 3/5 as a percent.", "solution": r"It is $\boxed{60\%}$."},
+    ]
+    for problem in WordProblems(path=write(tmp_path / "a.jsonl", *rows)).problems(0):
+        assert problem.target == 60
+        assert WordProblems().parse(Thought(problem, (0,), text=f"The answer is {stated}.", finish=Finish.END)) == 60
+    assert WordProblems().parse(below("The answer is 60%.")) == "0.6"
+
+
 @pytest.mark.parametrize("text", ["307", "Answer: 307", "#### 307", "The answer is 307"])
 def test_a_number_that_the_limit_may_have_cut_is_no_answer(text: str) -> None:
     assert WordProblems().parse(below(text, Finish.LENGTH)) is None
