@@ -5,7 +5,9 @@ import importlib.util
 import pytest
 
 from treereason.config.scorers import load_scorer, scorer_reference
+from treereason.config.user_files import load
 from treereason.core import Problem, Score, Thought, UserError
+from treereason.scoring.process import Scoring
 from treereason.tasks.answers import canonical
 from treereason.tasks.few_shot import FewShot
 from treereason.tasks.latex import MathEqual
@@ -75,6 +77,18 @@ def test_what_is_equal_as_mathematics_is_right(target: str, answer: str) -> None
 )
 def test_what_differs_or_is_read_in_part_is_wrong(target: str, answer: str | None) -> None:
     assert not judged(target, answer)
+
+
+@installed
+@pytest.mark.slow
+def test_an_answer_that_takes_forever_costs_its_thought_and_not_the_run() -> None:
+    with Scoring("treereason.tasks.latex:MathEqual", 3.0, load) as scoring:
+        for answer in ("9^{9^{9^{9^9}}}", r"\sqrt{4}+9^9"):
+            scoring.submit(Thought(Problem("0", "q", "9^9 + 2"), (0,), answer=answer))
+        outcomes = []
+        while len(outcomes) < 2:
+            outcomes += [outcome for _, outcome in scoring.poll(5.0)]
+    assert outcomes == ["scorer took longer than 3 s (scorer_timeout_s)", Score(1.0, final=True)]
 
 
 def test_a_missing_package_is_named_before_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
