@@ -175,6 +175,9 @@ def below(text: str, finish: Finish = Finish.END) -> Thought:
         "First 300.\nThen 7 more:\n\n307",
         "$307",
         "307 apples",
+        "The answer is 300 + 7 = 307 apples.",
+        "The answer is $300 + $7 = $307.",
+        "The answer is 3 × 100 + 7 = 307.",
     ],
 )
 def test_answers_in_natural_texts_are_read(text: str) -> None:
