@@ -1,24 +1,25 @@
-"""llama.cpp as a side of `benchmarks.decode`, where `llama-cpp-python` and `gguf` are installed.
+"""llama.cpp as a side of `benchmarks.decode`.
 
-The random Llama is written as a GGUF file of the same precision. The prompt is decoded once, its KV forked with
-seq_cp in one unified cache, and all samples decode as one batch. Sampling is left out, which favours it.
+The model is written as a GGUF file of its own precision; llama_cpp_q4_1 reads the published file. What is shared is
+decoded once, its KV forked with seq_cp in one unified cache, and all branches decode as one batch. KV is f16, flash
+attention off, which is quicker here. Sampling is left out, which favours it.
 """
 
 from __future__ import annotations
 
 import ctypes
 import importlib
-from collections.abc import Callable
+import json
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import numpy as np
 import torch
-from transformers import PreTrainedModel
 
-from benchmarks.decode_sides import Case, Run
+from benchmarks.decode_case import Case, Job, Model, Side
 
+PACKAGES = ("llama-cpp-python",)
+ROWS = 512
 TENSORS = {
     "self_attn.q_proj": "attn_q",
     "self_attn.k_proj": "attn_k",
@@ -32,36 +33,41 @@ TENSORS = {
 }
 
 
-def installed() -> bool:
-    try:
-        importlib.import_module("llama_cpp")
-        importlib.import_module("gguf")
-    except ImportError:
-        return False
-    return True
+def side(model: Model) -> Side:
+    """The same weights."""
+    path = model.folder / "model.gguf"
+    if not path.exists():
+        write_gguf(model.folder, path)
+    return _side(path, model.threads)
 
 
-def write_gguf(network: PreTrainedModel, path: Path) -> None:
-    """The model as llama.cpp reads it: same weights, rotary halves interleaved, no vocabulary."""
+def q4_1(model: Model) -> Side:
+    """The published file of SmolLM2."""
+    return _side(model.folder / "published.gguf", model.threads)
+
+
+def write_gguf(folder: Path, path: Path) -> None:
+    """A Llama as llama.cpp reads it: same weights, rotary halves interleaved, no vocabulary."""
     gguf: Any = importlib.import_module("gguf")
-    config: Any = network.config
-    bf16 = network.dtype == torch.bfloat16
+    config: Any = json.loads((folder / "config.json").read_text())
+    bf16 = config["dtype"] == "bfloat16"
     writer = gguf.GGUFWriter(str(path), "llama")
-    writer.add_context_length(config.max_position_embeddings)
-    writer.add_embedding_length(config.hidden_size)
-    writer.add_block_count(config.num_hidden_layers)
-    writer.add_feed_forward_length(config.intermediate_size)
-    writer.add_head_count(config.num_attention_heads)
-    writer.add_head_count_kv(config.num_key_value_heads)
-    writer.add_rope_dimension_count(config.head_dim)
-    writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
-    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
-    writer.add_vocab_size(config.vocab_size)
+    writer.add_context_length(config["max_position_embeddings"])
+    writer.add_embedding_length(config["hidden_size"])
+    writer.add_block_count(config["num_hidden_layers"])
+    writer.add_feed_forward_length(config["intermediate_size"])
+    writer.add_head_count(config["num_attention_heads"])
+    writer.add_head_count_kv(config["num_key_value_heads"])
+    writer.add_rope_dimension_count(config["head_dim"])
+    writer.add_rope_freq_base(config["rope_parameters"]["rope_theta"])
+    writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
+    writer.add_vocab_size(config["vocab_size"])
     writer.add_file_type(32 if bf16 else 0)
     writer.add_tokenizer_model("no_vocab")
-    for name, tensor in network.state_dict().items():
+    for name, tensor in importlib.import_module("safetensors.torch").load_file(folder / "model.safetensors").items():
         if name.endswith(("q_proj.weight", "k_proj.weight")):
-            tensor = tensor.view(-1, 2, config.head_dim // 2, tensor.shape[1]).transpose(1, 2).reshape(tensor.shape)
+            halves = tensor.view(-1, 2, config["head_dim"] // 2, tensor.shape[1])
+            tensor = halves.transpose(1, 2).reshape(tensor.shape)
         _add(gguf, writer, _gguf_name(name), tensor, bf16 and tensor.dim() > 1)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
@@ -85,8 +91,7 @@ def _gguf_name(name: str) -> str:
     return f"blk.{layer}.{TENSORS[inner.removesuffix('.weight')]}.weight"
 
 
-def llama_cpp_side(path: Path, threads: int, *, flash: bool = False) -> Callable[[Case], Run]:
-    """Decodes the model in `path`; greedy cases take the likeliest token, others go on with given ones."""
+def _side(path: Path, threads: int) -> Side:
     lib: Any = importlib.import_module("llama_cpp")
     quiet = lib.llama_log_callback(lambda *_: None)
     lib.llama_log_set(quiet, ctypes.c_void_p(0))
@@ -94,49 +99,79 @@ def llama_cpp_side(path: Path, threads: int, *, flash: bool = False) -> Callable
     model = lib.llama_model_load_from_file(str(path).encode(), lib.llama_model_default_params())
     size = lib.llama_vocab_n_tokens(lib.llama_model_get_vocab(model))
 
-    def run(case: Case) -> Run:
-        length = len(case.prompt)
+    def ready(case: Case) -> Job:
         params = lib.llama_context_default_params()
-        params.n_ctx = length + case.samples * (case.num_tokens + 1) + 256
-        params.n_batch = params.n_ubatch = max(512, case.samples)
-        params.n_seq_max = case.samples + 1
+        params.n_ctx = case.kv_tokens + 2 * case.most_branches + 256
+        params.n_batch = params.n_ubatch = ROWS
+        params.n_seq_max = case.most_branches
         params.n_threads = params.n_threads_batch = threads
         params.kv_unified = True
-        params.flash_attn_type = 1 if flash else 0
+        params.flash_attn_type = 0
         context = lib.llama_init_from_model(model, params)
         memory = lib.llama_get_memory(context)
-        batch = lib.llama_batch_init(params.n_batch, 0, 1)
+        batch = lib.llama_batch_init(ROWS, 0, 1)
+        draw = np.random.default_rng(0)
 
-        def decode(rows: list[tuple[int, int, int, bool]]) -> None:
-            batch.n_tokens = len(rows)
-            for i, (token, position, sequence, wanted) in enumerate(rows):
-                batch.token[i], batch.pos[i], batch.logits[i] = token, position, wanted
-                batch.n_seq_id[i], batch.seq_id[i][0] = 1, sequence
-            if lib.llama_decode(context, batch):
-                raise RuntimeError("llama_decode failed")
+        def feed(sequences: list[int], texts: list[tuple[int, ...]], begin: int) -> list[int]:
+            """Decode a text of each sequence from one position on; returns the next tokens."""
+            rows = [
+                (token, begin + i, sequence, i == len(text) - 1)
+                for sequence, text in zip(sequences, texts, strict=True)
+                for i, token in enumerate(text)
+            ]
+            following: list[int] = []
+            for part in (rows[at : at + ROWS] for at in range(0, len(rows), ROWS)):
+                batch.n_tokens = len(part)
+                for i, (token, position, sequence, wanted) in enumerate(part):
+                    batch.token[i], batch.pos[i], batch.logits[i] = token, position, wanted
+                    batch.n_seq_id[i], batch.seq_id[i][0] = 1, sequence
+                if lib.llama_decode(context, batch):
+                    raise RuntimeError("llama_decode failed")
+                asked = [i for i, row in enumerate(part) if row[3]]
+                if case.temperature:
+                    lib.llama_synchronize(context)
+                    following += draw.integers(0, size, len(asked)).tolist()
+                else:
+                    logits = [lib.llama_get_logits_ith(context, i) for i in asked]
+                    following += [int(np.ctypeslib.as_array(row, (size,)).argmax()) for row in logits]
+            return following
 
-        def likeliest(row: int) -> int:
-            return int(np.ctypeslib.as_array(lib.llama_get_logits_ith(context, row), (size,)).argmax())
+        def fork(sequences: list[int], branches: int) -> list[int]:
+            """Each sequence and copies of it, in order."""
+            free = iter(range(len(sequences), len(sequences) * branches))
+            found = []
+            for sequence in sequences:
+                found.append(sequence)
+                for copy in (next(free) for _ in range(branches - 1)):
+                    lib.llama_memory_seq_cp(memory, sequence, copy, -1, -1)
+                    found.append(copy)
+            return found
 
-        greedy = not case.temperature
-        given = np.random.default_rng(0).integers(0, size, (case.samples, case.num_tokens)).tolist()
-        begin = perf_counter()
-        for at in range(0, length, params.n_batch):
-            part = case.prompt[at : at + params.n_batch]
-            decode([(token, at + i, 0, at + i == length - 1) for i, token in enumerate(part)])
-        first = likeliest(-1)
-        for sequence in range(1, case.samples):
-            lib.llama_memory_seq_cp(memory, 0, sequence, -1, -1)
-        tokens = [[first if greedy else given[i][0]] for i in range(case.samples)]
-        prefill = perf_counter() - begin
-        for step in range(case.num_tokens - 1):
-            decode([(tokens[i][-1], length + step, i, True) for i in range(case.samples)])
-            for i in range(case.samples):
-                tokens[i].append(likeliest(i) if greedy else given[i][step + 1])
-        seconds = perf_counter() - begin
-        lib.llama_batch_free(batch)
-        lib.llama_free(context)
-        return Run(seconds, prefill, tokens)
+        def job() -> list[list[int]]:
+            following = feed([0], [case.shared], 0)
+            sequences, position = fork([0], len(case.own)), len(case.shared)
+            if case.own[0]:
+                following = feed(sequences, list(case.own), position)
+                position += len(case.own[0])
+            decoded: list[list[int]] = []
+            texts: list[list[int]] = []
+            for depth, (branches, tokens) in enumerate(case.levels):
+                if depth:
+                    following = feed(sequences, [(taken[-1],) for taken in texts], position - 1)
+                sequences = fork(sequences, branches)
+                following = [token for token in following for _ in range(branches)]
+                texts = [[token] for token in following]
+                for step in range(tokens - 1):
+                    following = feed(sequences, [(token,) for token in following], position + step)
+                    for text, token in zip(texts, following, strict=True):
+                        text.append(token)
+                position += tokens
+                decoded += texts
+            lib.llama_batch_free(batch)
+            lib.llama_free(context)
+            return decoded
 
-    run.keep = quiet  # type: ignore[attr-defined]
-    return run
+        return job
+
+    ready.keep = quiet  # type: ignore[attr-defined]
+    return ready

@@ -1,48 +1,32 @@
-"""The sides of `benchmarks.decode`: each decodes the same samples from one prompt and is timed alone."""
+"""Our engine and transformers as sides of `benchmarks.decode`."""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable
-from dataclasses import dataclass
-from time import perf_counter
+import os
+
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # before torch loads OpenMP, as the program does (docs/log.md)
+
+from dataclasses import replace
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, DynamicCache, LlamaConfig, PreTrainedModel
+from transformers import AutoModelForCausalLM, DynamicCache, PreTrainedModel
 
-from treereason.core import Expansion, Prompt, Sampling
+from benchmarks.decode_case import Case, Job, Model, Side
+from treereason.core import Decoded, Expansion, Prompt, Sampling, ThoughtPath
+from treereason.engine.attention.eager_step import AttentionKind
 from treereason.engine.engine import Engine
 from treereason.engine.model.language_model import LanguageModel
-from treereason.engine.model.packed import pack_linears
-
-
-@dataclass(frozen=True)
-class Case:
-    """`samples` continuations of `num_tokens` tokens each; temperature 0 is greedy."""
-
-    prompt: tuple[int, ...]
-    samples: int
-    num_tokens: int
-    temperature: float = 0.7
-
-
-@dataclass(frozen=True)
-class Run:
-    """Seconds in all, and of these until the first sampled tokens; tokens[sample] where a side tells them."""
-
-    seconds: float
-    prefill: float
-    tokens: list[list[int]]
-
-
-Side = Callable[[Case], Run]
+from treereason.engine.model.make_quick import make_quick
 
 
 class NumberTokenizer:
     """Tokens are written as their numbers; there is no end of text."""
 
     eos_token_id = -1
+
+    def get_added_vocab(self) -> dict[str, int]:
+        return {}
 
     def __call__(self, text: str, add_special_tokens: bool = True) -> dict[str, list[int]]:  # noqa: ARG002
         return {"input_ids": [int(word) for word in text.split()]}
@@ -51,103 +35,108 @@ class NumberTokenizer:
         return " ".join(map(str, tokens))
 
 
-def random_llama(dtype: torch.dtype, *, layers: int, hidden: int, max_positions: int = 8192) -> PreTrainedModel:
-    """Random weights, the same ones every time. 8 layers and 512 wide: 8/2 heads of 64, intermediate 1,408."""
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=4096,
-        hidden_size=hidden,
-        intermediate_size=hidden * 11 // 4,
-        num_hidden_layers=layers,
-        num_attention_heads=hidden // 64,
-        num_key_value_heads=max(1, hidden // 256),
-        max_position_embeddings=max_positions,
-        bos_token_id=None,
-        eos_token_id=None,
-    )
+def tree(model: Model) -> Side:
+    """Our engine, as it is used."""
+    return engine_side(_network(model), per_branch=False)
+
+
+def sequence(model: Model) -> Side:
+    """The same, with every branch reading its own path."""
+    return engine_side(_network(model), per_branch=True)
+
+
+def shared_prefill(model: Model) -> Side:
+    """transformers at its fairest, see shared_prefill_side."""
+    return shared_prefill_side(_network(model))
+
+
+def _network(model: Model) -> PreTrainedModel:
+    torch.set_num_threads(model.threads)
     auto: Any = AutoModelForCausalLM
-    network: PreTrainedModel = auto.from_config(config, dtype=dtype, attn_implementation="sdpa")
-    network.train(False)
+    network: PreTrainedModel = auto.from_pretrained(model.folder, dtype=model.dtype, attn_implementation="sdpa")
     return network
 
 
 def engine_side(network: PreTrainedModel, *, per_branch: bool) -> Side:
-    """Our engine: the tree, or the same with every branch reading its own path."""
-    own = copy.deepcopy(network)
-    pack_linears(own)  # as when a model is loaded
-    model = LanguageModel(own, NumberTokenizer(), "plain")
+    """Our engine on this network, which it changes."""
+    model = LanguageModel(network, NumberTokenizer(), "plain")
+    make_quick(model, network)  # as when a model is loaded
+    alone: AttentionKind = "compiled_sequence" if model.attention == "compiled" else "sequence"
 
-    def run(case: Case) -> Run:
+    def ready(case: Case) -> Job:
         engine = Engine(
             model,
             seed=0,
-            max_branches=case.samples,
-            prefill_tokens=len(case.prompt),
-            kv_tokens=len(case.prompt) + case.samples * (case.num_tokens + 16) + 64,
-            attention="sequence" if per_branch else "tree",
+            max_branches=case.most_branches,
+            kv_tokens=case.kv_tokens + 32 * case.most_branches * len(case.levels),
+            attention=alone if per_branch else None,
         )
-        prompt = Prompt("", token_ids=case.prompt, max_tokens=case.num_tokens, ignore_end=True)
-        children = tuple((i,) for i in range(case.samples))
-        begin = perf_counter()
-        engine.submit(Expansion("benchmark", (), prompt, children, Sampling(case.temperature)))
-        decoded, _ = engine.step()
-        prefill = perf_counter() - begin
-        while engine.busy:
-            decoded += engine.step()[0]
-        seconds = perf_counter() - begin
-        for child in decoded:
-            if child.error is not None:
-                raise RuntimeError(child.error)
-        tokens = [list(map(int, child.text.split())) for child in sorted(decoded, key=lambda child: child.path)]
-        return Run(seconds, prefill, tokens)
 
-    return run
+        def level(asked: list[tuple[ThoughtPath, Prompt]], branches: int) -> list[Decoded]:
+            """Decode below each parent; ranks of children count on over what is below one parent."""
+            for i, (parent, prompt) in enumerate(asked):
+                ranks = range(branches) if parent else range(i * branches, (i + 1) * branches)
+                children = tuple((*parent, rank) for rank in ranks)
+                engine.submit(Expansion("benchmark", parent, prompt, children, Sampling(case.temperature)))
+            decoded: list[Decoded] = []
+            while engine.busy:
+                decoded += engine.step()[0]
+            for child in decoded:
+                if child.error is not None:
+                    raise RuntimeError(child.error)
+            return sorted(decoded, key=lambda child: child.path)
 
+        def job() -> list[list[int]]:
+            decoded: list[Decoded] = []
+            last: list[Decoded] = []
+            for depth, (branches, tokens) in enumerate(case.levels):
+                if depth:
+                    prompt = Prompt("", appended=True, max_tokens=tokens, ignore_end=True)
+                    asked = [(child.path, prompt) for child in last]
+                else:
+                    prompt = Prompt("", max_tokens=tokens, ignore_end=True)
+                    asked = [((), replace(prompt, token_ids=case.shared + own)) for own in case.own]
+                last = level(asked, branches)
+                decoded += last
+            return [list(map(int, child.text.split())) for child in decoded]
 
-def generate_side(network: PreTrainedModel) -> Side:
-    """transformers' `generate` with num_return_sequences: it copies the prompt before it reads it."""
+        return job
 
-    def run(case: Case) -> Run:
-        how = {"do_sample": True, "temperature": case.temperature, "top_k": 0} if case.temperature else {}
-        ids = torch.tensor([case.prompt])
-        sequences = case.samples
-        if not case.temperature:  # refuses several sequences of a greedy search
-            ids, sequences = ids.expand(sequences, -1), 1
-        begin = perf_counter()
-        out = network.generate(  # type: ignore[operator]
-            ids,
-            attention_mask=torch.ones_like(ids),
-            num_return_sequences=sequences,
-            min_new_tokens=case.num_tokens,
-            max_new_tokens=case.num_tokens,
-            pad_token_id=0,
-            **({"do_sample": False} | how),
-        )
-        seconds = perf_counter() - begin
-        return Run(seconds, float("nan"), out[:, len(case.prompt) :].tolist())
-
-    return run
+    return ready
 
 
 def shared_prefill_side(network: PreTrainedModel) -> Side:
-    """transformers at its fairest: prefill once, copy the KV cache to every sample, decode as one batch."""
+    """transformers at its fairest: what is shared is prefilled once, its KV cache copied to every branch, one batch."""
 
-    @torch.inference_mode()
-    def run(case: Case) -> Run:
-        begin = perf_counter()
-        cache: Any = DynamicCache(config=network.config)
-        # By position: its name is `past_key_values` up to transformers 5.23, `cache` later.
-        logits = network(torch.tensor([case.prompt]), None, None, cache, logits_to_keep=1).logits
-        cache.batch_repeat_interleave(case.samples)
-        taken = [_draw(logits[:, -1].expand(case.samples, -1), case.temperature)]
-        prefill = perf_counter() - begin
-        for _ in range(case.num_tokens - 1):
-            logits = network(taken[-1][:, None], None, None, cache, logits_to_keep=1).logits
-            taken.append(_draw(logits[:, -1], case.temperature))
-        seconds = perf_counter() - begin
-        return Run(seconds, prefill, torch.stack(taken, dim=1).tolist())
+    def ready(case: Case) -> Job:
+        @torch.inference_mode()
+        def job() -> list[list[int]]:
+            cache: Any = DynamicCache(config=network.config)
 
-    return run
+            def forward(ids: torch.Tensor) -> torch.Tensor:
+                # By position: the cache's name is `past_key_values` up to transformers 5.23, `cache` later.
+                logits: torch.Tensor = network(ids, None, None, cache, logits_to_keep=1).logits
+                return logits[:, -1]
+
+            decoded: list[list[int]] = []
+            taken: list[torch.Tensor] = []
+            logits = forward(torch.tensor([case.shared]))
+            if case.own[0]:
+                cache.batch_repeat_interleave(len(case.own))
+                logits = forward(torch.tensor(case.own))
+            for depth, (branches, tokens) in enumerate(case.levels):
+                if depth:
+                    logits = forward(taken[-1][:, None])
+                cache.batch_repeat_interleave(branches)
+                taken = [_draw(logits.repeat_interleave(branches, dim=0), case.temperature)]
+                while len(taken) < tokens:
+                    taken.append(_draw(forward(taken[-1][:, None]), case.temperature))
+                decoded += torch.stack(taken, dim=1).tolist()
+            return decoded
+
+        return job
+
+    return ready
 
 
 def _draw(logits: torch.Tensor, temperature: float) -> torch.Tensor:

@@ -29,8 +29,9 @@ from benchmarks.graph_probe import graphs
 from benchmarks.record import finish
 from treereason.core import Expansion, Prompt, Sampling
 from treereason.engine.engine import Engine
+from treereason.engine.model.fused_kernels import gpu_kernels
 from treereason.engine.model.language_model import LanguageModel
-from treereason.engine.model.load import fuse_known
+from treereason.engine.model.make_quick import fuse_known
 from treereason.engine.steps.cuda_capture import cuda_capture
 from treereason.engine.steps.graph_steps import GraphSteps
 from treereason.engine.steps.sampler import sample, sample_by_torch
@@ -205,7 +206,7 @@ def steps() -> Iterator[Row]:
     num_tokens = 60 if GPU else 4
     for fused, num_rows in product((False, True), (8, 64, 256) if GPU else (3,)):
         if fused and not model.fused:
-            model.fused = fuse_known("probe", network)
+            model.fused = fuse_known("probe", network, gpu_kernels())
         for how in ("graph", "eager") if GPU else ("eager",):
             engine = Engine(model, max_branches=256, prefill_tokens=8192, kv_tokens=65_536 if GPU else 512)
             graphs = engine._step_kinds[0]

@@ -13,7 +13,7 @@ import pytest
 import treereason
 
 ROOT = Path(__file__).resolve().parent.parent
-PLANNED = {"treereason.kernels.plan", "treereason.kernels.options", "treereason.kernels.layer"}
+PLANNED = {f"treereason.kernels.{name}" for name in ("plan", "options", "layer", "norm_form")}
 BASE = {
     "treereason",
     "treereason.core",
@@ -28,6 +28,7 @@ ATTENTION = "treereason.engine.attention"
 MODEL = "treereason.engine.model"
 SCHEDULE = "treereason.engine.schedule"
 STEPS = "treereason.engine.steps"
+SAMPLERS = {"treereason.kernels.gpu.sample", "treereason.kernels.cpu.sample"}
 
 # Room of the program -> packages outside the standard library, and other rooms, that it may import.
 # The longest name that fits a module is its room; a room may always import itself.
@@ -54,7 +55,7 @@ ALLOWED: dict[str, set[str]] = {
     ATTENTION: {*BASE, KV, "treereason.kernels", "torch", "transformers", "numpy"},
     MODEL: {*BASE, KV, ATTENTION, "treereason.kernels", "torch", "transformers", "tokenizers"},
     SCHEDULE: {*BASE, KV, MODEL},
-    STEPS: {*BASE, KV, ATTENTION, MODEL, SCHEDULE, "treereason.kernels.gpu.sample", "torch", "numpy"},
+    STEPS: {*BASE, KV, ATTENTION, MODEL, SCHEDULE, *SAMPLERS, "torch", "numpy"},
     "treereason.engine": {*BASE, KV, ATTENTION, MODEL, SCHEDULE, STEPS},
     "treereason.remote": {"treereason.core", "treereason.events", "treereason.text", "httpx", "tenacity"},
     "treereason.embedded": set(),

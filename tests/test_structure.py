@@ -44,8 +44,9 @@ def broken_in_a_run(function: Callable[..., object]) -> Callable[..., object]:
 def test_the_way_to_the_arithmetic_is_the_one_of_a_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("_partial", "_blocked"):
         monkeypatch.setattr(torch_backend, name, broken_in_a_run(getattr(torch_backend, name)))
+    options = ["task.limit=1", "task.length=4", "display=none", "engine.cpu=torch", "model.fused=false"]
     with pytest.raises(Broken) as raised:
-        main(["task=sorting", "task.limit=1", "task.length=4", "display=none", f"hydra.run.dir={tmp_path}"])
+        main(["task=sorting", *options, f"hydra.run.dir={tmp_path}"])
     found = files_of(raised.tb)
     [(number, listed)] = re.findall(r"command line to the arithmetic in (\w+) files:\n((?:.+\n)+)", STRUCTURE)
     assert re.findall(r"`([\w/]+\.py)`", listed) == found

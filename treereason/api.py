@@ -23,6 +23,7 @@ from treereason.controller.problem_result import ProblemResult as ProblemResult
 from treereason.controller.run_spec import specify
 from treereason.core import Scorer, Search, Task, UserError
 from treereason.display.modes import display as open_display
+from treereason.engine.model.compiled import Compiled
 from treereason.engine.model.language_model import LanguageModel
 from treereason.record.folder import folder_lock
 from treereason.text import from_home
@@ -41,6 +42,7 @@ def load(
     dtype: Literal["auto", "float32", "bfloat16", "float16"] | None = None,
     device: str | None = None,
     fused: bool = True,
+    cpu: Compiled = "auto",
 ) -> LanguageModel: ...
 
 
@@ -58,7 +60,7 @@ def load(
 ) -> Server: ...
 
 
-def load(model: str, **options: Any) -> LanguageModel | Server:
+def load(model: str, *, cpu: Compiled = "auto", **options: Any) -> LanguageModel | Server:
     """A model for `run` and `Engine`: on this machine, or on a server.
 
     model: "embedded" for the small model that comes with treereason, a folder or hub id of a causal language model of
@@ -67,7 +69,8 @@ def load(model: str, **options: Any) -> LanguageModel | Server:
         format of the embedded model. By default "chat" for a model on this machine and a chat endpoint, "plain"
         for completions.
     dtype: "auto" (as stored), "float32", "bfloat16" or "float16". device: "auto" (CUDA when there is one), "cpu",
-        "cuda" or "cuda:1". fused: on a GPU, let norms, rotations and gates of known models run as one kernel each.
+        "cuda" or "cuda:1". fused: let norms, rotations and gates of known models run as one kernel each.
+    cpu: on a CPU, "auto" (kernels in C++ where a compiler is found, compiled once a machine), "torch" or "compiled".
 
     For a server: name: of the model there, must be given. endpoint: "completions" sends prompts as text, "chat" as
         messages. api_key_env: the environment variable that holds the key.
@@ -89,7 +92,7 @@ def load(model: str, **options: Any) -> LanguageModel | Server:
         values = ({"style": "embedded", "dtype": "float32"} if model == "embedded" else {}) | values | {"name": model}
     adapter: TypeAdapter[AnyModelConfig] = TypeAdapter(AnyModelConfig)
     try:
-        return models.load(adapter.validate_python(values))
+        return models.load(adapter.validate_python(values), cpu)
     except ValidationError as error:
         raise UserError(explain(error, "model")) from None
 
@@ -223,6 +226,7 @@ def run(
                 "deterministic": deterministic,
                 "token_statistics": token_statistics,
                 "graphs": graphs,
+                "cpu": models.cpu_option(model),
                 "profile": profile,
             },
         }

@@ -5,26 +5,14 @@ Zhang and Sennrich, arXiv 1910.07467. The sum of squares is in float32, however 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 import triton
 import triton.language as tl
 
+from treereason.kernels.norm_form import PLAIN, NormForm
+
 MOST_COLUMNS = 1 << 14  # twice as many spill registers in float32
 _TILE = 2048  # numbers that four warps hold; narrow rows share a tile
-
-
-@dataclass(frozen=True)
-class NormForm:
-    """What a module does behind the division by the root mean square.
-
-    late_cast: the product with the weight is rounded to the rows' dtype; otherwise first its factor, then the product.
-    one_more: the weight is stored less one.
-    """
-
-    late_cast: bool = False
-    one_more: bool = False
 
 
 @triton.jit(do_not_specialize=["num_rows"])  # type: ignore[untyped-decorator]
@@ -53,9 +41,6 @@ def rms_norm_kernel(  # type: ignore[no-untyped-def]
     if not LATE_CAST:
         rows = rows.to(stored).to(tl.float32)
     tl.store(out + row * COLUMNS + column, (rows * scale).to(stored), mask=mask)
-
-
-PLAIN = NormForm()
 
 
 def rms_norm(x: torch.Tensor, weight: torch.Tensor, eps: float, form: NormForm = PLAIN) -> torch.Tensor:

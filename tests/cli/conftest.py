@@ -60,7 +60,7 @@ def runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Runs:
     experiment = types.ModuleType("treereason.controller.experiment")
     experiment.run_experiment = run_experiment  # type: ignore[attr-defined]
     model = types.ModuleType("treereason.controller.model")
-    model.load = lambda _: "the model"  # type: ignore[attr-defined]
+    model.load = lambda *_: "the model"  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "treereason.controller.experiment", experiment)
     monkeypatch.setitem(sys.modules, "treereason.controller.model", model)
     # The store is the process's own: users' classes of one test are no choices of the next.

@@ -106,7 +106,7 @@ def test_a_model_that_does_not_load_replaces_nothing_and_says_so_alone(
     assert main(["hydra.run.dir=again"]) == 0
     capsys.readouterr()
     model: Any = sys.modules["treereason.controller.model"]
-    model.load = lambda _: _raise(UserError("no such model"))()
+    model.load = lambda *_: _raise(UserError("no such model"))()
     assert main(["hydra.run.dir=again"]) == 2
     assert capsys.readouterr().err == "treereason: error: no such model\n"
     assert len(runs) == 1

@@ -16,9 +16,10 @@ import torch
 pytest.importorskip("triton")
 
 from tests.kernels.interpreter_rounding import round_bfloat16
-from treereason.kernels.gpu.rms_norm import MOST_COLUMNS, NormForm, add_rms_norm, rms_norm
+from treereason.kernels.gpu.rms_norm import MOST_COLUMNS, add_rms_norm, rms_norm
 from treereason.kernels.gpu.rope_store import rope_store
 from treereason.kernels.gpu.silu_mul import silu_mul
+from treereason.kernels.norm_form import NormForm
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 DEVICE = "cpu" if INTERPRETED else "cuda"

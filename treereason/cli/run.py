@@ -151,7 +151,7 @@ def _run(spec: RunSpec, folder: Path, config_dir: str | None) -> dict[str, Any]:
         from treereason.controller.model import load
         from treereason.display.modes import display
 
-        model = load(spec.config.model)
+        model = load(spec.config.model, spec.config.engine.cpu)
     if (folder / "results.jsonl").exists():
         note(f"{folder} holds an earlier run; its results are replaced once a problem is done")
     spec = replace(spec, program=_program(config_dir), overrides=overrides)

@@ -57,8 +57,8 @@ class ModelConfig(_Strict):
     fused: Annotated[
         bool,
         Field(
-            description="on a GPU, true: norms, rotations and gates of known models run as one kernel each; false: as "
-            "in transformers"
+            description="true: norms, rotations and gates of known models run as one kernel each, on a GPU or compiled "
+            "for the CPU; false: as in transformers"
         ),
     ] = True
 
@@ -200,6 +200,13 @@ class EngineConfig(_Strict):
             "slower"
         ),
     ] = True
+    cpu: Annotated[
+        Literal["auto", "torch", "compiled"],
+        Field(
+            description="on a CPU, auto: kernels in C++ where a compiler is found, compiled once a machine, else "
+            "torch's operations; torch: those alone; compiled: refuse to do without"
+        ),
+    ] = "auto"
     profile: Annotated[bool, Field(description="true: print where the time goes")] = False
 
     @model_validator(mode="after")

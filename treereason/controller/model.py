@@ -13,6 +13,7 @@ import torch
 from treereason.config.schema import KV_TOKENS_LIMIT, AnyModelConfig, Config, EngineConfig, RemoteModelConfig
 from treereason.core import Basis, Sampling, UserError
 from treereason.engine.engine import PAGE_SIZE, Engine
+from treereason.engine.model.compiled import Compiled
 from treereason.engine.model.generation_rules import other_sampling
 from treereason.engine.model.language_model import LanguageModel
 from treereason.engine.model.load import load_model
@@ -26,11 +27,15 @@ DETERMINISTIC = "engine.deterministic=true"
 _log = logging.getLogger(__name__)
 
 
-def load(config: AnyModelConfig) -> LanguageModel | Server:
-    """The configured model. Raises UserError for one that cannot be served, or a server that cannot be reached."""
+def load(config: AnyModelConfig, cpu: Compiled = "auto") -> LanguageModel | Server:
+    """The configured model; cpu as `EngineConfig.cpu`.
+
+    Raises UserError for a model that cannot be served, or a server that cannot be reached.
+    """
     if isinstance(config, RemoteModelConfig):
         return _connect(config)
-    return load_model(config.name, style=config.style, dtype=config.dtype, device=config.device, fused=config.fused)
+    options: dict[str, Any] = {"dtype": config.dtype, "device": config.device, "fused": config.fused, "cpu": cpu}
+    return load_model(config.name, style=config.style, **options)
 
 
 def _connect(config: RemoteModelConfig) -> Server:
@@ -62,6 +67,13 @@ def model_options(model: LanguageModel | Server) -> dict[str, Any]:
         names = ("name", "url", "endpoint", "style", "concurrency", "timeout_s", "max_retries")
         return {name: getattr(model, name) for name in names}
     raise UserError(f"model={model!r}: give what treereason.load returns")
+
+
+def cpu_option(model: LanguageModel | Server) -> Compiled:
+    """The `engine.cpu` that a loaded model stands for."""
+    if not isinstance(model, LanguageModel) or model.device.type != "cpu":
+        return "auto"
+    return "compiled" if model.attention == "compiled" else "torch"
 
 
 def repeats(config: Config, model: LanguageModel | Server, basis: Basis = Basis.ORACLE) -> str:

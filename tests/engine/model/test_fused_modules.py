@@ -6,6 +6,7 @@ Under Triton's interpreter, which tests/conftest.py asks for, or on a GPU withou
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -34,11 +35,12 @@ from tests.kernels.interpreter_rounding import round_bfloat16
 from treereason.core import Prompt
 from treereason.engine.model import fused_modules
 from treereason.engine.model.fuse import fuse
+from treereason.engine.model.fused_kernels import FusedKernels, gpu_kernels
 from treereason.engine.model.fused_modules import FusedNorm
 from treereason.engine.model.language_model import LanguageModel
-from treereason.engine.model.load import fuse_known
+from treereason.engine.model.make_quick import fuse_known
 from treereason.engine.steps.cuda_capture import Capture
-from treereason.kernels.gpu.rms_norm import NormForm
+from treereason.kernels.norm_form import NormForm
 from treereason.kernels.options import AttentionOptions
 
 if not INTERPRETED:
@@ -47,6 +49,7 @@ if not INTERPRETED:
 interpreted_only = pytest.mark.skipif(not INTERPRETED, reason="not a matter of graphs, or hidden by them")
 __all__ = ["watched"]  # a fixture
 META = torch.device("meta")
+GPU = gpu_kernels()
 WHOLE = "{} norms, 1 gates, 1 rotations, 1 residual sums"
 FUSED = {  # of one layer, and the norm behind it
     "llama": WHOLE.format(3),
@@ -104,7 +107,7 @@ def build(kind: str, dtype: torch.dtype = torch.float32) -> LanguageModel:
 @pytest.mark.parametrize("dtype", [torch.bfloat16, *slow(torch.float16, torch.float32)], ids=str)
 @pytest.mark.parametrize("kind", CONFIGS)
 def test_each_module_that_is_known_equals_its_original(kind: str, dtype: torch.dtype) -> None:
-    fusion = fuse(build(kind, dtype)._network)
+    fusion = fuse(build(kind, dtype)._network, GPU)
     assert fusion.kept == []
     assert str(fusion) == FUSED[kind]
 
@@ -113,7 +116,7 @@ def test_each_module_that_is_known_equals_its_original(kind: str, dtype: torch.d
 @pytest.mark.parametrize("kind", ["qwen3", *slow("llama", "mistral")])
 def test_answers_and_logits_with_fused_modules_are_those_without(kind: str) -> None:
     plain, fused = build(kind), build(kind)
-    fuse(fused._network)
+    fuse(fused._network, GPU)
     want, got = Run(make_engine(plain)), Run(make_engine(fused))
     for run in (want, got):
         if kind == "llama":
@@ -134,7 +137,7 @@ def test_steps_on_torch_operations_take_fused_modules_too(attention: Any) -> Non
         model = build("llama")
         model.attention = attention
         if fused:
-            fuse(model._network)
+            fuse(model._network, GPU)
         engine = make_engine(model, deterministic=attention == "invariant", max_branches=4, prefill_tokens=8)
         run = Run(engine)
         run.submit("a", (), Prompt("ASK", max_tokens=3, ignore_end=True), 2)
@@ -147,7 +150,7 @@ def test_steps_on_torch_operations_take_fused_modules_too(attention: Any) -> Non
 @interpreted_only
 def test_a_captured_step_of_fused_modules_takes_nothing_from_the_host(watched: Capture) -> None:
     model = build("qwen3")
-    fuse(model._network)
+    fuse(model._network, GPU)
     run = Run(make_engine(model, capture=watched))
     run.keeps_logits = False
     run.submit("a", (), Prompt("ASK", max_tokens=3, ignore_end=True), 2)
@@ -156,9 +159,11 @@ def test_a_captured_step_of_fused_modules_takes_nothing_from_the_host(watched: C
     assert graphs_of(run.engine).num_captures == 1
 
 
-def warnings_of(model: LanguageModel, caplog: pytest.LogCaptureFixture) -> tuple[str, list[str]]:
+def warnings_of(
+    model: LanguageModel, caplog: pytest.LogCaptureFixture, kernels: FusedKernels = GPU
+) -> tuple[str, list[str]]:
     with caplog.at_level(logging.WARNING):
-        told = fuse_known("mine", model._network)
+        told = fuse_known("mine", model._network, kernels)
     return told, [record.getMessage() for record in caplog.records]
 
 
@@ -174,14 +179,11 @@ def test_a_class_that_computes_otherwise_stays_and_is_told(
     assert not any(isinstance(module, FusedNorm) for module in model._network.modules())
 
 
-def test_a_class_whose_kernel_fails_stays_and_is_told(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_class_whose_kernel_fails_stays_and_is_told(caplog: pytest.LogCaptureFixture) -> None:
     def fail(*_: Any) -> Any:
         raise RuntimeError("no such instruction\nand more")
 
-    monkeypatch.setattr(fused_modules, "silu_mul", fail)
-    told, [warning] = warnings_of(build("llama"), caplog)
+    told, [warning] = warnings_of(build("llama"), caplog, replace(GPU, silu_mul=fail))
     assert told == "3 norms, 1 rotations, 1 residual sums"
     assert warning.endswith("LlamaMLP stays: RuntimeError: no such instruction and more")
 
@@ -212,7 +214,7 @@ def test_an_activation_other_than_silu_stays() -> None:
     config = CONFIGS["llama"]()
     config.hidden_act = "gelu"
     network = LanguageModel(auto.from_config(config).to(DEVICE), Letters(), "plain")._network
-    assert "gates" not in fuse(network).counts
+    assert "gates" not in fuse(network, GPU).counts
 
 
 class Launches(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -272,7 +274,7 @@ def test_a_fused_step_launches_little_more_than_a_third(monkeypatch: pytest.Monk
 
     before = launches()
     monkeypatch.setattr("treereason.engine.model.fuse._error", lambda *_: 0.0)  # there are no values to compare
-    fuse(model._network)
+    fuse(model._network, GPU)
     after = launches()
     assert before[1] == 96
     assert before[0] > 32 * 32

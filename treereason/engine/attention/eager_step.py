@@ -13,24 +13,30 @@ from treereason.engine.attention.forest_plan import forest_plan
 from treereason.engine.attention.sequence_plan import each_branch_alone
 from treereason.engine.kv.cache import KVCache
 from treereason.engine.kv.forest import Forest, Node
+from treereason.kernels.cpu.compiled_backend import CompiledBackend
 from treereason.kernels.cpu.invariant_backend import InvariantBackend
 from treereason.kernels.cpu.torch_backend import TorchBackend
 from treereason.kernels.gpu.triton_backend import TritonBackend
 from treereason.kernels.options import AttentionOptions
 from treereason.kernels.plan import Plan
+from treereason.kernels.rotation import rotated
 from treereason.profile import Profile
 
-AttentionKind = Literal["tree", "triton", "sequence", "invariant"]
-"""tree: each node is read once; triton: the same on a GPU. sequence: every branch reads its own path, for comparison.
-invariant: bits of a row do not depend on what else is computed in the step."""
+AttentionKind = Literal["tree", "compiled", "triton", "sequence", "compiled_sequence", "invariant"]
+"""tree: each node is read once, on torch; compiled: the same in C++ on a CPU; triton: on a GPU. sequence: every branch
+reads its own path, for comparison. invariant: bits of a row do not depend on what else is computed in the step."""
 
-Backend = TorchBackend | TritonBackend | InvariantBackend
+Backend = TorchBackend | CompiledBackend | TritonBackend | InvariantBackend
 BACKENDS: dict[AttentionKind, Callable[[Plan], Backend]] = {
     "tree": TorchBackend,
+    "compiled": CompiledBackend,
     "triton": TritonBackend,
     "sequence": TorchBackend,
+    "compiled_sequence": CompiledBackend,
     "invariant": InvariantBackend,
 }
+COMPILED: tuple[AttentionKind, ...] = ("compiled", "compiled_sequence")
+ALONE: tuple[AttentionKind, ...] = ("sequence", "compiled_sequence")
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,9 @@ class EagerStep:
         """As in AttentionStep; rows of padding give zeros."""
         with self.profile.measure("attention"):
             query, key, value = (x[: len(self.slots)] for x in (query, key, value))
+            if isinstance(self.backend, CompiledBackend):
+                pools = self.cache.reserve(layer, key, value)
+                return self._padded(self.backend.attend(query, *pools, options, new=(key, value)))
             keys, values = self.cache.store(layer, self.slots, key, value)
             out, _lse = self.backend(query.contiguous(), keys, values, options)
             return self._padded(out)
@@ -71,12 +80,17 @@ class EagerStep:
         rotation: tuple[torch.Tensor, torch.Tensor],
         options: AttentionOptions,
     ) -> torch.Tensor:
-        """As in RotatingStep; of padding as `attend`. Needs Triton."""
-        from treereason.kernels.gpu.rope_store import rope_store  # a CPU may lack Triton
-
+        """As in RotatingStep; of padding as `attend`."""
+        if not isinstance(self.backend, (CompiledBackend, TritonBackend)):
+            return self.attend(layer, rotated(query, *rotation), rotated(key, *rotation), value, options)
         with self.profile.measure("attention"):
             query, key, value, cos, sin = (x[: len(self.slots)] for x in (query, key, value, *rotation))
             keys, values = self.cache.reserve(layer, key, value)
+            if isinstance(self.backend, CompiledBackend):
+                new = key, value
+                return self._padded(self.backend.attend(query, keys, values, options, new=new, rotation=(cos, sin)))
+            from treereason.kernels.gpu.rope_store import rope_store  # a CPU may lack Triton
+
             query = rope_store(query, key, value, cos, sin, keys, values, self.slots)
             out, _lse = self.backend(query, keys, values, options)
             return self._padded(out)
@@ -109,7 +123,7 @@ def eager_step(
     num_padding = max(0, num_rows - plan.num_rows)
     return EagerStep(
         plan=plan,
-        backend=BACKENDS[attention](each_branch_alone(plan, planned.num_new) if attention == "sequence" else plan),
+        backend=BACKENDS[attention](each_branch_alone(plan, planned.num_new) if attention in ALONE else plan),
         profile=profile or Profile(),
         cache=cache,
         token_ids=torch.tensor(token_ids + [0] * num_padding, device=device),

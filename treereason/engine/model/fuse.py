@@ -1,7 +1,7 @@
 """Puts fused modules in the place of those of a loaded network, after each has shown that it computes the same.
 
 A new version of transformers may do something else under an old name, and a kernel may fail on a card: both are found
-here, and the original stays. Needs Triton.
+here, and the original stays.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from treereason.engine.model.fused_kernels import FusedKernels
 from treereason.engine.model.fused_modules import KINDS, FusedNorm, fused
-from treereason.kernels.gpu.rope_store import rope_store
 from treereason.kernels.options import AttentionOptions
 from treereason.text import one_line
 
@@ -36,7 +36,7 @@ class Fusion:
 
 
 @torch.inference_mode()
-def fuse(network: Any) -> Fusion:
+def fuse(network: Any, kernels: FusedKernels) -> Fusion:
     """Replace all modules that are known, for inference only. network: of transformers, its attention the tree's.
 
     If one module of a class computes otherwise than its original, all of the class stay as they are.
@@ -45,12 +45,12 @@ def fuse(network: Any) -> Fusion:
     for base, kind in KINDS.items():
         by_class: dict[type[nn.Module], list[nn.Module]] = {}
         for module in network.modules():
-            replacement = fused(module)
+            replacement = fused(module, kernels)
             # Some packages put a call of their own into the module itself.
             if replacement is not None and issubclass(replacement, base) and "forward" not in vars(module):
                 by_class.setdefault(type(module), []).append(module)
         for original, modules in by_class.items():
-            reason = _replace(modules, network)
+            reason = _replace(modules, network, kernels)
             if reason:
                 for module in modules:
                     module.__class__ = original
@@ -60,13 +60,13 @@ def fuse(network: Any) -> Fusion:
     return fusion
 
 
-def _replace(modules: list[nn.Module], network: Any) -> str:
+def _replace(modules: list[nn.Module], network: Any, kernels: FusedKernels) -> str:
     """Replace modules until one computes otherwise than before. Returns how, "" if none does."""
     for module in modules:
         try:
-            call = _call(module, network)
+            call = _call(module, network, kernels)
             want = call()
-            replacement = fused(module)
+            replacement = fused(module, kernels)
             assert replacement is not None
             module.__class__ = replacement
             error = max(_error(*pair) for pair in zip(call(), want, strict=True))
@@ -83,10 +83,10 @@ def _error(got: torch.Tensor, want: torch.Tensor) -> float:
     return float((got.double() - want.double()).norm() / want.double().norm())
 
 
-def _call(module: nn.Module, network: Any) -> Callable[[], list[torch.Tensor]]:
+def _call(module: nn.Module, network: Any, kernels: FusedKernels) -> Callable[[], list[torch.Tensor]]:
     """What runs a module on a few random rows, always the same, and returns all that comes out of it."""
     width = network.config.get_text_config().hidden_size
-    if issubclass(fused(module) or nn.Module, FusedNorm):
+    if issubclass(fused(module, kernels) or nn.Module, FusedNorm):
         width = len(next(module.parameters()))
     generator = torch.Generator().manual_seed(0)
 
@@ -100,7 +100,7 @@ def _call(module: nn.Module, network: Any) -> Callable[[], list[torch.Tensor]]:
     rotation = random(attention.head_dim), random(attention.head_dim)
 
     def attend() -> list[torch.Tensor]:
-        step = _Witness()
+        step = _Witness(kernels)
         out = module(hidden_states=rows, attention_mask=None, position_embeddings=rotation, step=step)
         return [out[0] if isinstance(out, tuple) else out, *step.seen]
 
@@ -110,8 +110,9 @@ def _call(module: nn.Module, network: Any) -> Callable[[], list[torch.Tensor]]:
 class _Witness:
     """A step that keeps what attention is given, and gives back the queries. A `RotatingStep`."""
 
-    def __init__(self) -> None:
+    def __init__(self, kernels: FusedKernels) -> None:
         self.seen: list[torch.Tensor] = []
+        self._kernels = kernels
 
     def attend(
         self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, options: AttentionOptions
@@ -129,6 +130,4 @@ class _Witness:
         rotation: tuple[torch.Tensor, torch.Tensor],
         options: AttentionOptions,
     ) -> torch.Tensor:
-        keys, values = torch.empty_like(key), torch.empty_like(value)
-        query = rope_store(query, key, value, *rotation, keys, values, torch.arange(len(key), device=key.device))
-        return self.attend(layer, query, keys, values, options)
+        return self.attend(layer, *self._kernels.rotate(query, key, value, *rotation), options)

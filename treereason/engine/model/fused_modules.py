@@ -1,7 +1,7 @@
 """Modules of known models whose small operations are one kernel: norms, gates, rotations with the store of KV.
 
 `fused` names the class that may take a module's, by its exact own: a subclass may do something else. The new class has
-the old one as a base, where all goes that it does not know. Needs Triton.
+the old one as a base, where all goes that it does not know.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import torch
 from torch import nn
 
 from treereason.engine.attention.interface import RotatingStep
-from treereason.kernels.gpu.rms_norm import NormForm, add_rms_norm, rms_norm
-from treereason.kernels.gpu.silu_mul import silu_mul
+from treereason.engine.model.fused_kernels import FusedKernels
+from treereason.engine.model.packed import outputs
+from treereason.kernels.norm_form import NormForm
 from treereason.kernels.options import AttentionOptions
 
 Window = Callable[[Any], int | None]
@@ -25,9 +26,10 @@ class FusedNorm(nn.Module):
     """A root mean square norm in one launch."""
 
     form: NormForm
+    kernels: FusedKernels
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return rms_norm(x, *self.numbers(), self.form)
+        return self.kernels.rms_norm(x, *self.numbers(), self.form)
 
     def numbers(self) -> tuple[torch.Tensor, float]:
         """Weight and epsilon; the latter has one of two names."""
@@ -38,9 +40,11 @@ class FusedNorm(nn.Module):
 class FusedGate(nn.Module):
     """A feed-forward network whose activation and product are one launch."""
 
+    kernels: FusedKernels
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         this: Any = self
-        out: torch.Tensor = this.down_proj(silu_mul(this.gate_proj(x), this.up_proj(x)))
+        out: torch.Tensor = this.down_proj(self.kernels.silu_mul(*outputs(x, [this.gate_proj, this.up_proj])))
         return out
 
 
@@ -55,9 +59,8 @@ class FusedAttention(nn.Module):
             return super().forward(hidden_states, *args, **kwargs)
         this: Any = self
         [rows] = hidden_states
-        q, k, v = (
-            project(rows).view(len(rows), -1, this.head_dim) for project in (this.q_proj, this.k_proj, this.v_proj)
-        )
+        projected = outputs(rows, [this.q_proj, this.k_proj, this.v_proj])
+        q, k, v = (x.view(len(rows), -1, this.head_dim) for x in projected)
         if hasattr(self, "q_norm"):
             q, k = this.q_norm(q), this.k_norm(k)
         [cos], [sin] = rotation
@@ -75,7 +78,7 @@ class FusedLayer(nn.Module):
         this: Any = self
         norm: FusedNorm = this.post_attention_layernorm
         attended, _ = this.self_attn(hidden_states=this.input_layernorm(hidden_states), **kwargs)
-        normed, total = add_rms_norm(attended, hidden_states, *norm.numbers(), norm.form)
+        normed, total = norm.kernels.add_rms_norm(attended, hidden_states, *norm.numbers(), norm.form)
         return total + this.mlp(normed)
 
 
@@ -83,15 +86,15 @@ KINDS = {FusedNorm: "norms", FusedGate: "gates", FusedAttention: "rotations", Fu
 """Names for reports, in the order in which modules are replaced: a layer after what it consists of."""
 
 
-def fused(module: nn.Module) -> type[nn.Module] | None:
+def fused(module: nn.Module, kernels: FusedKernels) -> type[nn.Module] | None:
     """The class that may take a module's, one of KINDS; None for a module that is not known."""
     this: Any = module
     original: Any = type(module)  # mypy finds classes of modules not hashable
     name = f"{original.__module__}.{original.__qualname__}"
     if name in NORMS:
-        return _subclass(FusedNorm, original, form=NORMS[name])
+        return _subclass(FusedNorm, original, kernels=kernels, form=NORMS[name])
     if name in GATES and type(this.act_fn).__name__ in {"SiLU", "SiLUActivation"}:
-        return _subclass(FusedGate, original)
+        return _subclass(FusedGate, original, kernels=kernels)
     if name in ATTENTIONS:
         return _subclass(FusedAttention, original, window=ATTENTIONS[name])
     if name in LAYERS and isinstance(this.post_attention_layernorm, FusedNorm):

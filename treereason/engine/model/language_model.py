@@ -26,7 +26,8 @@ class LanguageModel:
     """Wraps a loaded model; its attention becomes the tree's. style: "chat" puts prompts in the chat template.
 
     name: for reports; the class of the network by default. generation: the values of its generation_config.json.
-    fused: on a GPU, which modules run as one kernel, in words; "" elsewhere.
+    fused: which modules run as one kernel, in words; "" where none could. same_bits: whether a branch has the same bits
+    whatever is computed beside it.
     """
 
     def __init__(self, network: PreTrainedModel, tokenizer: Any, style: str, name: str = "") -> None:
@@ -34,6 +35,7 @@ class LanguageModel:
         self.tokenizer = tokenizer
         self.style = style
         self.fused = ""
+        self.same_bits = False
         network.train(False)
         network.set_attn_implementation(NAME)
         self._network = network

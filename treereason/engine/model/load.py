@@ -14,6 +14,7 @@ from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING
 from transformers.utils.logging import disable_progress_bar, enable_progress_bar, is_progress_bar_enabled
 
 from treereason.core import UserError
+from treereason.engine.model.compiled import Compiled
 from treereason.engine.model.gates import (
     check_architecture,
     check_checkpoint,
@@ -24,7 +25,7 @@ from treereason.engine.model.gates import (
 )
 from treereason.engine.model.generation_rules import rules_left_out
 from treereason.engine.model.language_model import LanguageModel
-from treereason.engine.model.packed import pack_linears
+from treereason.engine.model.make_quick import make_quick
 from treereason.engine.model.panics import silent_panic
 from treereason.engine.model.rehearsal import rehearse_template, rehearse_tokenizer
 from treereason.engine.model.self_check import TOLERANCE, self_check
@@ -48,12 +49,12 @@ def resolve(name: str) -> str:
 
 
 def load_model(
-    name: str, *, style: str, dtype: str = "auto", device: str = "auto", fused: bool = True
+    name: str, *, style: str, dtype: str = "auto", device: str = "auto", fused: bool = True, cpu: Compiled = "auto"
 ) -> LanguageModel:
     """Load from a folder or hub id; safetensors only, no remote code. Raises UserError for what cannot be served.
 
-    dtype "auto" is the checkpoint's own; device "auto" is a CUDA device when there is one. fused: on a GPU, let modules
-    that are known run as one kernel.
+    dtype "auto" is the checkpoint's own; device "auto" is a CUDA device when there is one. fused: let modules that
+    are known run as one kernel. cpu: whether a CPU uses what is compiled for it.
     """
     location = resolve(name)
     if device == "auto":
@@ -61,7 +62,7 @@ def load_model(
     if device != "cpu" and not torch.cuda.is_available():
         raise UserError(f"model.device={device}: torch finds no such device; use model.device=cpu")
     with _quiet():
-        return _load(name, location, style=style, dtype=dtype, device=device, fused=fused)
+        return _load(name, location, style=style, dtype=dtype, device=device, fused=fused, cpu=cpu)
 
 
 @contextmanager
@@ -96,7 +97,9 @@ def _blaming(name: str, what: str) -> Iterator[None]:
         raise UserError(f"model.name={name}: {what}: {printable(one_line(error))}") from None
 
 
-def _load(name: str, location: str, *, style: str, dtype: str, device: str, fused: bool) -> LanguageModel:
+def _load(
+    name: str, location: str, *, style: str, dtype: str, device: str, fused: bool, cpu: Compiled
+) -> LanguageModel:
     if name != "embedded":
         check_checkpoint(name)
     if name != "embedded" and (tables := Path(location) / "tokenizer.json").is_file():
@@ -149,27 +152,9 @@ def _load(name: str, location: str, *, style: str, dtype: str, device: str, fuse
     if device != "cpu":
         torch.cuda.set_device(network.device)  # Triton launches on the current one
     with _blaming(name, "it loads and does not compute"):
-        pack_linears(network)
         model = LanguageModel(network, tokenizer, style, name)
-        if device != "cpu":
-            model.fused = fuse_known(name, network) if fused else "off"
+        make_quick(model, network, fused=fused, cpu=cpu)
         self_check(name, model)
     if rules := rules_left_out(model.generation):
         _log.warning("model.name=%s: its generation_config.json asks for what is left out here: %s", name, rules)
     return model
-
-
-def fuse_known(name: str, network: Any) -> str:
-    """Let the network's modules that are known run as one kernel each. Returns which, in words.
-
-    A warning tells what is not fused. network: of a LanguageModel, on a GPU.
-    """
-    from treereason.engine.model.fuse import fuse  # needs Triton, which a CPU may lack
-
-    fusion = fuse(network)
-    if not fusion.counts and not fusion.kept:
-        what = f"no fused kernels are known for the modules of {type(network).__name__}"
-        _log.warning("model.name=%s: %s: a decode step launches more, and takes longer", name, what)
-    for reason in fusion.kept:
-        _log.warning("model.name=%s: a step takes longer: %s", name, printable(reason))
-    return str(fusion)

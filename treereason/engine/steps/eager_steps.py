@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from treereason.engine.attention.eager_step import AttentionKind, EagerStep, eager_step
+from treereason.engine.attention.eager_step import COMPILED, AttentionKind, EagerStep, eager_step
 from treereason.engine.kv.cache import KVCache
 from treereason.engine.kv.forest import Forest, Node
 from treereason.engine.model.language_model import LanguageModel
@@ -110,7 +110,7 @@ class EagerSteps:
             if self._token_statistics:
                 for branch, row in zip(branches, distribution_statistics(logits), strict=True):
                     branch.measure([row])
-            return _draw(logits, branches)
+            return _draw(logits, branches, compiled=self._attention in COMPILED)
 
     @property
     def kv_tokens_read(self) -> int:
@@ -125,7 +125,7 @@ def _enter(given: GivenTokens, logits: torch.Tensor) -> None:
     given.text.take(given.first, logits.float().log_softmax(dim=1).gather(1, tokens)[:, 0].tolist())
 
 
-def _draw(logits: torch.Tensor, branches: Sequence[Branch]) -> tuple[list[int], list[float]]:
+def _draw(logits: torch.Tensor, branches: Sequence[Branch], *, compiled: bool) -> tuple[list[int], list[float]]:
     """Each branch's next token and its log-probability, from its row of logits [len(branches), V]."""
     device = logits.device
     tokens, logprobs = sample(
@@ -133,5 +133,6 @@ def _draw(logits: torch.Tensor, branches: Sequence[Branch]) -> tuple[list[int], 
         torch.tensor([branch.key for branch in branches], device=device),
         torch.tensor([branch.node.end for branch in branches], device=device),
         SamplingRows.of([branch.sampling for branch in branches], device),
+        compiled=compiled,
     )
     return tokens.tolist(), logprobs.tolist()

@@ -16,6 +16,7 @@ import torch
 
 from treereason.core.prompt import LOWEST_TEMPERATURE
 from treereason.engine.steps.sampling_rows import SamplingRows
+from treereason.kernels.cpu.sample import compiled_sample
 
 BLOCK_IDS = 32768
 LARGE_VOCABULARY = 8192
@@ -32,14 +33,23 @@ def branch_key(seed: int, problem: str, path: Sequence[int]) -> int:
 
 
 def sample(
-    logits: torch.Tensor, keys: torch.Tensor, positions: torch.Tensor, rows: SamplingRows
+    logits: torch.Tensor,
+    keys: torch.Tensor,
+    positions: torch.Tensor,
+    rows: SamplingRows,
+    *,
+    compiled: bool = False,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """One token per row; on a GPU by kernels that draw the same (kernels/gpu/sample.py).
+
+    compiled: on a CPU, draw rows from which nothing is left out by kernels/cpu/sample.cpp, the same again.
 
     logits: [B, V]. keys, positions: [B] int64. rows: how each is drawn; argmax at temperature 0 and next to it.
     Returns tokens [B] int64 and their log-probabilities [B] float32 under the untempered model, NaN where a row of
     logits has a NaN or +inf, or nothing but -inf.
     """
+    if compiled and not rows.cuts.some:
+        return compiled_sample(logits, keys, positions, rows.temperature, LOWEST_TEMPERATURE)
     draw = _sample_fused if _has_kernels(logits.device) else sample_by_torch
     return draw(logits, keys, positions, rows)
 

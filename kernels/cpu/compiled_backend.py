@@ -1,0 +1,156 @@
+"""Tree attention by the compiled kernel of tree_attention.cpp: one call a layer, one pass over the nodes.
+
+Rows are cut into blocks; a thread takes a block and a KV head, and walks the nodes above the block's rows.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from typing import ClassVar
+
+import numpy as np
+import torch
+
+from treereason.kernels.cpu.library import SUFFIXES, function
+from treereason.kernels.options import AttentionOptions
+from treereason.kernels.plan import Int32, Plan
+
+HEAD_DIM_STEP = 32
+"""Head dimensions are multiples of it: both halves of a head fill vectors of 64 bytes."""
+BLOCK_QUERIES = 256
+"""Most query vectors of a block: rows times query heads of a KV head."""
+FEWEST_QUERIES = 48
+"""Blocks are not made smaller to give every thread several: keys are packed once a block."""
+TASKS_PER_THREAD = 4
+
+
+class _Plan(ctypes.Structure):
+    """`Plan` of tree_attention.cpp."""
+
+    _fields_: ClassVar = [
+        *[(name, ctypes.c_int32) for name in ("num_rows", "page_size", "num_blocks", "num_threads")],
+        *[(name, ctypes.c_void_p) for name in ("row_position", "row_slot", "node_lo", "node_hi", "node_start")],
+        *[(name, ctypes.c_void_p) for name in ("node_tokens", "node_page", "pages")],
+        *[(name, ctypes.c_void_p) for name in ("block_row", "block_node", "nodes")],
+    ]
+
+
+class _Layer(ctypes.Structure):
+    """`Layer` of tree_attention.cpp."""
+
+    _fields_: ClassVar = [
+        *[(name, ctypes.c_void_p) for name in ("q", "k", "v", "keys", "values", "out", "lse", "cos", "sin", "sinks")],
+        *[(name, ctypes.c_int64) for name in ("q_row", "q_head", "k_row", "k_head", "v_row", "v_head")],
+        *[(name, ctypes.c_int64) for name in ("keys_slot", "keys_head", "values_slot", "values_head", "angle_row")],
+        *[(name, ctypes.c_int32) for name in ("num_heads", "num_kv_heads", "head_dim", "window")],
+        *[(name, ctypes.c_float) for name in ("scale", "softcap")],
+    ]
+
+
+def can_attend(dtype: torch.dtype, head_dim: int) -> bool:
+    """Whether the kernel computes heads of this size and type."""
+    return dtype in SUFFIXES and head_dim % HEAD_DIM_STEP == 0
+
+
+class CompiledBackend:
+    """A plan made ready for the compiled kernel; built once per step, called once per layer."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._blocks: dict[tuple[int, int], tuple[_Plan, list[Int32]]] = {}
+
+    def __call__(
+        self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, options: AttentionOptions
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Shapes and meaning as in `PlannedAttention`."""
+        lse = torch.empty(q.shape[:2])
+        return self.attend(q, k, v, options, lse=lse), lse
+
+    def attend(
+        self,
+        q: torch.Tensor,
+        k_pool: torch.Tensor,
+        v_pool: torch.Tensor,
+        options: AttentionOptions,
+        *,
+        new: tuple[torch.Tensor, torch.Tensor] | None = None,
+        rotation: tuple[torch.Tensor, torch.Tensor] | None = None,
+        lse: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Attention [N, Hq, D] of q [N, Hq, D] over pools [num_slots, Hkv, D].
+
+        new: keys and values [N, Hkv, D] of this step, stored first; None if they are stored already.
+        rotation: cosines and sines [N, D] by which q and the new keys are rotated first; None if they are.
+        lse: [N, Hq] float32, written. Heads of all tensors have their elements side by side.
+        """
+        num_rows, num_heads, head_dim = q.shape
+        num_kv_heads = k_pool.shape[1]
+        plan = self._planned(num_heads // num_kv_heads, num_kv_heads)
+        out = torch.empty(num_rows, num_heads, head_dim, dtype=q.dtype)
+        sinks = None if options.sinks is None else options.sinks.float().contiguous()
+        key, value = new or (None, None)
+        cos, sin = rotation or (None, None)
+        layer = _Layer(
+            *(None if x is None else x.data_ptr() for x in (q, key, value, k_pool, v_pool, out, lse, cos, sin, sinks)),
+            *(stride for x in (q, key, value, k_pool, v_pool) for stride in ((0, 0) if x is None else x.stride()[:2])),
+            0 if cos is None else cos.stride(0),
+            num_heads,
+            num_kv_heads,
+            head_dim,
+            options.window or 0,
+            options.scale,
+            options.softcap or 0.0,
+        )
+        attend = function(f"tree_attention_{SUFFIXES[q.dtype]}", ctypes.c_void_p, ctypes.c_void_p)
+        attend(ctypes.addressof(plan), ctypes.addressof(layer))
+        return out
+
+    def _planned(self, group_size: int, num_kv_heads: int) -> _Plan:
+        """The plan cut into blocks of rows for such heads and the threads of now."""
+        num_threads = torch.get_num_threads()
+        key = group_size, num_kv_heads
+        if key not in self._blocks:
+            plan = self._plan
+            block_row = _block_rows(plan.num_rows, group_size, num_kv_heads, num_threads)
+            block_node, nodes = _block_nodes(plan, block_row)
+            arrays = [
+                np.ascontiguousarray(array, dtype=np.int32)
+                for array in (
+                    plan.row_position,
+                    plan.row_slot,
+                    plan.node_lo,
+                    plan.node_hi,
+                    plan.node_start,
+                    plan.node_tokens,
+                    plan.node_page,
+                    plan.pages,
+                    block_row,
+                    block_node,
+                    nodes,
+                )
+            ]
+            sizes = plan.num_rows, plan.page_size, len(block_row) - 1, num_threads
+            # The arrays are kept: the structure holds their addresses alone.
+            self._blocks[key] = _Plan(*sizes, *(array.ctypes.data for array in arrays)), arrays
+        return self._blocks[key][0]
+
+
+def _block_rows(num_rows: int, group_size: int, num_kv_heads: int, num_threads: int) -> Int32:
+    """First row of each block, and the number of rows at the end."""
+    num_blocks = -(-num_rows * group_size // BLOCK_QUERIES)
+    if num_threads > 1:
+        wanted = -(-num_threads * TASKS_PER_THREAD // num_kv_heads)
+        num_blocks = max(num_blocks, min(wanted, num_rows * group_size // FEWEST_QUERIES, num_rows))
+    return np.linspace(0, num_rows, max(1, num_blocks) + 1).astype(np.int32)
+
+
+def _block_nodes(plan: Plan, block_row: Int32) -> tuple[Int32, Int32]:
+    """Nodes with rows in each block, in order: where each block's begin, [blocks + 1], and all of them."""
+    read = np.flatnonzero((plan.node_hi > plan.node_lo) & (plan.node_tokens > 0))
+    first = np.searchsorted(block_row, plan.node_lo[read], side="right") - 1
+    last = np.searchsorted(block_row, plan.node_hi[read], side="left")  # one behind
+    block = np.concatenate([np.arange(a, b) for a, b in zip(first, last, strict=True)] or [np.zeros(0, dtype=np.int64)])
+    node = np.repeat(read, last - first)
+    order = np.argsort(block, kind="stable")
+    ends = np.searchsorted(block[order], np.arange(len(block_row)))
+    return ends.astype(np.int32), node[order].astype(np.int32)
