@@ -85,7 +85,7 @@ def test_an_answer_that_takes_forever_costs_its_thought_and_not_the_run() -> Non
     with Scoring("treereason.tasks.latex:MathEqual", 3.0, load) as scoring:
         for answer in ("9^{9^{9^{9^9}}}", r"\sqrt{4}+9^9"):
             scoring.submit(Thought(Problem("0", "q", "9^9 + 2"), (0,), answer=answer))
-        outcomes = []
+        outcomes: list[Score | str] = []
         while len(outcomes) < 2:
             outcomes += [outcome for _, outcome in scoring.poll(5.0)]
     assert outcomes == ["scorer took longer than 3 s (scorer_timeout_s)", Score(1.0, final=True)]
