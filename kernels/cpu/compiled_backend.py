@@ -141,7 +141,7 @@ def _block_rows(num_rows: int, group_size: int, num_kv_heads: int, num_threads: 
     if num_threads > 1:
         wanted = -(-num_threads * TASKS_PER_THREAD // num_kv_heads)
         num_blocks = max(num_blocks, min(wanted, num_rows * group_size // FEWEST_QUERIES, num_rows))
-    return np.linspace(0, num_rows, max(1, num_blocks) + 1).astype(np.int32)
+    return np.linspace(0, num_rows, min(num_blocks, num_rows) + 1).astype(np.int32)
 
 
 def _block_nodes(plan: Plan, block_row: Int32) -> tuple[Int32, Int32]:
@@ -149,8 +149,10 @@ def _block_nodes(plan: Plan, block_row: Int32) -> tuple[Int32, Int32]:
     read = np.flatnonzero((plan.node_hi > plan.node_lo) & (plan.node_tokens > 0))
     first = np.searchsorted(block_row, plan.node_lo[read], side="right") - 1
     last = np.searchsorted(block_row, plan.node_hi[read], side="left")  # one behind
-    block = np.concatenate([np.arange(a, b) for a, b in zip(first, last, strict=True)] or [np.zeros(0, dtype=np.int64)])
-    node = np.repeat(read, last - first)
+    count = last - first
+    rank = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+    block = np.repeat(first, count) + rank
+    node = np.repeat(read, count)
     order = np.argsort(block, kind="stable")
     ends = np.searchsorted(block[order], np.arange(len(block_row)))
     return ends.astype(np.int32), node[order].astype(np.int32)

@@ -37,7 +37,7 @@ def test_what_is_written_for_hydra_is_read_by_it_unchanged(text: str) -> None:
     assert list(values.texts(values.parse(f"x={values.quoted(text)},{values.quoted('b,c')}"))) == [text, "b,c"]
 
 
-@pytest.mark.parametrize("name", ["mine (1),2", "é e\u0301  twice", "~x"])
+@pytest.mark.parametrize("name", ["mine (1),2 é e\u0301  twice", *slow("mine (1),2", "é e\u0301  twice", "~x")])
 def test_a_file_of_any_name_is_a_task_whose_next_command_can_be_pasted(name: str, runs: Runs) -> None:
     _run_twice(name, runs)
 
@@ -71,7 +71,7 @@ def _pasted(overrides: tuple[str, ...]) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "name", ["my lists (1).csv", "a=b,é.csv", "it's.csv", '"q".csv', "1e3", *slow("été.csv", "2024_11_05")]
+    "name", ["a=b,é (1).csv", "1e3", *slow("my lists (1).csv", "it's.csv", '"q".csv', "été.csv", "2024_11_05")]
 )
 def test_a_problem_file_may_have_any_name(name: str, runs: Runs) -> None:
     shutil.copy("lists.csv", name)
@@ -80,7 +80,7 @@ def test_a_problem_file_may_have_any_name(name: str, runs: Runs) -> None:
     assert [run["task"].path for run in runs] == [name, name]
 
 
-@pytest.mark.parametrize("name", ["./mine (1).py", "./a=x,y.py"])
+@pytest.mark.parametrize("name", ["./a=x,y (1).py", *slow("./mine (1).py", "./a=x,y.py")])
 def test_a_sweep_takes_files_of_any_name(name: str, runs: Runs) -> None:
     Path(name).write_text(MINE)
     assert main(["-m", f'task="{name}:Shout",./mine.py', f'search="{name}:Wide"']) == 0
@@ -91,7 +91,7 @@ def test_a_sweep_takes_files_of_any_name(name: str, runs: Runs) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["2024_11_05", "yes", *slow("1e3", "0x10", "007", "no", "true", "False", "1.50", "nan", "1_0")]
+    "name", ["2024_11_05", *slow("yes", "1e3", "0x10", "007", "no", "true", "False", "1.50", "nan", "1_0")]
 )
 def test_a_folder_whose_name_looks_like_a_number_keeps_it(name: str, runs: Runs) -> None:
     assert main([f"hydra.run.dir={name}"]) == 0
@@ -100,7 +100,7 @@ def test_a_folder_whose_name_looks_like_a_number_keeps_it(name: str, runs: Runs)
     assert {run["in"].parent for run in runs[1:]} == {Path(name).resolve()}
 
 
-@pytest.mark.parametrize("name", ["a b", "é e\u0301", "a=b,c", "(x)", "it's", "$x %d", "null"])
+@pytest.mark.parametrize("name", ["a=b,c", "$x %d (é)", "null", *slow("a b", "é e\u0301", "(x)", "it's")])
 def test_a_run_folder_may_have_any_name(name: str, runs: Runs) -> None:
     assert main([f"hydra.run.dir={values.quoted(name)}"]) == 0
     assert runs[0]["in"] == Path(name).resolve()
@@ -159,7 +159,7 @@ def test_a_sweep_over_options_of_hydra_is_refused(option: str, runs: Runs, capfd
     assert runs == []
 
 
-@pytest.mark.parametrize("function", ["choice", "sort", "shuffle"])
+@pytest.mark.parametrize("function", ["choice", "sort", *slow("shuffle")])
 def test_functions_of_a_sweep_keep_quotes_and_spellings(function: str, runs: Runs) -> None:
     names = ["été", "a'b", 'a"b', "mine (1)", "a,b", "a)b", "a\\"]
     if function != "choice":  # which shares its reading of names with the others

@@ -35,6 +35,7 @@ from tests.engine.hash_model import (
     measure_alone,
     text_of,
 )
+from tests.lanes import slow
 from treereason.core import Decoded, Expansion, Finish, Prompt, Resumption, Sampling, ThoughtPath, Writing
 from treereason.engine.engine import PAGE_SIZE, Engine
 from treereason.engine.kv import step_memory
@@ -450,19 +451,21 @@ KINDS = {
 
 
 def test_engine_scheduler_forest_and_pool_hold_under_random_use() -> None:
-    tally = run_machine(examples=30, steps=50)
+    tally = run_machine(examples=20, steps=50)
     assert set(tally.kinds) >= KINDS
 
 
-def test_steps_from_graphs_hold_under_random_use(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("examples", [10, *slow(250)])
+def test_steps_from_graphs_hold_under_random_use(examples: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(graph_steps, "GraphStep", HashGraphStep)
-    tally = run_machine(examples=25, steps=50, from_graphs=True)
+    tally = run_machine(examples=examples, steps=50, from_graphs=True)
     assert set(tally.kinds) >= {*KINDS, "graph", "prefill", "ahead"}
     assert tally.kinds["graph"] > 200
     assert tally.plans < tally.kinds["graph"] / 2, "plans are made where the last one could go on"
 
 
-def test_no_order_of_eviction_changes_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("examples", [6, *slow(120)])
+def test_no_order_of_eviction_changes_an_answer(examples: int, monkeypatch: pytest.MonkeyPatch) -> None:
     chance = random.Random(0)
 
     def any_order(nodes: Iterable[Node], running: Sequence[Node]) -> list[Node]:  # noqa: ARG001
@@ -471,7 +474,7 @@ def test_no_order_of_eviction_changes_an_answer(monkeypatch: pytest.MonkeyPatch)
         return order
 
     monkeypatch.setattr(step_memory, "eviction_order", any_order)
-    tally = run_machine(examples=12, steps=50)
+    tally = run_machine(examples=examples, steps=50)
     assert set(tally.kinds) >= {"done", "rebuilt"}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,28 @@ def odd_weights(content: bytes, rng: random.Random) -> bytes:
         return odd_bytes(content[: 8 + size + 100], rng) + content[8 + size + 100 :]
     header = odd_json(content[8 : 8 + size], rng)
     return len(header).to_bytes(8, "little") + header + content[8 + size :]
+
+
+def odd_gguf(content: bytes, head: int, rng: random.Random) -> bytes:
+    """A GGUF file with an odd number, text or length in its first `head` bytes, with odd weights, or cut off."""
+    way = rng.random()
+    if way < 0.1:
+        return content[: rng.randrange(len(content))]
+    if way < 0.3:
+        return odd_bytes(content[:head], rng) + content[head:]
+    changed = bytearray(content)
+    size = rng.choice([1, 4, 8])
+    value = rng.choice([0, 1, 2, 3, 8, 9, 31, 255, 2**31, 2**32 - 1, 10**12, 2**63, 2**64 - 1, rng.getrandbits(64)])
+    field = (value % 256**size).to_bytes(size, "little")
+    if way < 0.9:  # what stands behind a name is a type or a number of dimensions, then lengths and values
+        names = [
+            m.end() for m in re.finditer(rb"general\.\w+|llama\.[\w.]+|tokenizer\.[\w.]+|blk\.\d\.[\w.]+", content)
+        ]
+        at = rng.choice(names) + rng.choice([-1, 0, 0, 4, 4, 8, 12])
+    else:
+        at = rng.randrange(head, len(content) - 8)
+    changed[at : at + size] = field
+    return bytes(changed)
 
 
 def odd_thing(path: Path, rng: random.Random) -> None:

@@ -10,13 +10,15 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 
 import pytest
 
+from tests.engine.model.gguf_writing import random_network, write_gguf
 from tests.fakes import OWN_DATA, ROOT
-from tests.files.mutations import odd_bytes, odd_json, odd_lines, odd_thing, odd_weights
+from tests.files.mutations import odd_bytes, odd_gguf, odd_json, odd_lines, odd_thing, odd_weights
 from treereason.engine.model.load import EMBEDDED
 
 LIMIT_S = 30
@@ -135,6 +137,21 @@ def model_folders(folder: Path, seed: int, number: int) -> Iterator[tuple[str, P
             path.unlink()
 
 
+def gguf_files(folder: Path, seed: int, number: int) -> Iterator[tuple[str, Path]]:
+    good = folder / "good.gguf"
+    write_gguf(good, "llama", random_network("llama"))
+    content = good.read_bytes()
+    head = content.index(b"output.weight") + 100
+    for i in range(number):
+        rng = random.Random(f"gguf/{seed}/{i}")
+        path = folder / f"model_{i}.gguf"
+        if rng.random() < 0.05:
+            odd_thing(path, rng)
+        else:
+            path.write_bytes(odd_gguf(content, head, rng))
+        yield "model", path
+
+
 def check(files: Iterator[tuple[str, Path]], log: Path) -> Counter[str]:
     """Each file is read, or refused in one short line and nothing else; libraries may warn of what is read."""
     outcomes: Counter[str] = Counter()
@@ -160,7 +177,8 @@ def test_malformed_problem_files_are_read_or_refused_in_one_line(number: int, tm
 
 
 @pytest.mark.parametrize("number", [24, pytest.param(600, marks=pytest.mark.slow)])
-def test_malformed_model_folders_are_read_or_refused_in_one_line(number: int, tmp_path: Path) -> None:
-    outcomes = check(model_folders(tmp_path, 0, number), tmp_path / "log")
-    assert outcomes["refused"] > number / 4
+def test_malformed_models_are_read_or_refused_in_one_line(number: int, tmp_path: Path) -> None:
+    models = chain(model_folders(tmp_path, 0, number), gguf_files(tmp_path, 0, number))
+    outcomes = check(models, tmp_path / "log")
+    assert outcomes["refused"] > number / 2
     assert outcomes["read"] > 0

@@ -67,7 +67,8 @@ def test_the_defaults_are_those_of_the_configuration_but_for_the_display() -> No
     given = {name: each.default for name, each in inspect.signature(tr.run).parameters.items()}
     given_by_group = ("confidence", "judge", "reward")  # scorer_options
     for name, field in (Config.model_fields | EngineConfig.model_fields).items():
-        own = ("task", "search", "model", "plugins", "engine", "budget", "display")  # plugins: Python imports itself
+        # plugins: Python imports itself; cpu: of `load`, there
+        own = ("task", "search", "model", "plugins", "engine", "budget", "display", "cpu")
         if name not in (*own, *given_by_group):
             assert given[name] == field.default, name
     for name, field in BudgetConfig.model_fields.items():

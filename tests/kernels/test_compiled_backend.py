@@ -41,7 +41,8 @@ def tensors(plan: Plan, heads: tuple[int, int], head_dim: int, dtype: torch.dtyp
 
 def check(plan: Plan, data: Pools, options: AttentionOptions) -> None:
     got, got_lse = CompiledBackend(plan)(*data, options)
-    want, want_lse = reference_attention(plan, *(x.float() for x in data), options)
+    q, k, v = (x.float() for x in data)
+    want, want_lse = reference_attention(plan, q, k, v, options)
     assert got.dtype == data[0].dtype
     error = TOLERANCE[got.dtype]
     torch.testing.assert_close(got.float(), want, atol=error, rtol=error)
@@ -113,12 +114,12 @@ def test_new_keys_are_rotated_and_stored_before_they_are_read(dtype: torch.dtype
     got_k, got_v = k.clone(), v.clone()
     got = CompiledBackend(plan).attend(q, got_k, got_v, options, new=(new_k, new_v), rotation=(cos, sin))
     k[slots], v[slots] = rotated(new_k.float(), cos.float(), sin.float()).to(dtype), new_v
-    close = {"atol": TOLERANCE[dtype], "rtol": TOLERANCE[dtype], "equal_nan": True}
-    torch.testing.assert_close(got_k, k, **close)
+    error = TOLERANCE[dtype]
+    torch.testing.assert_close(got_k, k, atol=error, rtol=error, equal_nan=True)
     assert torch.equal(got_v.nan_to_num(), v.nan_to_num())
     turned = rotated(q.float(), cos.float(), sin.float())
     want, _ = reference_attention(plan, turned, k.float(), v.float(), options)
-    torch.testing.assert_close(got.float(), want, **close)
+    torch.testing.assert_close(got.float(), want, atol=error, rtol=error)
 
 
 def test_scores_of_any_size_give_finite_results() -> None:

@@ -21,7 +21,7 @@ ROWS = 64
 
 
 def draws(logits: torch.Tensor, temperature: float, *, compiled: bool) -> tuple[torch.Tensor, torch.Tensor]:
-    rows = SamplingRows.of([Sampling(temperature)] * len(logits), "cpu")
+    rows = SamplingRows.of([Sampling(temperature)] * len(logits), torch.device("cpu"))
     keys = torch.arange(len(logits)) * 2**55 - 2**62
     return sample(logits, keys, torch.arange(len(logits)) + 7, rows, compiled=compiled)
 
@@ -56,7 +56,7 @@ def test_what_is_no_distribution_has_no_log_probability(bad: float) -> None:
 
 def test_rows_that_leave_tokens_out_go_through_torch() -> None:
     logits = torch.randn(8, 300)
-    rows = SamplingRows.of([Sampling(1.0, top_p=0.5)] * 8, "cpu")
+    rows = SamplingRows.of([Sampling(1.0, top_p=0.5)] * 8, torch.device("cpu"))
     keys = torch.arange(8)
     got, want = sample(logits, keys, keys, rows, compiled=True), sample_by_torch(logits, keys, keys, rows)
     assert torch.equal(got[0], want[0])

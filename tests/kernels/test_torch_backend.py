@@ -11,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.lanes import slow
 from treereason.kernels.cpu import torch_backend
 from treereason.kernels.cpu.torch_backend import TorchBackend
 from treereason.kernels.options import AttentionOptions
@@ -61,7 +62,6 @@ def random_plan(rng: np.random.Generator, num_nodes: int, max_tokens: int, exten
     )
 
 
-@settings(deadline=None, max_examples=60)
 @given(
     seed=st.integers(0, 2**32 - 1),
     num_nodes=st.integers(1, 40),
@@ -74,7 +74,7 @@ def random_plan(rng: np.random.Generator, num_nodes: int, max_tokens: int, exten
     dtype=st.sampled_from([torch.float32, torch.bfloat16, torch.float16]),
     bytes_at_once=st.sampled_from([1, 1 << 21]),
 )
-def test_torch_backend_equals_reference(
+def compare(
     seed: int,
     num_nodes: int,
     max_tokens: int,
@@ -106,6 +106,11 @@ def test_torch_backend_equals_reference(
     error = TOLERANCE[dtype]
     torch.testing.assert_close(got.float(), want, atol=error, rtol=error)
     torch.testing.assert_close(got_lse, want_lse, atol=error, rtol=error)
+
+
+@pytest.mark.parametrize("number", [25, *slow(250)])
+def test_torch_backend_equals_reference(number: int) -> None:
+    settings(deadline=None, max_examples=number)(compare)()
 
 
 @pytest.mark.parametrize("removed", ["window", "softcap", "sinks"])

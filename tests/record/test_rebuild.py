@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -19,6 +20,14 @@ from treereason.record.journal import Journal, read
 from treereason.record.rebuild import rebuild
 
 RUN = ["task=sorting", "task.length=8", "task.limit=4", "search=best_of_n", "search.n=2", "display=none"]
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run of one problem, to be copied."""
+    folder = tmp_path_factory.mktemp("recorded")
+    assert main([*RUN, f"hydra.run.dir={folder}", "task.limit=1"]) == 0
+    return folder
 
 
 def test_a_rebuilt_run_is_the_run(tmp_path: Path) -> None:
@@ -56,8 +65,8 @@ def test_a_folder_without_a_run_is_told_in_one_line(tmp_path: Path) -> None:
         "time = 'x'",
     ],
 )
-def test_an_event_that_cannot_be_read_is_named_in_one_line(change: str, tmp_path: Path) -> None:
-    assert main([*RUN, f"hydra.run.dir={tmp_path}", "task.limit=1"]) == 0
+def test_an_event_that_cannot_be_read_is_named_in_one_line(change: str, recorded: Path, tmp_path: Path) -> None:
+    shutil.copytree(recorded, tmp_path, dirs_exist_ok=True)
     with closing(sqlite3.connect(tmp_path / "journal.sqlite")) as db:
         db.execute(f"UPDATE events SET {change} WHERE kind = 'problem_done'")
         db.commit()

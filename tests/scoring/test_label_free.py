@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import treereason as tr
-from tests.fakes import run_search
+from tests.fakes import run_search, slow
 from treereason.cli.main import main
 from treereason.core import Basis, Finish, Problem, Thought, TokenStatistics, basis_of
 from treereason.scoring import codec
@@ -97,7 +97,7 @@ def test_what_cannot_be_told_is_said(name: str) -> None:
         scorer(path_of([]))
 
 
-@pytest.mark.parametrize("name", ["likelihood", *STATISTICAL])
+@pytest.mark.parametrize("name", ["likelihood", "tail_confidence", *slow(*STATISTICAL[:-1])])
 def test_every_task_has_them_by_name(name: str, tmp_path: Path) -> None:
     options = [
         "task=few_shot",
@@ -119,7 +119,8 @@ def test_every_task_has_them_by_name(name: str, tmp_path: Path) -> None:
 
 def test_options_of_deepconf_reach_their_scorers(tmp_path: Path) -> None:
     def scores(folder: str, *options: str) -> list[float]:
-        run = ["task=few_shot", "task.examples=1", "task.limit=2", "search=single_sample", "baseline=none", *options]
+        run = ["task=few_shot", "task.examples=1", "task.operations=2", "task.limit=2", "search=single_sample"]
+        run += ["baseline=none", *options]
         assert main([*run, "display=none", f"hydra.run.dir={tmp_path / folder}"]) == 0
         return [json.loads(line)["score"] for line in (tmp_path / folder / "results.jsonl").read_text().splitlines()]
 
@@ -146,6 +147,8 @@ def test_a_run_without_such_a_scorer_computes_none() -> None:
 def test_one_seed_gives_the_same_bytes_however_much_decodes_at_once(tmp_path: Path) -> None:
     options = [
         "task=few_shot",
+        "task.examples=2",
+        "task.operations=3",
         "task.limit=2",
         "search=best_of_n",
         "search.n=3",

@@ -194,7 +194,7 @@ def _program(config_dir: str | None) -> str:
 
 
 def _loading(config: Config) -> AbstractContextManager[object]:
-    """A line on the terminal while torch and the model load: seconds of silence look like a hang."""
+    """A line on the terminal while torch and the model load: silence looks like a hang."""
     console = Console(stderr=True)
     if config.display not in ("auto", "rich") or not console.is_terminal:
         return nullcontext()

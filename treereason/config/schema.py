@@ -37,7 +37,12 @@ class ModelConfig(_Strict):
     """A language model that runs on this machine."""
 
     name: Annotated[
-        str, Field(min_length=1, description="folder or hub id of a causal language model; embedded: the included one")
+        str,
+        Field(
+            min_length=1,
+            description="folder, GGUF file or hub id of a causal language model; embedded: the included one; smollm2: "
+            "the instruction model of its package",
+        ),
     ]
     style: Annotated[
         Style,
@@ -48,7 +53,10 @@ class ModelConfig(_Strict):
     ] = "chat"
     dtype: Annotated[
         Literal["auto", "float32", "bfloat16", "float16"],
-        Field(description="auto (as stored), float32, bfloat16 or float16"),
+        Field(
+            description="auto (as stored; of a GGUF file bfloat16 where the device is quick in it, else float32), "
+            "float32, bfloat16 or float16"
+        ),
     ] = "auto"
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:NUMBER")] = (
         "auto"
@@ -177,7 +185,7 @@ class EngineConfig(_Strict):
     ] = None
     threads: Annotated[
         Annotated[int, Field(ge=1, le=THREADS_LIMIT)] | None,
-        Field(description="CPU threads; null: one for the included model, all cores for others"),
+        Field(description="CPU threads; null: one for the included model, all idle cores for others"),
     ] = None
     deterministic: Annotated[
         bool,

@@ -101,8 +101,10 @@ def run_experiment(
                 collect=collect if pass_name == "search" else lambda _: None,
             ).run(spec.problems)
         status = "interrupted" if stopped() else "done"
-        if fused := getattr(model, "fused", ""):  # a server tells nothing of its own
-            summary.extra["fused"] = fused
+        if isinstance(model, LanguageModel) and model.device.type != "cpu" and model.fused:
+            summary.extra["fused"] = model.fused
+        if threads := getattr(engine, "threads", ""):
+            summary.extra["threads"] = threads
         if config.engine.profile:
             summary.extra["profile"] = profile.shares()
         if folder is not None and results is not None:

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from treereason.config.schema import KV_TOKENS_LIMIT, AnyModelConfig, Config, EngineConfig, RemoteModelConfig
+from treereason.controller.free_cores import free_cores
 from treereason.core import Basis, Sampling, UserError
 from treereason.engine.engine import PAGE_SIZE, Engine
 from treereason.engine.model.compiled import Compiled
+from treereason.engine.model.embedded import load_embedded
 from treereason.engine.model.generation_rules import other_sampling
 from treereason.engine.model.language_model import LanguageModel
-from treereason.engine.model.load import load_model
 from treereason.profile import Profile
 
 if TYPE_CHECKING:  # its packages are an extra
@@ -24,6 +25,7 @@ if TYPE_CHECKING:  # its packages are an extra
     from treereason.remote.server import Server
 
 DETERMINISTIC = "engine.deterministic=true"
+ANY_BRANCHES = "on this machine, whatever engine.max_branches is"
 _log = logging.getLogger(__name__)
 
 
@@ -34,6 +36,11 @@ def load(config: AnyModelConfig, cpu: Compiled = "auto") -> LanguageModel | Serv
     """
     if isinstance(config, RemoteModelConfig):
         return _connect(config)
+    device = "cpu" if config.device == "auto" and not torch.cuda.is_available() else config.device
+    if (config.name, device) == ("embedded", "cpu"):
+        return load_embedded(style=config.style, dtype=config.dtype, fused=config.fused, cpu=cpu)
+    from treereason.engine.model.load import load_model  # seconds of imports
+
     options: dict[str, Any] = {"dtype": config.dtype, "device": config.device, "fused": config.fused, "cpu": cpu}
     return load_model(config.name, style=config.style, **options)
 
@@ -84,13 +91,15 @@ def repeats(config: Config, model: LanguageModel | Server, basis: Basis = Basis.
         return "as far as the server keeps to its seed"
     if config.scorer == "reward_model" and config.reward.batch_size > 1:
         return "on this machine, to the last digits of scores, which depend on what reward.batch_size puts together"
+    if model.same_bits and config.engine.cpu != "torch":
+        return ANY_BRANCHES
     if not config.engine.deterministic and basis in (Basis.LABEL_FREE, Basis.JUDGE):
         # Texts do not depend on the last bits of logits, but these scores do, and may tip what is nearly equal.
         return (
             "on this machine with the same engine options, to the last digit of scores; with any under " + DETERMINISTIC
         )
     if config.engine.deterministic or model.dtype == torch.float32:
-        return "on this machine, whatever engine.max_branches is"
+        return ANY_BRANCHES
     dtype = str(model.dtype).removeprefix("torch.")
     return f"on this machine with the same engine options ({dtype}); with any under {DETERMINISTIC}"
 
@@ -111,8 +120,9 @@ def open_engine(
                 model.name,
                 asked,
             )
-        with _threads(_num_threads(config.engine, model)):
-            yield Engine(
+        num_threads, told = _num_threads(config.engine, model)
+        with _threads(num_threads):
+            local = Engine(
                 model,
                 seed=config.seed,
                 max_branches=config.engine.max_branches,
@@ -123,6 +133,8 @@ def open_engine(
                 graphs=config.engine.graphs,
                 profile=profile,
             )
+            local.threads = told
+            yield local
         return
     if statistics_for is not None:
         raise UserError(
@@ -149,10 +161,17 @@ def _kv_tokens(config: EngineConfig, bytes_per_token: int) -> int | None:
     return max(PAGE_SIZE, int(config.kv_gib * 1024**3) // bytes_per_token)
 
 
-def _num_threads(config: EngineConfig, model: LanguageModel) -> int | None:
-    if config.threads is None and model.name == "embedded":
-        return 1  # it is too small to gain from more (docs/log.md)
-    return config.threads
+def _num_threads(config: EngineConfig, model: LanguageModel) -> tuple[int | None, str]:
+    """As configured, None for torch's own number; on a busy machine fewer than all cores, and then that in words."""
+    if config.threads is not None or model.device.type != "cpu":
+        return config.threads, ""
+    if model.name == "embedded":
+        return 1, ""  # it is too small to gain from more (docs/log.md)
+    free, most = free_cores(), torch.get_num_threads()
+    if free is None or free >= most:
+        return None, ""
+    number = max(1, free)
+    return number, f"{number} of {most}, as other processes keep the cores busy; engine.threads={most} takes all"
 
 
 @contextmanager

@@ -70,6 +70,7 @@ class Engine:
             kv_tokens = default_kv_tokens(model.device, model.kv_bytes_per_token)
         num_pages = max(1, kv_tokens // PAGE_SIZE)
         self.model = model
+        self.threads = ""  # a remark for the report
         self.forest = Forest(PagePool(num_pages), PAGE_SIZE)
         self._cache = KVCache(num_pages, PAGE_SIZE)
         self._profile = profile or Profile()

@@ -32,6 +32,15 @@ def checkpoint(tmp_path: Path) -> Path:
 
 
 def complaint(capsys: pytest.CaptureFixture[str], folder: Path) -> str:
+    """What refuses the folder, in one line; nothing else is printed."""
+    with pytest.raises(UserError) as raised:
+        load_model(str(folder), style="embedded")
+    assert capsys.readouterr() == ("", "")
+    assert len(str(raised.value).splitlines()) == 1
+    return str(raised.value)
+
+
+def complaint_of_a_run(capsys: pytest.CaptureFixture[str], folder: Path) -> str:
     code = main(["model=transformers", f"model.name={folder}", "model.style=embedded", "task.limit=1", "display=none"])
     assert code == 2
     out, err = capsys.readouterr()
@@ -61,7 +70,7 @@ def test_a_missing_tensor_is_named(
     del weights["model.layers.1.mlp.up_proj.weight"]
     save_file(weights, checkpoint / "model.safetensors", metadata={"format": "pt"})
     monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", None)  # nothing may be loaded
-    assert "lacks 1 of its tensors, first model.layers.1.mlp.up_proj.weight" in complaint(capsys, checkpoint)
+    assert "lacks 1 of its tensors, first model.layers.1.mlp.up_proj.weight" in complaint_of_a_run(capsys, checkpoint)
 
 
 def test_a_cut_off_file_is_named(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -382,7 +391,7 @@ def test_a_model_type_that_transformers_does_not_know_is_refused(
     checkpoint: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     change_config(checkpoint, model_type="never_heard_of")
-    assert "never_heard_of" in complaint(capsys, checkpoint)
+    assert "never_heard_of" in complaint_of_a_run(capsys, checkpoint)
 
 
 @pytest.mark.parametrize("name", ["/no/such/folder", "./no_such_folder"])

@@ -28,6 +28,7 @@ from tests.engine.steps.graph_runs import (
     run_again,
 )
 from tests.engine.steps.watched_capture import watched
+from tests.lanes import slow
 from treereason.core import Prompt, Sampling, UserError
 from treereason.engine import engine as engine_module
 from treereason.engine.engine import Engine
@@ -107,9 +108,12 @@ def buffers_of(engine: Engine) -> list[int]:
     return [tensor.data_ptr() for tensor in tensors]
 
 
-def test_a_plan_that_outgrows_its_buffers_gets_larger_ones_and_a_new_graph(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", ["llama", *slow("gemma2")])
+def test_a_plan_that_outgrows_its_buffers_gets_larger_ones_and_a_new_graph(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(static_backend, "LEAST_PAGES", 2)
-    on_cpu, on_gpu = models("gemma2")
+    on_cpu, on_gpu = models(kind)
     runs = [Run(make_engine(model)) for model in (on_cpu, on_gpu)]
     for run in runs:
         run.submit("a", (), Prompt("ASK", max_tokens=2, ignore_end=True), 2)
@@ -126,7 +130,7 @@ def test_a_plan_that_outgrows_its_buffers_gets_larger_ones_and_a_new_graph(monke
 
 
 @interpreted_only
-@pytest.mark.parametrize("kind", ["llama", "gemma2"])
+@pytest.mark.parametrize("kind", ["llama", *slow("gemma2")])
 def test_a_captured_step_waits_for_nothing_and_takes_nothing_from_the_host(kind: str, watched: Capture) -> None:
     engine = make_engine(models(kind)[1], capture=watched)
     run = Run(engine)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import torch
-from transformers import AttentionInterface
 
 from treereason.kernels.options import AttentionOptions
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 NAME = "treereason"
 
@@ -70,4 +72,9 @@ def tree_attention(
     return step.attend(layer, q, k, v, options)[None], None
 
 
-AttentionInterface.register(NAME, tree_attention)
+def serve(network: PreTrainedModel) -> None:
+    """Let the network's attention be the tree's from now on."""
+    from transformers import AttentionInterface  # seconds of imports, which the shipped model does without
+
+    AttentionInterface.register(NAME, tree_attention)
+    network.set_attn_implementation(NAME)

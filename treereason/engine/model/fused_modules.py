@@ -108,8 +108,11 @@ def _subclass(base: type[Any], original: type[Any], **attributes: Any) -> type[n
 
 
 def _classes(suffix: str, *models: str) -> list[str]:
-    """Full names of classes, as transformers spells them."""
-    return [f"transformers.models.{model}.modeling_{model}.{_title(model)}{suffix}" for model in models]
+    """Full names of classes, as transformers spells them, and of the shipped model's own."""
+    own = f"treereason.engine.model.llama.{suffix}"
+    return [own] * ("llama" in models) + [
+        f"transformers.models.{model}.modeling_{model}.{_title(model)}{suffix}" for model in models
+    ]
 
 
 def _title(model: str) -> str:

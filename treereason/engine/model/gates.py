@@ -15,8 +15,11 @@ from typing import Any
 from treereason.core import UserError
 from treereason.core.given_file import MIB, check_regular, file_name, read_json_object, readable
 from treereason.engine.model.generation_values import generation_refusal
+from treereason.engine.model.gguf_file import is_gguf, read_gguf
+from treereason.engine.model.gguf_layout import check_gguf
 from treereason.engine.model.rope import rope_refusal
 from treereason.engine.model.sizes import count_refusal, layers, size_refusal
+from treereason.engine.model.smollm2 import located
 from treereason.engine.model.stored_tensors import StoredTensor, stored_tensors
 from treereason.text import from_home, one_line, printable, shown
 
@@ -38,8 +41,11 @@ def check_checkpoint(name: str) -> None:
 
     Raises UserError for a folder that does not exist, unreadable files, or an architecture that cannot be served.
     """
-    folder = Path(from_home(name))
+    folder = Path(from_home(located(name)))
     with readable(folder):
+        if is_gguf(folder):
+            check_gguf(name, read_gguf(folder))
+            return
         if not folder.is_dir():
             if folder.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
                 raise UserError(f"model.name={name}: no such folder: give a folder or a hub id")

@@ -7,17 +7,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import PreTrainedModel
 
 from treereason.core import Prompt, UserError
 from treereason.engine.attention.eager_step import AttentionKind, EagerStep
-from treereason.engine.attention.interface import NAME, AttentionStep
+from treereason.engine.attention.interface import NAME, AttentionStep, serve
 from treereason.engine.model.dated_template import pinned, shows_date
+from treereason.engine.model.llama import Llama
 from treereason.engine.model.text_codec import TextCodec
 from treereason.text import one_line
+
+if TYPE_CHECKING:  # seconds of imports, which the shipped model does without
+    from transformers import PreTrainedModel
 
 _log = logging.getLogger(__name__)
 
@@ -30,22 +33,28 @@ class LanguageModel:
     whatever is computed beside it.
     """
 
-    def __init__(self, network: PreTrainedModel, tokenizer: Any, style: str, name: str = "") -> None:
+    def __init__(self, network: PreTrainedModel | Llama, tokenizer: Any, style: str, name: str = "") -> None:
         self.name = name or type(network).__name__
         self.tokenizer = tokenizer
         self.style = style
         self.fused = ""
         self.same_bits = False
         network.train(False)
-        network.set_attn_implementation(NAME)
-        self._network = network
+        self._network: Any = network
         self.device = next(network.parameters()).device
         self.dtype = network.dtype
         self.attention: AttentionKind = "tree" if self.device.type == "cpu" else "triton"
-        config = network.config.get_text_config()
+        self.generation: dict[str, Any] = {}
+        config: Any
+        if isinstance(network, Llama):
+            config = network.config
+            self.eos_ids = _eos_ids(config)
+        else:
+            serve(network)
+            config = network.config.get_text_config()
+            self.generation = network.generation_config.to_dict()
+            self.eos_ids = _eos_ids(tokenizer, network.generation_config, network.config, config)
         self.max_positions: int = config.max_position_embeddings
-        self.generation: dict[str, Any] = network.generation_config.to_dict()
-        self.eos_ids = _eos_ids(tokenizer, network.generation_config, network.config, config)
         num_kv_heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
         head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         itemsize = next(network.parameters()).element_size()
@@ -78,7 +87,10 @@ class LanguageModel:
 
     @torch.inference_mode()
     def eager_logits(self, tokens: list[int]) -> torch.Tensor:
-        """Logits [V] after a sequence by transformers' own attention: what the tree is checked against."""
+        """Logits [V] after a sequence by transformers' own attention: what the tree is checked against.
+
+        Of networks of transformers alone.
+        """
         self._network.set_attn_implementation("eager")
         try:
             output = self._network(input_ids=torch.tensor([tokens], device=self._network.device), use_cache=False)

@@ -14,7 +14,9 @@ from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING
 from transformers.utils.logging import disable_progress_bar, enable_progress_bar, is_progress_bar_enabled
 
 from treereason.core import UserError
+from treereason.engine.model.blaming import blaming
 from treereason.engine.model.compiled import Compiled
+from treereason.engine.model.embedded import EMBEDDED as EMBEDDED
 from treereason.engine.model.gates import (
     check_architecture,
     check_checkpoint,
@@ -24,15 +26,17 @@ from treereason.engine.model.gates import (
     check_tensors,
 )
 from treereason.engine.model.generation_rules import rules_left_out
+from treereason.engine.model.gguf_file import is_gguf
+from treereason.engine.model.gguf_load import load_gguf
 from treereason.engine.model.language_model import LanguageModel
 from treereason.engine.model.make_quick import make_quick
 from treereason.engine.model.panics import silent_panic
-from treereason.engine.model.rehearsal import rehearse_template, rehearse_tokenizer
+from treereason.engine.model.rehearsal import check_template, rehearse_tokenizer
 from treereason.engine.model.self_check import TOLERANCE, self_check
+from treereason.engine.model.smollm2 import located
 from treereason.engine.model.stored_tensors import stored_tensors
-from treereason.text import one_line, printable
+from treereason.text import from_home
 
-EMBEDDED = Path(__file__).resolve().parents[2] / "embedded"
 QUIET = (
     "huggingface_hub",
     "transformers.generation.configuration_utils",
@@ -44,17 +48,18 @@ PROBE = "The 1st 23, é € 😀\n\tx"  # a tokenizer that panics does so before
 
 
 def resolve(name: str) -> str:
-    """Folder of the shipped model for "embedded", otherwise the path or hub id as given."""
-    return str(EMBEDDED) if name == "embedded" else name
+    """Folder of the shipped model for "embedded", the package's file for "smollm2", otherwise the name as given."""
+    return str(EMBEDDED) if name == "embedded" else located(name)
 
 
 def load_model(
     name: str, *, style: str, dtype: str = "auto", device: str = "auto", fused: bool = True, cpu: Compiled = "auto"
 ) -> LanguageModel:
-    """Load from a folder or hub id; safetensors only, no remote code. Raises UserError for what cannot be served.
+    """Load from a folder, GGUF file or hub id. Raises UserError for what cannot be served.
 
-    dtype "auto" is the checkpoint's own; device "auto" is a CUDA device when there is one. fused: let modules that
-    are known run as one kernel. cpu: whether a CPU uses what is compiled for it.
+    Of folders and hub ids safetensors only, and no remote code. dtype "auto" is the checkpoint's own, of a GGUF file as
+    `gguf_dtype` says; device "auto" is a CUDA device when there is one. fused: let modules that are known run as one
+    kernel. cpu: whether a CPU uses what is compiled for it.
     """
     location = resolve(name)
     if device == "auto":
@@ -86,36 +91,37 @@ def _quiet() -> Iterator[None]:
             enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
-@contextmanager
-def _blaming(name: str, what: str) -> Iterator[None]:
-    """Any exception inside becomes a UserError: transformers stumbles in many ways over what a user's files hold."""
-    try:
-        yield
-    except UserError:
-        raise
-    except Exception as error:
-        raise UserError(f"model.name={name}: {what}: {printable(one_line(error))}") from None
-
-
 def _load(
     name: str, location: str, *, style: str, dtype: str, device: str, fused: bool, cpu: Compiled
 ) -> LanguageModel:
     if name != "embedded":
         check_checkpoint(name)
+    if is_gguf(path := Path(from_home(location))):
+        network, tokenizer = load_gguf(name, path, style=style, dtype=dtype, device=device, probe=PROBE)
+    else:
+        network, tokenizer = _load_folder(name, location, style=style, dtype=dtype, device=device)
+    if str(network.dtype).removeprefix("torch.") not in TOLERANCE:
+        raise UserError(f"model.name={name}: its weights are {network.dtype}; choose model.dtype={'|'.join(TOLERANCE)}")
+    if device != "cpu":
+        torch.cuda.set_device(network.device)  # Triton launches on the current one
+    with blaming(name, "it loads and does not compute"):
+        model = LanguageModel(network, tokenizer, style, name)
+        make_quick(model, network, fused=fused, cpu=cpu)
+        self_check(name, model)
+    if rules := rules_left_out(model.generation):
+        _log.warning("model.name=%s: its generation_config.json asks for what is left out here: %s", name, rules)
+    return model
+
+
+def _load_folder(name: str, location: str, *, style: str, dtype: str, device: str) -> tuple[Any, Any]:
+    """The network, on its device, and the tokenizer of a checked folder, or of a hub id. Raises UserError."""
     if name != "embedded" and (tables := Path(location) / "tokenizer.json").is_file():
         rehearse_tokenizer(name, tables, PROBE)
-    with _blaming(name, "its config or tokenizer cannot be loaded"), silent_panic():
+    with blaming(name, "its config or tokenizer cannot be loaded"), silent_panic():
         config = AutoConfig.from_pretrained(location, trust_remote_code=False)
         tokenizer = AutoTokenizer.from_pretrained(location, trust_remote_code=False)
         tokenizer.decode(tokenizer(PROBE)["input_ids"], skip_special_tokens=True)
-    if style == "chat" and not getattr(tokenizer, "chat_template", None):
-        raise UserError(f"model.name={name}: its tokenizer has no chat template; use model.style=plain")
-    if style == "chat":
-        messages = [{"role": "user", "content": PROBE}]
-        with _blaming(name, "its chat template cannot be used; use model.style=plain"):
-            template = tokenizer.get_chat_template()
-            rehearse_template(name, template, messages, tokenizer.special_tokens_map)
-            tokenizer.apply_chat_template(messages, tokenize=False)
+    check_template(name, tokenizer, style, PROBE)
     if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
         raise UserError(f"model.name={name}: {config.model_type} is not a causal language model of transformers")
     network_class: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
@@ -124,13 +130,13 @@ def _load(
     check_quantisation(name, quantisation)
     stored = stored_tensors(Path(location)) if Path(location).is_dir() else {}
     if stored:
-        with _blaming(name, "its config.json builds no model"), torch.device("meta"):
+        with blaming(name, "its config.json builds no model"), torch.device("meta"):
             skeleton = network_class(config)
         check_tensors(name, skeleton, stored, quantised=bool(quantisation))
     if (Path(location) / "generation_config.json").exists():
-        with _blaming(name, "its generation_config.json cannot be loaded"):
+        with blaming(name, "its generation_config.json cannot be loaded"):
             GenerationConfig.from_pretrained(location)  # which a model leaves out in silence when it is broken
-    with _blaming(name, "transformers cannot load it"):
+    with blaming(name, "transformers cannot load it"):
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             location,
             dtype=dtype,
@@ -145,16 +151,4 @@ def _load(
     if isinstance(quantisation, dict):
         known = quantisation.get("quant_method") in AUTO_QUANTIZATION_CONFIG_MAPPING  # others are left out in silence
         check_dtypes(name, stored, quantised=known)
-    if str(network.dtype).removeprefix("torch.") not in TOLERANCE:
-        raise UserError(f"model.name={name}: its weights are {network.dtype}; choose model.dtype={'|'.join(TOLERANCE)}")
-    if not quantisation:
-        network = network.to(device)
-    if device != "cpu":
-        torch.cuda.set_device(network.device)  # Triton launches on the current one
-    with _blaming(name, "it loads and does not compute"):
-        model = LanguageModel(network, tokenizer, style, name)
-        make_quick(model, network, fused=fused, cpu=cpu)
-        self_check(name, model)
-    if rules := rules_left_out(model.generation):
-        _log.warning("model.name=%s: its generation_config.json asks for what is left out here: %s", name, rules)
-    return model
+    return network if quantisation else network.to(device), tokenizer

@@ -16,6 +16,7 @@ from typing import Any
 
 from treereason.core import UserError
 from treereason.engine.model import rehearsal_worker
+from treereason.engine.model.blaming import blaming
 from treereason.engine.model.rehearsal_worker import CHARACTERS, LONG, MEMORY, MEMORY_BYTES
 
 CPU_S = {"tokenizer": 30, "template": 5}  # large vocabularies take seconds to read
@@ -34,6 +35,18 @@ def rehearse_template(name: str, template: str, messages: Sequence[dict[str, str
         raise UserError(
             f"model.name={name}: its chat template cannot be used; use model.style=plain: filling it in {reason}"
         )
+
+
+def check_template(name: str, tokenizer: Any, style: str, text: str) -> None:
+    """Fill the chat template of a model whose style is "chat", after a rehearsal. Raises UserError where it fails."""
+    if style != "chat":
+        return
+    if not getattr(tokenizer, "chat_template", None):
+        raise UserError(f"model.name={name}: its tokenizer has no chat template; use model.style=plain")
+    messages = [{"role": "user", "content": text}]
+    with blaming(name, "its chat template cannot be used; use model.style=plain"):
+        rehearse_template(name, tokenizer.get_chat_template(), messages, tokenizer.special_tokens_map)
+        tokenizer.apply_chat_template(messages, tokenize=False)
 
 
 def _fault(what: str, **arguments: Any) -> str | None:
