@@ -1,8 +1,8 @@
 r"""Stated text as a value that compares: equal values are equal, and nothing is read in part.
 
 A number is an `int`, or the text of its exact value (`0.5`, `1/3`). A set is `{1, 2}` in order and without repeats, as
-is a union; an interval, a tuple or a list keeps its order and brackets. Numbers without brackets are a list where `;`,
-or a comma and a space, parts them. All else is text in one plain form: lower case unless it is LaTeX, single spaces,
+is a union; an interval, a tuple or a list keeps its order and brackets. Numbers without brackets are a list where `;`
+or a comma parts them. All else is text in one plain form: lower case unless it is LaTeX, single spaces,
 without quotes, `**bold**`, `$math$`, `\boxed{}` or a full stop around it. Of two statements the last one counts.
 """
 
@@ -41,9 +41,10 @@ _LATEX = (
     (re.compile(r"\\(?:text|textbf|mathrm|mathbf|mbox|operatorname) ?\{([^{}]*)\}"), r"\1"),
     (re.compile(r"\\[dt]?frac ?\{ ?([+-]?[0-9.,]+) ?\} ?\{ ?([0-9.,]+) ?\}"), r" \1/\2"),
     (re.compile(r"\\[dt]?frac ?(?:\{([+-]?[0-9]+)\}|([0-9])) ?(?:\{([0-9]+)\}|([0-9]))"), r" \1\2/\3\4"),
-    (re.compile(r"\\(?:left|right|displaystyle|limits)(?![A-Za-z])|\\!|\\[()\[\]]"), ""),
+    (re.compile(r",\\! ?"), ","),  # groups of a number
+    (re.compile(r"\\(?:left|right|displaystyle|limits)(?![A-Za-z])|(?<!\\)\\[!()\[\]]"), ""),
     (re.compile(r"\{,\}"), ","),
-    (re.compile(r"\\[,;: ]|\\q?quad(?![A-Za-z])"), " "),
+    (re.compile(r"(?<!\\)\\[,;: ]|\\q?quad(?![A-Za-z])"), " "),  # behind a \ they begin a row of a matrix
     (re.compile(r"\\([%$#&_{}])"), r"\1"),
     (re.compile(r"\\(?:times|cdot)(?![A-Za-z])"), "*"),
     (re.compile(r"\\infty(?![A-Za-z])"), "∞"),
@@ -61,7 +62,8 @@ _PAIRS = (
 )
 _NAMED = re.compile(
     r"(?:[a-zA-Z] ?)?= ?(?=[^=]+$)|[a-zA-Z] ?(?:∈|\\in) ?(?=[^∈=]+$)|"
-    r"\\?[^\W\d_]\w*(?:_\{\w+\})? ?= ?(?=[-+$€£ ]*\.?[0-9][^=]*$)"
+    r"\\?[^\W\d_]\w*(?:_\{\w+\})? ?= ?(?=[-+$€£ ]*\.?[0-9][^=]*$)|"
+    r"[0-9$€£(][0-9 .,$€£()%]*(?:[-+*/x] ?[0-9$€£(][0-9 .,$€£()%]*)+= ?(?=[-+$€£ ]*\.?[0-9][^=]*$)"  # 2 * 6 = 12 miles
 )
 _MEGA = re.compile(r"(?<=[0-9])( ?MM?)(?!\w)")
 _GOES_ON = re.compile(r"[0-9,] ?\.{3,}[ *\"']*$")
@@ -307,9 +309,12 @@ def _member(text: str, depth: int) -> str:
 
 
 def _numbers(text: str) -> list[str] | None:
-    """The numbers of a list without brackets, which semicolons part, or commas with a space; else None."""
-    for mark in ("; ", ", "):
-        values = [read_number(plain(part)) for part in text.split(mark)] if mark in text else []
+    """The numbers of a list without brackets, which semicolons part, or commas; else None."""
+    for mark in ("; ", ", ", ","):
+        parts = text.split(mark)
+        if mark == "," and any(_GROUP.fullmatch(part) for part in parts[1:]):  # a number that is written wrongly
+            return None
+        values = [read_number(plain(part)) for part in parts] if mark in text else []
         if values and all(value is not None for value in values):
             return [str(spelled(value)) for value in values if value is not None]
     return None

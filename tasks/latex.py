@@ -13,7 +13,9 @@ from treereason.tasks.answers import brackets, is_number
 
 _NAMED = re.compile(r"[A-Za-z\\][\w\\(){}, ']*=[^=]*")
 _GOES_ON = re.compile(r"\.\.\.|\\[lcd]?dots")
-_EXPRESSION = re.compile(r"[\\^*/+=<>√π∪∩!]|\d[a-z]|[([{]")
+_EXPRESSION = re.compile(
+    r"[\\^*/+=<>√π∪∩!]|\d[a-z]|[([{]|\d, |(?<![A-Za-z])[A-Za-z\d] ?- ?[A-Za-z\d](?![A-Za-z])"  # x-1, but no x-ray
+)
 
 
 @oracle
@@ -22,7 +24,8 @@ class MathEqual:
 
     What is equal as it stands, and all plain numbers, are compared as exact_match does. The rest is parsed by
     math-verify, which may run for long on a hostile text: the scorer's time limit ends it. It reads some texts in part,
-    so a set, a tuple, a list, an equation and what goes on in dots are equal to their own kind only.
+    so a set, a tuple, a list, an equation and what goes on in dots are equal to their own kind only. A list without
+    brackets, such as the solutions `1, -2`, is equal in any order.
 
     needs: the package, and what installs it; a run without it is refused before it starts.
     """
@@ -53,6 +56,8 @@ class MathEqual:
         return self._math_verify.parse(f"${text}$", latex, fallback_mode="no_fallback", parsing_timeout=None)
 
 
-def _kind(text: str) -> tuple[str, bool, bool]:
-    """Brackets around the whole, an equation that is more than a name for its right side, dots at which it goes on."""
-    return brackets(text), "=" in text and not _NAMED.fullmatch(text), bool(_GOES_ON.search(text))
+def _kind(text: str) -> tuple[str, bool, bool, bool]:
+    """Brackets around the whole or commas without, an equation that is no name for its right side, dots at the end."""
+    around = brackets(text)
+    equation = "=" in text and not _NAMED.fullmatch(text)
+    return around, not around and "," in text, equation, bool(_GOES_ON.search(text))

@@ -26,6 +26,8 @@ from treereason.text import shown
 
 _STEP_STOPS = {"line": ("\n",), "paragraph": ("\n\n",)}
 _CALCULATED = re.compile(r"<<[^<>\n]*>>")  # GSM8K's notes for a calculator
+_PERCENT = re.compile(r"\\?%| ?per ?cent\b", re.IGNORECASE)
+_ASKS_PERCENT = re.compile(r"\bper ?cent(?:age)?\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class WordProblems(ExamplesTask):
             raise bad_line(path, line, r"the solution has no \boxed{answer}")
         steps, mark, stated = _as_text(path, line, answer).rpartition("####")
         lines = "\n".join(part.strip() for part in (rationale, steps if mark else "") if part.strip())
-        target = canonical(stated)
+        target = _value(question, stated)
         if target == "":
             raise bad_line(path, line, "the answer is empty")
         shown_as = stated.strip() if isinstance(answer, str) else str(target)
@@ -98,8 +100,13 @@ class WordProblems(ExamplesTask):
         """What the text gives as its answer, see final_answer; of a step that the model did not end, what it states."""
         ended = not self.stepwise or thought.finish is Finish.END
         stated = final_answer(open_text(thought), cut=thought.finish is Finish.LENGTH, ended=ended)
-        answer = "" if stated is None else canonical(stated)
+        answer = "" if stated is None else _value(thought.problem.input, stated)
         return None if answer == "" else answer
+
+
+def _value(question: str, stated: str) -> int | str:
+    """The canonical form of an answer. Where a question asks for a percentage, 60% is 60 as files have it."""
+    return canonical(_PERCENT.sub("", stated) if _ASKS_PERCENT.search(question) else stated)
 
 
 def _as_text(path: Path, line: int, answer: object) -> str:

@@ -63,6 +63,7 @@ SAME: dict[int | str, str] = {
     ),
     "∅": r"∅|{}|\emptyset|\varnothing",
     "{1000}": "{1,000}|{1000}",
+    "1, -2": "1, -2|1,-2|1; −2|$1,-2$",
     "(1, -2)": "(1, -2)|(1,−2)|(1.0; -2)",
     "paris": (
         'Paris| "Paris".|**Paris**|Paris!|‘Paris’|'

@@ -90,10 +90,10 @@ def test_examples_come_from_a_file_of_their_own(tmp_path: Path) -> None:
     task = WordProblems(path=path, examples_path=train, examples=2, examples_as="text")
     [problem] = task.problems(0)
     prompt = asked(task, Thought(problem))
-    assert prompt.text == f"Problem: {MATH['problem']}\nSolution:\n"
+    assert prompt.text == f"Problem: {MATH['problem']}"
     assert "48/2 = 24 clips.\nIn all 48+24 = 72 clips.\nThe answer is 72.\n\n" in prompt.shared
     assert prompt.shared.endswith(MATH["solution"] + "\nThe answer is \\sqrt{2}.\n\n")
-    assert (prompt.turns, prompt.system) == ((), "")
+    assert (len(prompt.turns), prompt.system) == (1, "")  # the prompt's own
 
 
 def test_without_one_they_are_the_first_lines_of_the_problems_file(tmp_path: Path) -> None:
@@ -116,8 +116,8 @@ def test_examples_as_turns_are_earlier_turns_of_a_chat_and_text_elsewhere(tmp_pa
     task = WordProblems(path=path, examples=1, examples_as="turns")
     [problem] = task.problems(0)
     prompt = asked(task, Thought(problem))
-    [(user, model)] = prompt.turns
-    assert user == f"Problem: {GSM8K['question']}\nSolution:\n"
+    [_, (user, model)] = prompt.turns
+    assert prompt.shared + prompt.text == user.replace(GSM8K["question"], MATH["problem"])  # all turns ask alike
     assert model.endswith("72 clips.\nThe answer is 72.")
     assert GSM8K["question"] not in prompt.shared + prompt.text
     plain = asked(task, Thought(problem), "plain")
@@ -175,6 +175,9 @@ def below(text: str, finish: Finish = Finish.END) -> Thought:
         "First 300.\nThen 7 more:\n\n307",
         "$307",
         "307 apples",
+        "The answer is 300 + 7 = 307 apples.",
+        "The answer is $300 + $7 = $307.",
+        "The answer is 3 × 100 + 7 = 307.",
     ],
 )
 def test_answers_in_natural_texts_are_read(text: str) -> None:
@@ -187,6 +190,18 @@ def test_answers_in_natural_texts_are_read(text: str) -> None:
 )
 def test_what_states_no_answer_is_none(text: str) -> None:
     assert WordProblems().parse(below(text)) is None
+
+
+@pytest.mark.parametrize("stated", ["60", "60%", "60 percent", r"\boxed{60\%}", "60% of the students"])
+def test_where_a_percentage_is_asked_for_its_sign_says_nothing_more(tmp_path: Path, stated: str) -> None:
+    rows = [
+        {"question": "What percentage of the students dance?", "answer": "12/20 = 60%\n#### 60"},
+        {"problem": "Express 3/5 as a percent.", "solution": r"It is $\boxed{60\%}$."},
+    ]
+    for problem in WordProblems(path=write(tmp_path / "a.jsonl", *rows)).problems(0):
+        assert problem.target == 60
+        assert WordProblems().parse(Thought(problem, (0,), text=f"The answer is {stated}.", finish=Finish.END)) == 60
+    assert WordProblems().parse(below("The answer is 60%.")) == "0.6"
 
 
 @pytest.mark.parametrize("text", ["307", "Answer: 307", "#### 307", "The answer is 307"])
