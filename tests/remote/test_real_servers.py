@@ -35,6 +35,7 @@ LLAMA_CPP = """
 import sys, time, xllamacpp
 params = xllamacpp.CommonParams()
 params.model.path, params.port, params.n_ctx, params.n_parallel = sys.argv[1], int(sys.argv[2]), 8192, 4
+params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
 server = xllamacpp.Server(params)
 time.sleep(3600)
 """
@@ -67,7 +68,7 @@ class Running:
         self.name, self.url = name, f"http://127.0.0.1:{port}/v1"
         self.model = f"{gguf.parent}:{gguf.name}" if name == "transformers" else str(gguf)
         command = {
-            "llama-cpp-python": ["-m", "llama_cpp.server", "--model", self.model, "--port", port, "--n_ctx", "2048"],
+            "llama-cpp-python": ["-m", "llama_cpp.server", "--model", self.model, "--port", port, "--n_ctx", "2048", "--n_threads", "1"],
             "llama.cpp": ["-c", LLAMA_CPP, self.model, port],
             "transformers": ["-c", TRANSFORMERS, "serve", self.model, "--port", port, "--host", "127.0.0.1"],
         }[name]
