@@ -68,7 +68,18 @@ class Running:
         self.name, self.url = name, f"http://127.0.0.1:{port}/v1"
         self.model = f"{gguf.parent}:{gguf.name}" if name == "transformers" else str(gguf)
         command = {
-            "llama-cpp-python": ["-m", "llama_cpp.server", "--model", self.model, "--port", port, "--n_ctx", "2048", "--n_threads", "1"],
+            "llama-cpp-python": [
+                "-m",
+                "llama_cpp.server",
+                "--model",
+                self.model,
+                "--port",
+                port,
+                "--n_ctx",
+                "2048",
+                "--n_threads",
+                "1",
+            ],
             "llama.cpp": ["-c", LLAMA_CPP, self.model, port],
             "transformers": ["-c", TRANSFORMERS, "serve", self.model, "--port", port, "--host", "127.0.0.1"],
         }[name]
