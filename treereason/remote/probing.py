@@ -100,7 +100,7 @@ class Probe:
     async def _send(self, **fields: Any) -> Any:
         context = {"messages": [{"role": "user", "content": TRIAL}]} if self._server.chat else {"prompt": TRIAL}
         request = {**context, self._limit: NUM_TOKENS, **fields}
-        return await self._server.complete(request, final=REFUSALS_AT_ONCE, num_attempts=2)
+        return await self._server.complete(request, num_attempts=1)
 
     async def _text(self, **fields: Any) -> str:
         """The text that comes, or REFUSED or UNKNOWN."""
