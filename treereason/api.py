@@ -51,7 +51,7 @@ def load(
     model: str,
     *,
     name: str,
-    endpoint: Literal["completions", "chat"] = "completions",
+    endpoint: Literal["auto", "completions", "chat"] = "auto",
     style: Style | None = None,
     api_key_env: str | None = "OPENAI_API_KEY",
     concurrency: int = 8,
@@ -75,7 +75,8 @@ def load(model: str, *, cpu: Compiled = "auto", **options: Any) -> LanguageModel
     cpu: on a CPU, "auto" (kernels in C++ where a compiler is found, compiled once a machine), "torch" or "compiled".
 
     For a server: name: of the model there, must be given. endpoint: "completions" sends prompts as text, "chat" as
-        messages. api_key_env: the environment variable that holds the key.
+        messages, "auto" decides from what the server answers; `capabilities` of what is returned tells what was seen.
+        api_key_env: the environment variable that holds the key.
         concurrency: requests in flight at most. timeout_s: seconds after which a request is tried again. max_retries:
         attempts after the first one.
 

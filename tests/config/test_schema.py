@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 from omegaconf import OmegaConf
 
-from treereason.config.schema import model_class, parse
+from treereason.config.schema import RemoteModelConfig, model_class, parse
 from treereason.core import UserError
 
 MODELS = resources.files("treereason.conf") / "model"
@@ -52,7 +52,10 @@ def test_every_model_file_sets_every_field(choice: str) -> None:
         ({"model": {}}, "model.name is missing"),
         ({"model": {"name": "x", "url": "localhost:8000"}}, "model.url=localhost:8000"),
         ({"model": {"name": "x", "url": "http://me:secret@host/v1"}}, "model.url="),
-        ({"model": {"name": "x", "url": "http://host/v1", "style": "chat"}}, "model.style=chat: prompts go to"),
+        (
+            {"model": {"name": "x", "url": "http://host/v1", "endpoint": "completions", "style": "chat"}},
+            "model.style=chat: prompts go to",
+        ),
         ({"model": {"name": "x", "url": "http://host/v1", "endpoint": "talk"}}, "model.endpoint=talk"),
         ({"model": {"name": "x", "url": "http://host/v1", "dtype": "auto"}}, "no option is called model.dtype"),
         ({"model": {"url": "http://host/v1"}}, "model.name is missing"),
@@ -68,16 +71,22 @@ def test_mistakes_are_named_in_one_line(changes: dict[str, Any], said: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("options", "style"),
+    ("options", "endpoint", "style"),
     [
-        ({}, "plain"),
-        ({"style": None}, "plain"),
-        ({"endpoint": "chat"}, "chat"),
-        ({"endpoint": "chat", "style": None}, "chat"),
-        ({"endpoint": "chat", "style": "plain"}, "plain"),
-        ({"style": "embedded"}, "embedded"),
+        ({}, "auto", "chat"),
+        ({"style": None}, "auto", "chat"),
+        ({"endpoint": "completions"}, "completions", "plain"),
+        ({"endpoint": "chat"}, "chat", "chat"),
+        ({"endpoint": "chat", "style": None}, "chat", "chat"),
+        ({"endpoint": "chat", "style": "plain"}, "chat", "plain"),
+        ({"style": "embedded"}, "completions", "embedded"),
+        ({"style": "plain"}, "completions", "plain"),
+        ({"style": "chat"}, "chat", "chat"),
     ],
 )
-def test_the_style_of_a_servers_prompts_follows_its_endpoint(options: dict[str, Any], style: str) -> None:
-    model = {"name": "x", "url": "http://host/v1", **options}
-    assert parse({"task": {}, "search": {}, "model": model}).model.style == style
+def test_a_servers_endpoint_and_the_style_of_its_prompts_follow_each_other(
+    options: dict[str, Any], endpoint: str, style: str
+) -> None:
+    model = parse({"task": {}, "search": {}, "model": {"name": "x", "url": "http://host/v1", **options}}).model
+    assert isinstance(model, RemoteModelConfig)
+    assert (model.endpoint, model.style) == (endpoint, style)

@@ -22,7 +22,9 @@ SEARCHES = {
 
 
 def run(fake: FakeServer, folder: Path, *overrides: str, code: int = 0) -> dict[str, Any]:
-    """A run from the command line; its summary."""
+    """A run from the command line, on the completions endpoint unless the overrides say otherwise; its summary."""
+    if not any(override.startswith("model.endpoint=") for override in overrides):
+        overrides = ("model.endpoint=completions", *overrides)
     common = ["model=openai", "model.name=fake", f"model.url={fake.url}", "display=none", f"hydra.run.dir={folder}"]
     assert main([*common, "task.limit=4", *overrides]) == code
     summary: dict[str, Any] = json.loads((folder / "summary.json").read_text())

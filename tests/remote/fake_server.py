@@ -13,6 +13,8 @@ from hashlib import blake2b
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
 
+from treereason.remote.dialect import TRIAL
+
 HANG_S = 30.0
 """Longer than any test; a request that hangs ends when its client goes away, and the server counts that."""
 PATIENCE_S = 10.0
@@ -21,6 +23,8 @@ PATIENCE_S = 10.0
 def model(prompt: str, seed: int) -> str:
     """What the fake model writes behind a prompt; every third seed makes a slip."""
     slip = seed % 3 == 0
+    if prompt.endswith("one, two, three, four,"):
+        return " five, six"
     if "Spell: " in prompt:
         word, _, written = prompt.rpartition("Spell: ")[2].partition("\n")
         return word[len(written) :] if word.startswith(written) else f"({written} lost)"
@@ -44,9 +48,12 @@ class FakeServer(ThreadingHTTPServer):
     """A completions server whose habits a test sets.
 
     scripted: (status, headers, body) of the next answers, before it does what it should. always: of all answers.
-    delay: seconds before a request is answered. max_n: choices per answer. max_letters: of a prompt.
+    delay: seconds before a request is answered that is no trial. max_n: choices per answer. max_letters: of a prompt.
     merges: strings that are one token. begin: a begin-of-text token.
     refuses: whether a request is refused; status and words of that are `refusal`.
+    template: the model's chat template, "" for none; tells_template: in /props, as llama.cpp does.
+    continues: the form in which a text of the model's is continued, "" for none; repeats_text: in front of its answer.
+    keeps_stops: in the text. samples: "by generation_config" as transformers' server. filters: knows top_k and min_p.
     same_seed: one for all choices of a request.
     models_status: of the list of models.
     echo: "full"; "from 1", which refuses max_tokens=0; "null", without values; "ignored", and 0 tokens taken for 16;
@@ -70,7 +77,11 @@ class FakeServer(ThreadingHTTPServer):
         self.max_letters = 10**6
         self.refuses: Callable[[dict[str, Any]], bool] = lambda _: False
         self.refusal = 400, "no"
-        self.same_seed = False
+        self.same_seed = self.repeats_text = self.keeps_stops = self.tells_template = False
+        self.template = "{{ messages }}"
+        self.continues = "continue_final_message"
+        self.samples: Literal["", "by generation_config"] = ""
+        self.filters = True
         self.logprobs = self.usage = self.tells_stop = True
         self.delay: Callable[[dict[str, Any]], float] = lambda _: 0.0
         self.merges: tuple[str, ...] = ()
@@ -106,9 +117,16 @@ class FakeServer(ThreadingHTTPServer):
 
     def chat(self, request: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         """Status and body for a request of messages: those of a completion, in the form of the chat endpoint."""
+        *_, last = request["messages"]
+        if self.template == "":
+            return 400, {"error": {"message": "the model has no chat template"}}
         prompt = "".join(message["content"] for message in request["messages"])
+        said = last["content"] if last["role"] == "assistant" else ""
+        if said and self.continues not in ("as it is", *(("prefix",) if "prefix" in last else ()), *request):
+            prompt, said = prompt + "<end><begin>", ""
         status, body = self.answer({**request, "prompt": prompt})
         for choice in body.get("choices", ()):
+            choice["text"] = said * self.repeats_text + choice["text"]
             choice["message"] = {"role": "assistant", "content": choice.pop("text")}
             if logprobs := choice.get("logprobs"):
                 pairs = zip(logprobs["tokens"], logprobs["token_logprobs"], strict=True)
@@ -127,16 +145,22 @@ class FakeServer(ThreadingHTTPServer):
         usage = {"prompt_tokens": len(tokens), "completion_tokens": 1}
         return {"choices": [choice], **({"usage": usage} if self.usage else {})}
 
+    def _greedy(self, request: dict[str, Any]) -> bool:
+        if request.get("temperature") == 0 or (self.samples == "by generation_config" and not _nested(request)):
+            return True
+        asked = {**request, **_nested(request)} if self.samples == "by generation_config" else request
+        return self.filters and (asked.get("top_k") == 1 or asked.get("min_p") == 1.0)
+
     def _completion(self, request: dict[str, Any]) -> dict[str, Any]:
         choices = []
         for index in range(min(request.get("n", 1), self.max_n)):
             seed = request.get("seed", 0) + (0 if self.same_seed else index)
-            text = model(request["prompt"], seed if request["temperature"] else 1)
+            text = model(request["prompt"], 1 if self._greedy(request) else seed)
             full = text[: request["max_tokens"]]
             ends = [(full.find(stop), stop) for stop in request.get("stop", ()) if stop in full]
             end, stop = min(ends, default=(len(full), None))
             tokens = full[: end + len(stop or "")]
-            choice: dict[str, Any] = {"index": index, "text": full[:end]}
+            choice: dict[str, Any] = {"index": index, "text": tokens if self.keeps_stops else full[:end]}
             choice["finish_reason"] = "length" if len(text) > len(full) and stop is None else "stop"
             if self.tells_stop:
                 choice["stop_reason"] = stop
@@ -149,13 +173,27 @@ class FakeServer(ThreadingHTTPServer):
         return {"object": "text_completion", "choices": choices[::-1], **({"usage": usage} if self.usage else {})}
 
 
+def _trial(request: dict[str, Any]) -> bool:
+    """Whether it is one of the short requests that show what a server does."""
+    return TRIAL in (request.get("prompt"), request.get("messages", [{}])[0].get("content"))
+
+
+def _nested(request: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(request.get("generation_config", "{}"))
+    return found if found.get("do_sample") else {}
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: FakeServer
 
     def do_GET(self) -> None:
         self.server.keys.append(self.headers.get("Authorization"))
-        self._answer(self.server.models_status if self.path == "/v1/models" else 404, "{}")
+        fake = self.server
+        if self.path == "/props" and fake.tells_template:
+            self._answer(200, json.dumps({"chat_template": fake.template}))
+        else:
+            self._answer(fake.models_status if self.path == "/v1/models" else 404, "{}")
 
     def do_POST(self) -> None:
         fake = self.server
@@ -168,7 +206,9 @@ class _Handler(BaseHTTPRequestHandler):
             fake.most_in_flight = max(fake.most_in_flight, fake.in_flight)
             scripted = fake.scripted.popleft() if fake.scripted else None
             fake.changed.notify_all()
-        left = bool(select.select([self.connection], [], [], fake.delay(request))[0])  # readable: its end was reached
+        left = bool(
+            select.select([self.connection], [], [], 0 if _trial(request) else fake.delay(request))[0]
+        )  # readable: its end was reached
         with fake.changed:
             fake.in_flight -= 1
             fake.num_closed += left

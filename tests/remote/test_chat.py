@@ -56,18 +56,43 @@ def test_a_thought_is_resumed(fake: FakeServer) -> None:
     assert (thought.text, thought.finish, thought.logprob) == ("abcdef", Finish.END, -3.0)
 
 
-def test_a_server_that_continues_nothing_is_asked_once_and_named(fake: FakeServer) -> None:
-    fake.refuses, fake.refusal = lambda request: "continue_final_message" in request, (400, "Unrecognized argument")
+def continuations(fake: FakeServer) -> int:
+    return sum(request["messages"][-1]["role"] == "assistant" for request in fake.requests)
+
+
+@pytest.mark.parametrize("refused", [True, False])
+def test_a_server_that_continues_nothing_is_found_out_once_and_named(fake: FakeServer, refused: bool) -> None:
+    fake.continues = ""
+    if refused:
+        fake.refuses = lambda request: request["messages"][-1]["role"] == "assistant"
+        fake.refusal = 400, "Expected last role user"
     with engine(fake) as remote:
         ask(remote, expansion(1, "Spell: ab;cd\n", stop=(";",)))
-        errors = [child.error for _ in range(2) for child in ask(remote, below("c"))]
+        errors = [child.error for child in ask(remote, below("c"))]
+        asked = continuations(fake)
+        errors += [child.error for child in ask(remote, below("c"))]
         assert ask(remote, expansion(1, "x", "1"))[0].error is None
+    reason = "the server answered 400: Expected last role user" if refused else "it begins a new message"
     said = (
         f"model.url={fake.url}: the chat endpoint does not continue a text, which appended prompts and resume() "
-        "need: the server answered 400: Unrecognized argument; vLLM and SGLang do, or give model.endpoint=completions"
+        f"need: {reason}; vLLM, SGLang and llama.cpp do, or give model.endpoint=completions"
     )
     assert errors == [said, said]
-    assert sum("continue_final_message" in request for request in fake.requests) == 1
+    assert continuations(fake) == asked
+
+
+@pytest.mark.parametrize("form", ["continue_final_message", "prefix", "as it is"])
+@pytest.mark.parametrize("repeats", [True, False])
+@pytest.mark.parametrize("usage", [True, False])
+def test_a_text_is_continued_in_the_form_that_the_server_knows(
+    fake: FakeServer, form: str, repeats: bool, usage: bool
+) -> None:
+    fake.continues, fake.repeats_text, fake.usage = form, repeats, usage
+    with engine(fake) as remote:
+        ask(remote, expansion(1, "Spell: ab;cde\n", stop=(";",)))
+        [child] = ask(remote, below("c"))
+    assert (child.text, child.error) == ("de", None)
+    assert fake.requests[-1]["messages"][-1]["content"] == "ab;c"
 
 
 def test_given_text_cannot_be_measured(fake: FakeServer) -> None:

@@ -68,6 +68,7 @@ def survives(variant: Hostile, folder: Path, capfd: pytest.CaptureFixture[str], 
     started = time.monotonic()
     with serving(variant) as server:
         options = ["model=openai", "model.name=x", f"model.url={server.url}", f"model.timeout_s={TIMEOUT_S}"]
+        options.append("model.endpoint=completions")
         options += ["model.max_retries=1", "task=few_shot", "task.limit=1", "search=self_consistency", "search.n=2"]
         code = main([*options, "baseline=none", "display=plain", f"hydra.run.dir={folder}"])
     assert time.monotonic() - started < HANG_S
@@ -123,6 +124,7 @@ def test_no_answer_to_the_first_question_harms(
     started = time.monotonic()
     with serving(next((v for v in TABLE if v.name == name), REFUSAL), to_all=True) as server:
         options = ["model=openai", "model.name=x", f"model.url={server.url}", f"model.timeout_s={TIMEOUT_S}"]
+        options.append("model.endpoint=completions")
         options += ["model.max_retries=0", "task=few_shot", "task.limit=1", "search.k=1", "baseline=none"]
         code = main([*options, "display=plain", f"hydra.run.dir={tmp_path}"])
     assert code == (exit_code_of(tmp_path) if (tmp_path / "summary.json").exists() else 2)

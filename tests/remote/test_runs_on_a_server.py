@@ -49,7 +49,8 @@ def test_nothing_is_claimed_about_kv(fake: FakeServer, tmp_path: Path, capsys: p
 
 def test_a_line_is_continued_behind_its_line_end(fake: FakeServer, tmp_path: Path) -> None:
     run(fake, tmp_path, *SEARCHES["line by line"], "task.limit=1", "baseline=none")
-    prompts = [request["prompt"].rpartition("\nSteps:\n")[2] for request in fake.requests]
+    asked = [request["prompt"] for request in fake.requests if request["prompt"] != TRIAL]
+    prompts = [prompt.rpartition("\nSteps:\n")[2] for prompt in asked]
     assert prompts[0] == ""
     assert all(re.fullmatch(r"=-?\d+\+0\n(=-?\d+\n)?", prompt) for prompt in prompts[1:])
 
@@ -91,11 +92,14 @@ def test_no_key_is_sent_unless_there_is_one(fake: FakeServer, tmp_path: Path, mo
 
 
 def test_ctrl_c_closes_connections_and_keeps_what_is_done(fake: FakeServer, tmp_path: Path) -> None:
-    fake.delay = lambda request: HANG_S if request in fake.requests[6:] else 0.0
+    def real() -> list[Any]:
+        return [request for request in fake.requests if request["prompt"] != TRIAL]
+
+    fake.delay = lambda request: HANG_S if request in real()[6:] else 0.0
 
     def interrupt() -> None:
         results = tmp_path / "results.jsonl"
-        fake.wait_until(lambda fake: fake.in_flight == 2 and len(fake.requests) == 8)
+        fake.wait_until(lambda fake: fake.in_flight == 2 and len(real()) == 8)
         wait_until(lambda: results.exists() and results.read_text() != "")
         os.kill(os.getpid(), signal.SIGINT)
 
@@ -113,7 +117,8 @@ def test_a_problem_out_of_time_gives_up_its_requests(fake: FakeServer, tmp_path:
     summary = run(fake, tmp_path, *overrides, code=3)
     assert summary["failed"] == 4
     assert all("budget.seconds" in line["error"] for line in lines(tmp_path))
-    fake.wait_until(lambda fake: fake.num_closed == len(fake.requests) and not fake.in_flight)
+    num_real = sum(request["prompt"] != TRIAL for request in fake.requests)
+    fake.wait_until(lambda fake: fake.num_closed == num_real and not fake.in_flight)
 
 
 def test_a_scorer_sees_that_a_logprob_is_unknown(fake: FakeServer, tmp_path: Path) -> None:

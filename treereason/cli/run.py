@@ -152,6 +152,8 @@ def _run(spec: RunSpec, folder: Path, config_dir: str | None) -> dict[str, Any]:
         from treereason.display.modes import display
 
         model = load(spec.config.model, spec.config.engine.cpu)
+    if capabilities := getattr(model, "capabilities", None):
+        note(f"the server: {capabilities}")
     if (folder / "results.jsonl").exists():
         note(f"{folder} holds an earlier run; its results are replaced once a problem is done")
     spec = replace(spec, program=_program(config_dir), overrides=overrides)

@@ -88,16 +88,19 @@ class RemoteModelConfig(_Strict):
         ),
     ]
     endpoint: Annotated[
-        Literal["completions", "chat"],
-        Field(description="completions: prompts are sent as text; chat: as messages, for the server's chat template"),
-    ] = "completions"
+        Literal["auto", "completions", "chat"],
+        Field(
+            description="completions: prompts are sent as text; chat: as messages, for the server's chat template; "
+            "auto: chat where it answers and the model has a template, as far as the server tells"
+        ),
+    ] = "auto"
     style: Annotated[
         Style,
         Field(
             description="plain: prompts as they are; chat: for the chat endpoint; embedded: in the terse format of the "
             "included model; null: what fits the endpoint"
         ),
-    ] = "plain"
+    ] = "chat"
     api_key_env: Annotated[
         str | None,
         Field(description="name of the environment variable that holds the key, if it is set; null: no key is sent"),
@@ -126,14 +129,18 @@ class RemoteModelConfig(_Strict):
 
     @model_validator(mode="before")
     @classmethod
-    def _style_of_endpoint(cls, values: Any) -> Any:
-        if not isinstance(values, Mapping) or values.get("style") is not None:
+    def _style_and_endpoint(cls, values: Any) -> Any:
+        """Each decides the other where that is left open; what both leave open is decided when the server is asked."""
+        if not isinstance(values, Mapping):
             return values
-        return {**values, "style": "chat" if values.get("endpoint") == "chat" else "plain"}
+        endpoint, style = values.get("endpoint", "auto"), values.get("style")
+        if style is None:
+            return {**values, "style": "plain" if endpoint == "completions" else "chat"}
+        return {**values, "endpoint": "chat" if style == "chat" else "completions"} if endpoint == "auto" else values
 
     @model_validator(mode="after")
     def _chat_to_chat(self) -> Self:
-        if self.style == "chat" and self.endpoint != "chat":
+        if self.style == "chat" and self.endpoint == "completions":
             raise UserError(
                 "model.style=chat: prompts go to the completions endpoint as plain text; use plain, or "
                 "model.endpoint=chat"

@@ -12,7 +12,7 @@ from treereason import events
 from treereason.config.scorers import scorer_options
 from treereason.config.user_files import load as load_reference
 from treereason.controller.budget import Budget
-from treereason.controller.model import open_engine, repeats, sampling_of
+from treereason.controller.model import open_engine, repeats, sampling_of, settled
 from treereason.controller.own_scorers import name_of
 from treereason.controller.problem_result import ProblemResult
 from treereason.controller.run_spec import RunSpec
@@ -55,7 +55,8 @@ def run_experiment(
 
     Raises UserError when the folder cannot be written. However it ends, no process is left behind.
     """
-    config = spec.config
+    config = settled(spec.config, model)
+    spec = replace(spec, config=config)
     screen = screen or Display()
     profile, summary = Profile(), Summary()
     with ExitStack() as stack:
@@ -105,6 +106,8 @@ def run_experiment(
             summary.extra["fused"] = model.fused
         if threads := getattr(engine, "threads", ""):
             summary.extra["threads"] = threads
+        if capabilities := getattr(model, "capabilities", None):
+            summary.extra["server"] = str(capabilities)
         if config.engine.profile:
             summary.extra["profile"] = profile.shares()
         if folder is not None and results is not None:

@@ -47,6 +47,7 @@ def load(config: AnyModelConfig, cpu: Compiled = "auto") -> LanguageModel | Serv
 
 def _connect(config: RemoteModelConfig) -> Server:
     try:
+        from treereason.remote.connect import connect
         from treereason.remote.server import Server
     except ModuleNotFoundError as error:
         raise UserError(f"model=openai needs {error.name}: pip install 'treereason[remote]'") from None
@@ -60,7 +61,8 @@ def _connect(config: RemoteModelConfig) -> Server:
         timeout_s=config.timeout_s,
         max_retries=config.max_retries,
     )
-    server.probe()
+    connect(server)
+    _log.info("model.url=%s: %s", server.url, server.capabilities)
     return server
 
 
@@ -81,6 +83,14 @@ def cpu_option(model: LanguageModel | Server) -> Compiled:
     if not isinstance(model, LanguageModel) or model.device.type != "cpu":
         return "auto"
     return "compiled" if model.attention == "compiled" else "torch"
+
+
+def settled(config: Config, model: LanguageModel | Server) -> Config:
+    """The configuration with what a server's `auto` has come to."""
+    if not isinstance(config.model, RemoteModelConfig):
+        return config
+    found = {name: getattr(model, name) for name in ("endpoint", "style")}
+    return config.model_copy(update={"model": config.model.model_copy(update=found)})
 
 
 def repeats(config: Config, model: LanguageModel | Server, basis: Basis = Basis.ORACLE) -> str:

@@ -233,6 +233,8 @@ def _figures(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
         from_graphs = f"{graph:,} from graphs{held}"
         found.append(("steps", ", ".join([from_graphs, *(f"{n:,} eager: {why}" for why, n in eager)])))
     found += [(name, str(summary[name])) for name in ("fused", "threads") if summary.get(name)]
+    if server := summary.get("server"):
+        found.append(("server", printable(str(server))))
     if ratio := summary.get("kv_read_ratio"):
         read, alone = (int(summary.get(f"kv_tokens_read_{name}") or 0) for name in ("tree", "sequence"))
         found.append(("KV reads", f"{read:,} tokens, {alone:,} if every branch read its own: {ratio:.1f}x"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from treereason.core import Finish
@@ -12,11 +12,11 @@ from treereason.remote.ending import broken_off, ending
 from treereason.remote.errors import RequestFailed
 from treereason.remote.logprobs import (
     TokenLogprob,
+    num_of_start,
     number,
     spells_only_a_start,
     token_logprobs,
     total,
-    total_of_start,
 )
 
 MAX_COUNT = 2**31
@@ -30,6 +30,7 @@ class Choice:
     finish: None where the server gives no reason, or one that is not known here.
     stop: the stop string behind `text`. assumed: the server does not tell which one, or whether it was one at all.
     logprob, num_tokens: of what this request decoded. logprob: None where that of any token is not known.
+    num_kept: those of its tokens that the text and its stop string hold, 0 where that is not known.
     broken_off: the reason for which the server ended it too early, "" where it did not.
     """
 
@@ -39,6 +40,7 @@ class Choice:
     assumed: bool
     logprob: float | None
     num_tokens: int
+    num_kept: int = 0
     broken_off: str = ""
 
 
@@ -50,12 +52,14 @@ class Answer:
     num_prompt_tokens: int
 
 
-def read(value: Any, stops: Sequence[str], before: str = "") -> Answer:
-    """The answer in decoded JSON. before: what the thought's text was, when it is resumed.
+def read(value: Any, stops: Sequence[str], before: str = "", *, said: str = "", keeps_stops: bool = False) -> Answer:
+    """The answer in decoded JSON.
 
-    Raises RequestFailed for what is not a completion.
+    before: what the thought's text was, when it is resumed. said: what the server may repeat in front of each text.
+    keeps_stops: as in Capabilities. Raises RequestFailed for what is not a completion.
     """
     items, usage = _items(value), _usage(value)
+    items = [{**item, "text": item["text"].removeprefix(said)} for item in items] if said else items
     # An empty list beside a text tells as little as none at all.
     decoded = [None if not tokens and item["text"] else tokens for item in items for tokens in [token_logprobs(item)]]
     num_decoded = [len(tokens) for tokens in decoded if tokens is not None]
@@ -63,9 +67,14 @@ def read(value: Any, stops: Sequence[str], before: str = "") -> Answer:
         share, left = divmod(_count(usage.get("completion_tokens")), len(items))
         num_decoded = [share + (rank < left) for rank in range(len(items))]
     choices = [
-        _choice(item, tokens, num_tokens, stops, before)
+        _choice(item, tokens, num_tokens, stops, before, keeps_stops)
         for item, tokens, num_tokens in zip(items, decoded, num_decoded, strict=True)
     ]
+    if len(choices) > 1:  # without tokens of their own, each was given an equal share, which is a guess
+        choices = [
+            choice if tokens is not None else replace(choice, num_kept=0)
+            for choice, tokens in zip(choices, decoded, strict=True)
+        ]
     return Answer(choices, _count(usage.get("prompt_tokens")))
 
 
@@ -107,19 +116,25 @@ def _usage(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def _choice(
-    item: dict[str, Any], tokens: list[TokenLogprob] | None, num_tokens: int, stops: Sequence[str], before: str
+    item: dict[str, Any],
+    tokens: list[TokenLogprob] | None,
+    num_tokens: int,
+    stops: Sequence[str],
+    before: str,
+    keeps_stops: bool,
 ) -> Choice:
     # A pair of surrogates may have come in two halves; half a pair is no character, and no file takes it.
     text: str = item["text"].encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    end = ending(item, before + text, stops)
-    logprob = None
-    if tokens is not None:
-        kept = (end.text + end.stop)[len(before) :]
-        if len(kept) < len(text):
-            logprob = total_of_start(tokens, kept)
-        elif not spells_only_a_start(tokens, text):
-            logprob = total(token.logprob for token in tokens)
-    return Choice(*end, logprob=logprob, num_tokens=num_tokens, broken_off="" if end.stop else broken_off(item))
+    end = ending(item, before + text, stops, keeps_stops=keeps_stops)
+    kept = (end.text + end.stop)[len(before) :]
+    cut, logprob, num_kept = len(kept) < len(text), None, num_tokens
+    if tokens is not None and not (not cut and spells_only_a_start(tokens, text)):
+        num_kept = num_of_start(tokens, kept) if cut else len(tokens)
+        logprob = total(token.logprob for token in tokens[:num_kept]) if num_kept or not kept else None
+    elif cut:
+        num_kept = 0
+    broken = "" if end.stop else broken_off(item)
+    return Choice(*end, logprob=logprob, num_tokens=num_tokens, num_kept=num_kept, broken_off=broken)
 
 
 def _count(value: Any) -> int:

@@ -25,7 +25,7 @@ from treereason.core import (
 )
 from treereason.remote.answer import Answer, read
 from treereason.remote.context import Context
-from treereason.remote.continuation import Continuation
+from treereason.remote.continuation import Continuation, in_form
 from treereason.remote.dialect import Dialect, Fields
 from treereason.remote.echo import Echoes, logprob_behind
 from treereason.remote.errors import RequestFailed
@@ -60,6 +60,7 @@ class Completions:
     """
 
     def __init__(self, server: Server, *, seed: int, must_count: bool) -> None:
+        self._server = server
         self._dialect = Dialect(server)
         self._echoes = Echoes(server)
         self._continuation = Continuation(server, self._dialect)
@@ -101,8 +102,10 @@ class Completions:
             return failures(resumption, str(error), before)
         [more] = sampled(answer, resumption, resumption.children, seconds)
         if more.error is not None:
-            return [replace(more, text=thought.text, logprob=thought.logprob)]
-        return [replace(more, logprob=total((thought.logprob, more.logprob)))]
+            return [replace(more, text=thought.text, logprob=thought.logprob, num_tokens=thought.num_tokens)]
+        known = thought.num_tokens and (more.num_tokens or more.text == thought.text)
+        num_tokens = thought.num_tokens + more.num_tokens if known else 0
+        return [replace(more, logprob=total((thought.logprob, more.logprob)), num_tokens=num_tokens)]
 
     async def write(self, writing: Writing, prompt: Context) -> list[Decoded]:
         """The children with their given texts, each measured by one request; one more reads the prompt alone.
@@ -153,10 +156,14 @@ class Completions:
 
         stops: those that end the thought, whatever the server is told of them.
         """
+        said = ""
         if "continue_final_message" in request:
-            await self._continuation.check()
+            form, repeats_text = await self._continuation.form()
+            said = request["messages"][-1]["content"] if repeats_text else ""
+            request = in_form(request, form)
         started = perf_counter()
-        answer = read(await self._dialect.complete(request), stops, before)
+        value = await self._dialect.complete(request)
+        answer = read(value, stops, before, said=said, keeps_stops=self._server.capabilities.keeps_stops)
         self._check(answer, before)
         return answer, perf_counter() - started
 
@@ -234,7 +241,16 @@ def sampled(answer: Answer, request: Request, paths: Sequence[ThoughtPath], seco
             children.append(replace(failed, cost=cost))
             continue
         children.append(
-            Decoded(request.problem, path, choice.text, choice.logprob, cost, finish=choice.finish, stop=choice.stop)
+            Decoded(
+                request.problem,
+                path,
+                choice.text,
+                choice.logprob,
+                cost,
+                finish=choice.finish,
+                stop=choice.stop,
+                num_tokens=choice.num_kept,
+            )
         )
     return children
 

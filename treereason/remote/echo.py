@@ -23,8 +23,9 @@ class Echoes:
     run. A server that is not there, or has too much to do, has not answered.
     """
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, *, num_attempts: int | None = None) -> None:
         self._server = server
+        self._num_attempts = num_attempts
         self._asking = asyncio.Lock()
         self._max_tokens: int | None = None
         self._refusal: str | None = None
@@ -59,7 +60,7 @@ class Echoes:
 
     async def _ask(self, text: str, max_tokens: int) -> list[TokenLogprob]:
         request = {"prompt": text, "max_tokens": max_tokens, "echo": True, "logprobs": 1, "temperature": 0.0}
-        return read_echo(await self._server.complete(request), max_tokens)
+        return read_echo(await self._server.complete(request, num_attempts=self._num_attempts), max_tokens)
 
 
 def _check_trial(tokens: Sequence[TokenLogprob]) -> None:

@@ -67,8 +67,11 @@ class Ending(NamedTuple):
     assumed: bool
 
 
-def ending(item: dict[str, Any], text: str, stops: Sequence[str]) -> Ending:
-    """What ended the choice `item`, whose thought now has this text."""
+def ending(item: dict[str, Any], text: str, stops: Sequence[str], *, keeps_stops: bool = False) -> Ending:
+    """What ended the choice `item`, whose thought now has this text.
+
+    keeps_stops: the server leaves a stop string in the text, so that where none is there none came.
+    """
     found = [(end, stop) for stop in stops if (end := text.find(stop)) >= 0]
     if found:  # some servers leave the stop string in, and one that spans two requests is seen here only
         end, stop = min(found)
@@ -85,11 +88,18 @@ def ending(item: dict[str, Any], text: str, stops: Sequence[str]) -> Ending:
             return Ending(text, Finish.STOP, stop, False)
     if reason is Finish.END or reason is None:
         return Ending(text, reason, "", False)
+    if keeps_stops:
+        return Ending(text, Finish.END, "", False)
     # Of a server that does not tell which stop string came, or whether one came at all, the first one is assumed: a
     # continued line would otherwise run on from its own end.
     if stops and (reason is Finish.STOP or not told):
         return Ending(text, Finish.STOP, stops[0], reason == EITHER or len(stops) > 1)
     return Ending(text, Finish.END, "", False)
+
+
+def names_stop(item: dict[str, Any], stop: str) -> bool:
+    """Whether the choice says that this stop string ended it."""
+    return any(fields.get(name) == stop for fields in _parts(item) for name in TOLD)
 
 
 _ABSENT = object()

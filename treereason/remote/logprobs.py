@@ -49,18 +49,18 @@ def total(logprobs: Iterable[float | None]) -> float | None:
     return added if None not in values and math.isfinite(added) else None
 
 
-def total_of_start(tokens: Sequence[TokenLogprob], text: str) -> float | None:
-    """The sum over those first tokens that spell `text`; a token that spans its end counts. None when none do."""
+def num_of_start(tokens: Sequence[TokenLogprob], text: str) -> int:
+    """How many of the first tokens spell `text`; a token that spans its end counts. 0 when none do."""
     num_spelled = 0
     for num_tokens, token in enumerate(tokens):
         if num_spelled >= len(text):
-            return total(token.logprob for token in tokens[:num_tokens])
+            return num_tokens
         if not token.text or not (
             text.startswith(token.text, num_spelled) or token.text.startswith(text[num_spelled:])
         ):
-            return None
+            return 0
         num_spelled += len(token.text)
-    return total(token.logprob for token in tokens) if num_spelled >= len(text) else None
+    return len(tokens) if num_spelled >= len(text) else 0
 
 
 def number(value: Any) -> float | None:

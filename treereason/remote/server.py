@@ -13,6 +13,7 @@ from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt
 
 from treereason.core import UserError
 from treereason.remote.body import ACCEPTED, MAX_ERROR_BYTES, read_body
+from treereason.remote.capabilities import Capabilities
 from treereason.remote.environment import make_client, names_set
 from treereason.remote.errors import RequestFailed, Transient
 from treereason.remote.loop_thread import LoopThread
@@ -23,6 +24,7 @@ from treereason.text import describe, one_line
 PROBE_TIMEOUT_S = 5.0
 PASSING = (408, 425, 429)
 """Statuses below 500 that may pass."""
+PATHS = {"chat": "chat/completions", "completions": "completions"}
 WORDS = ("error", "errors", "message", "detail")
 """Where servers say what is wrong, the outer ones first."""
 
@@ -34,7 +36,8 @@ class Server:
     `max_retries` times more, after the pause that the server asks for or a growing one. The key appears in no message
     and in no text.
 
-    endpoint: "completions", or "chat" for requests of `messages`, whose answers come back as those of completions do.
+    endpoint: "completions", or "chat" for requests of `messages`, whose answers come back as those of completions do;
+        "auto" until `connect` has decided. capabilities: what `connect` saw of it.
     style: of the model's prompts, "plain", "chat" or "embedded". sleep: how a pause in seconds is spent.
     Raises UserError for a key that no header can carry.
     """
@@ -64,10 +67,10 @@ class Server:
         self.timeout_s = timeout_s
         self.max_retries = max_retries
         self._sleep = sleep
-        self._headers = {"Accept-Encoding": ACCEPTED}
+        self.headers = {"Accept-Encoding": ACCEPTED}
         if api_key:
-            self._headers["Authorization"] = f"Bearer {api_key}"
-        self._address = f"{self.url}/chat/completions" if endpoint == "chat" else f"{self.url}/completions"
+            self.headers["Authorization"] = f"Bearer {api_key}"
+        self.capabilities = Capabilities()
         self.concurrency = concurrency
         self._open: tuple[httpx.AsyncClient, asyncio.Semaphore] | None = None
 
@@ -101,10 +104,19 @@ class Server:
             retry=retry_if_exception(lambda error: isinstance(error, Transient) and error.status not in final),
             reraise=True,
         )
-        content = json.dumps({"model": self.name, **request}).encode()
+        content = json.dumps({"model": self.name, **self._sampled(request)}).encode()
         client, in_flight = self._opened()
         async with in_flight:  # kept during pauses: a server that has too much to do gets less
             return await retrying(self._post, client, content)
+
+    def _sampled(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """The request, with what this server must be told so that it samples as the request says, and not otherwise."""
+        if not self.capabilities.nested:
+            return {**self.capabilities.defaults, **request}
+        filters = {"top_k": request.get("top_k", 0), "min_p": request.get("min_p", 0.0)}
+        settings = {"do_sample": True, "repetition_penalty": 1.0, **{name: v for name, v in filters.items() if v}}
+        fields = {name: value for name, value in request.items() if name not in filters}
+        return {**fields, "generation_config": json.dumps({"top_k": 0, **settings})}
 
     async def close(self) -> None:
         """Close the connections; the next request opens new ones, in whatever loop it runs.
@@ -119,14 +131,14 @@ class Server:
         """Connections, and who may use them. Both belong to the loop that first waits for them."""
         if self._open is None:
             limits = httpx.Limits(max_connections=self.concurrency, max_keepalive_connections=self.concurrency)
-            headers = {**self._headers, "Content-Type": "application/json"}
+            headers = {**self.headers, "Content-Type": "application/json"}
             # No timeout of httpx's own: those are for single reads, which a server that trickles never runs into.
             client = make_client(headers=headers, timeout=None, limits=limits)
             self._open = client, asyncio.Semaphore(self.concurrency)
         return self._open
 
     async def _probe(self) -> None:
-        async with make_client(headers=self._headers, timeout=None) as client:
+        async with make_client(headers=self.headers, timeout=None) as client:
             try:
                 async with asyncio.timeout(PROBE_TIMEOUT_S), client.stream("GET", f"{self.url}/models") as answer:
                     status = answer.status_code
@@ -166,7 +178,7 @@ class Server:
         try:
             async with (
                 asyncio.timeout(self.timeout_s),
-                client.stream("POST", self._address, content=content) as answer,
+                client.stream("POST", f"{self.url}/{PATHS[self.endpoint]}", content=content) as answer,
             ):
                 body = await read_body(answer)
         except TimeoutError:

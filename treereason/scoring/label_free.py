@@ -39,7 +39,7 @@ def likelihood(thought: Thought) -> float:
     logprobs = [each.logprob for each in path if each.logprob is not None]
     if len(logprobs) < len(path):
         raise ValueError("the server tells no log-probabilities")
-    num_tokens = sum(each.num_tokens or each.cost.tokens_decoded for each in path)  # a server tells the latter alone
+    num_tokens = sum(each.num_tokens for each in path)
     if not num_tokens:
         raise ValueError(NO_TOKENS)
     return math.exp(math.fsum(logprobs) / num_tokens)
