@@ -66,7 +66,7 @@ def test_a_path_of_steps_ends_at_what_its_task_can_need(search: Any, task: Any, 
         engine=Stops,
         style="chat",
     )
-    tokens = {(): 0}
+    tokens: dict[tuple[int, ...], int] = {(): 0}
     for request in outcome.engine.expansions:
         assert request.prompt.max_tokens > 0
         for child in request.children:
