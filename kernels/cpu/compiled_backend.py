@@ -11,6 +11,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 
+from treereason.kernels.cpu.layer_weights import LayerWeights
 from treereason.kernels.cpu.library import SUFFIXES, function
 from treereason.kernels.options import AttentionOptions
 from treereason.kernels.plan import Int32, Plan
@@ -84,25 +85,32 @@ class CompiledBackend:
         lse: [N, Hq] float32, written. Heads of all tensors have their elements side by side.
         """
         num_rows, num_heads, head_dim = q.shape
-        num_kv_heads = k_pool.shape[1]
-        plan = self._planned(num_heads // num_kv_heads, num_kv_heads)
+        plan = self._planned(num_heads // k_pool.shape[1], k_pool.shape[1])
         out = torch.empty(num_rows, num_heads, head_dim, dtype=q.dtype)
-        sinks = None if options.sinks is None else options.sinks.float().contiguous()
-        key, value = new or (None, None)
-        cos, sin = rotation or (None, None)
-        layer = _Layer(
-            *(None if x is None else x.data_ptr() for x in (q, key, value, k_pool, v_pool, out, lse, cos, sin, sinks)),
-            *(stride for x in (q, key, value, k_pool, v_pool) for stride in ((0, 0) if x is None else x.stride()[:2])),
-            0 if cos is None else cos.stride(0),
-            num_heads,
-            num_kv_heads,
-            head_dim,
-            options.window or 0,
-            options.scale,
-            options.softcap or 0.0,
-        )
+        layer = _layer(num_heads, k_pool, v_pool, options, rotation)
+        for name, x in (("q", q), ("k", new and new[0]), ("v", new and new[1])):
+            if x is not None:
+                _set(layer, name, x)
+        layer.out, layer.lse = out.data_ptr(), None if lse is None else lse.data_ptr()
         attend = function(f"tree_attention_{SUFFIXES[q.dtype]}", ctypes.c_void_p, ctypes.c_void_p)
         attend(ctypes.addressof(plan), ctypes.addressof(layer))
+        return out
+
+    def decoder_layer(
+        self,
+        x: torch.Tensor,
+        weights: LayerWeights,
+        k_pool: torch.Tensor,
+        v_pool: torch.Tensor,
+        options: AttentionOptions,
+        rotation: tuple[torch.Tensor, torch.Tensor],
+    ) -> torch.Tensor:
+        """What a whole layer makes of x [N, width], contiguous; other arguments as in `attend`."""
+        plan = self._planned(weights.num_heads // k_pool.shape[1], k_pool.shape[1])
+        layer = _layer(weights.num_heads, k_pool, v_pool, options, rotation)
+        out = torch.empty_like(x)
+        decode = function(f"decoder_layer_{SUFFIXES[x.dtype]}", *[ctypes.c_void_p] * 5)
+        decode(*map(ctypes.addressof, (plan, layer, weights.numbers)), x.data_ptr(), out.data_ptr())
         return out
 
     def _planned(self, group_size: int, num_kv_heads: int) -> _Plan:
@@ -133,6 +141,34 @@ class CompiledBackend:
             # The arrays are kept: the structure holds their addresses alone.
             self._blocks[key] = _Plan(*sizes, *(array.ctypes.data for array in arrays)), arrays
         return self._blocks[key][0]
+
+
+def _layer(
+    num_heads: int,
+    k_pool: torch.Tensor,
+    v_pool: torch.Tensor,
+    options: AttentionOptions,
+    rotation: tuple[torch.Tensor, torch.Tensor] | None,
+) -> _Layer:
+    """All but queries, new keys and values, and where results go."""
+    layer = _Layer(num_heads=num_heads, num_kv_heads=k_pool.shape[1], head_dim=k_pool.shape[2])
+    layer.keys, (layer.keys_slot, layer.keys_head, _) = k_pool.data_ptr(), k_pool.stride()
+    layer.values, (layer.values_slot, layer.values_head, _) = v_pool.data_ptr(), v_pool.stride()
+    layer.scale, layer.window, layer.softcap = options.scale, options.window or 0, options.softcap or 0.0
+    if options.sinks is not None:
+        layer.kept = options.sinks.float().contiguous()
+        layer.sinks = layer.kept.data_ptr()
+    if rotation is not None:
+        layer.cos, layer.sin = rotation[0].data_ptr(), rotation[1].data_ptr()
+        layer.angle_row = rotation[0].stride(0)
+    return layer
+
+
+def _set(layer: _Layer, name: str, x: torch.Tensor) -> None:
+    """Let q, k or v of the layer be a tensor [N, H, D]."""
+    setattr(layer, name, x.data_ptr())
+    setattr(layer, f"{name}_row", x.stride(0))
+    setattr(layer, f"{name}_head", x.stride(1))
 
 
 def _block_rows(num_rows: int, group_size: int, num_kv_heads: int, num_threads: int) -> Int32:

@@ -21,8 +21,8 @@ from typing import Any, cast
 import torch
 
 FOLDER = Path(__file__).parent
-SOURCES = [FOLDER / name for name in ("linear.cpp", "rows.cpp", "sample.cpp", "tree_attention.cpp")]
-HEADERS = [FOLDER / name for name in ("tiles.h", "vectors.h")]
+SOURCES = [FOLDER / f"{name}.cpp" for name in ("decoder_layer", "linear", "rows", "sample", "tree_attention")]
+HEADERS = [FOLDER / f"{name}.h" for name in ("functions", "plan", "tiles", "vectors")]
 SUFFIXES = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
 """What the names of the functions for a dtype end in."""
 FLAGS = ("-O3", "-march=native", "-std=c++17", "-fopenmp", "-fPIC", "-shared", "-Wno-psabi")

@@ -4,6 +4,7 @@
 
 #include <vector>
 
+#include "functions.h"
 #include "tiles.h"
 
 constexpr int64_t DEPTH = 1024;  // words of a panel's block: it stays in the second cache

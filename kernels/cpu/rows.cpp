@@ -1,5 +1,6 @@
 // What lies between the linear layers of a model, row by row: norms and gates. Called by fused.py.
 
+#include "functions.h"
 #include "vectors.h"
 
 constexpr int64_t PARALLEL = 1 << 15;  // numbers below which one thread is as quick
@@ -50,7 +51,15 @@ static void silu_mul(const T *gate, const T *up, T *out, int64_t num_rows, int64
         }
 }
 
+// size: a multiple of LANES.
+template <class T>
+static void add(const T *a, const T *b, T *out, int64_t size) {
+    for (int64_t i = 0; i < size; i += LANES) write(out + i, read(a + i) + read(b + i));
+}
+
 extern "C" {
+void add_float32(const float *a, const float *b, float *out, int64_t size) { add(a, b, out, size); }
+void add_bfloat16(const uint16_t *a, const uint16_t *b, uint16_t *out, int64_t size) { add(a, b, out, size); }
 void rms_norm_float32(const float *x, const float *residual, const float *weight, float *total, float *out,
                       int64_t num_rows, int64_t columns, float eps, float more, int late, int num_threads) {
     rms_norm(x, residual, weight, total, out, num_rows, columns, eps, more, late, num_threads);

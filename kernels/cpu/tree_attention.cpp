@@ -5,6 +5,8 @@
 
 #include <vector>
 
+#include "functions.h"
+#include "plan.h"
 #include "tiles.h"
 
 constexpr int TOKENS = WIDTH;  // attended at a time
@@ -12,24 +14,6 @@ constexpr float LN2 = 0.6931471805599453f;
 constexpr float LOWEST = -1e30f;  // of running maxima: finite, so that a difference is never NaN
 constexpr float SLACK = 8;        // a maximum moves only when it is passed by so much: weights stay below 2^8
 
-
-struct Plan {  // as kernels/plan.py; block b is rows [block_row[b], block_row[b + 1]) and its nodes, parents first
-    int32_t num_rows, page_size, num_blocks, num_threads;
-    const int32_t *row_position, *row_slot, *node_lo, *node_hi, *node_start, *node_tokens, *node_page, *pages;
-    const int32_t *block_row, *block_node, *nodes;
-};
-
-struct Layer {  // strides in elements; a head's elements adjoin
-    const void *q, *k, *v;              // [N, Hq, D], [N, Hkv, D]; k and v null: they are stored already
-    void *keys, *values;                // pools [slots, Hkv, D]
-    void *out;                          // [N, Hq, D], contiguous
-    float *lse;                         // [N, Hq] or null
-    const void *cos, *sin;              // [N, D], rotate q and k; null: they are rotated already
-    const float *sinks;                 // [Hq] or null
-    int64_t q_row, q_head, k_row, k_head, v_row, v_head, keys_slot, keys_head, values_slot, values_head, angle_row;
-    int32_t num_heads, num_kv_heads, head_dim, window;  // window 0: none
-    float scale, softcap;                               // softcap 0: none
-};
 
 // Turns a square of LANES x LANES words about its diagonal: at each distance, pairs of rows exchange halves.
 template <int DISTANCE = LANES / 2>
@@ -169,8 +153,9 @@ struct Block {  // rows of one KV head and what they have seen so far; the memor
             if (layer.window && !any_sees(plan, layer, start + first + num - 1, lo, hi)) continue;
             pack(plan, layer, head, node, first, num);
             const int end = (hi - row) * group_size, num_next = std::min(TOKENS, num_tokens - first - num);
-            for (int m = (lo - row) * group_size, next = 0; m < end; m += GROUP) {
-                const int group = std::min(GROUP, end - m);
+            for (int m = (lo - row) * group_size, next = 0, group; m < end; m += group) {
+                const int num_groups = (end - m + GROUP - 1) / GROUP;  // of nearly equal sizes
+                group = (end - m + num_groups - 1) / num_groups;
                 for (int stop = std::min(num_next, next + TOKENS * GROUP / (end - m) + 1); next < stop; next++)
                     prefetch(plan, layer, head, node, first + num + next);
                 int from[GROUP], to[GROUP];

@@ -23,6 +23,7 @@ from treereason.engine.model.fused_kernels import cpu_kernels
 from treereason.engine.model.language_model import LanguageModel
 from treereason.engine.model.load import load_model
 from treereason.engine.model.make_quick import make_quick
+from treereason.kernels.cpu.compiled_backend import CompiledBackend
 from treereason.kernels.cpu.library import CannotCompile, prepare
 
 try:
@@ -82,9 +83,31 @@ def test_logits_are_those_of_torch(kind: str, dtype: torch.dtype) -> None:
     fusion = fuse(fast._network, cpu_kernels())
     assert fusion.kept == []
     assert str(fusion) == FUSED.get(kind, str(fusion))
-    want, got = logits(plain), logits(fast)
-    allowed = 1e-5 if dtype == torch.float32 else 5e-2
-    assert (got - want).abs().max() <= allowed * want.abs().max()
+    want, allowed = logits(plain), 1e-5 if dtype == torch.float32 else 5e-2
+    assert (logits(fast) - want).abs().max() <= allowed * want.abs().max()
+    quick = LanguageModel(network(kind, dtype), Letters(), "plain")
+    make_quick(quick, quick._network)  # with whole layers in one call
+    assert (logits(quick) - want).abs().max() <= allowed * want.abs().max()
+
+
+@pytest.mark.parametrize(
+    ("kind", "known"), [("llama", 2), ("mistral", 2), ("qwen2", 2), ("qwen3", 0), ("mixtral", 0), ("gemma2", 0)]
+)
+def test_layers_of_which_every_part_is_known_are_one_call(
+    kind: str, known: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = LanguageModel(network(kind), Letters(), "plain")
+    make_quick(model, model._network)
+    calls = []
+    real = CompiledBackend.decoder_layer
+
+    def counted(*given: Any) -> torch.Tensor:
+        calls.append(given)
+        return real(*given)
+
+    monkeypatch.setattr(CompiledBackend, "decoder_layer", counted)
+    logits(model)
+    assert len(calls) == 2 * known, "for the prompt and for its branches"
 
 
 def test_the_shipped_model_runs_compiled_and_may_be_told_not_to() -> None:

@@ -15,6 +15,7 @@ from treereason.engine.kv.cache import KVCache
 from treereason.engine.kv.forest import Forest, Node
 from treereason.kernels.cpu.compiled_backend import CompiledBackend
 from treereason.kernels.cpu.invariant_backend import InvariantBackend
+from treereason.kernels.cpu.layer_weights import LayerWeights
 from treereason.kernels.cpu.torch_backend import TorchBackend
 from treereason.kernels.gpu.triton_backend import TritonBackend
 from treereason.kernels.options import AttentionOptions
@@ -94,6 +95,22 @@ class EagerStep:
             query = rope_store(query, key, value, cos, sin, keys, values, self.slots)
             out, _lse = self.backend(query, keys, values, options)
             return self._padded(out)
+
+    def decoder_layer(
+        self,
+        layer: int,
+        x: torch.Tensor,
+        weights: LayerWeights,
+        rotation: tuple[torch.Tensor, torch.Tensor],
+        options: AttentionOptions,
+    ) -> torch.Tensor | None:
+        """As in WholeLayerStep."""
+        if not isinstance(self.backend, CompiledBackend) or self.num_padding:
+            return None
+        heads = x.new_empty(0, weights.num_kv_heads, weights.head_dim)
+        pools = self.cache.reserve(layer, heads, heads)
+        with self.profile.measure("layers"):
+            return self.backend.decoder_layer(x, weights, *pools, options, rotation)
 
     def _padded(self, out: torch.Tensor) -> torch.Tensor:
         return torch.nn.functional.pad(out, (0, 0, 0, 0, 0, self.num_padding)) if self.num_padding else out

@@ -13,9 +13,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from treereason.engine.attention.interface import RotatingStep
+from treereason.engine.attention.interface import RotatingStep, WholeLayerStep
 from treereason.engine.model.fused_kernels import FusedKernels
 from treereason.engine.model.packed import outputs
+from treereason.kernels.cpu.layer_weights import LayerWeights
 from treereason.kernels.norm_form import NormForm
 from treereason.kernels.options import AttentionOptions
 
@@ -70,12 +71,25 @@ class FusedAttention(nn.Module):
 
 
 class FusedLayer(nn.Module):
-    """A layer that adds its first residual and takes the norm of the sum in one launch."""
+    """A layer that adds its first residual and takes the norm of the sum in one launch.
+
+    whole: the weights by which a step may compute all of it at once; None where they are not known.
+    """
+
+    whole: LayerWeights | None = None
 
     def forward(self, hidden_states: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
         if args:
             return super().forward(hidden_states, *args, **kwargs)
         this: Any = self
+        step, rotation = kwargs.get("step"), kwargs.get("position_embeddings")
+        if self.whole is not None and rotation is not None and isinstance(step, WholeLayerStep):
+            attention, (cos, sin) = this.self_attn, rotation
+            options = AttentionOptions(scale=attention.scaling, window=attention.window())
+            x = hidden_states[0].contiguous()
+            out = step.decoder_layer(attention.layer_idx, x, self.whole, (cos[0], sin[0]), options)
+            if out is not None:
+                return out[None]
         norm: FusedNorm = this.post_attention_layernorm
         attended, _ = this.self_attn(hidden_states=this.input_layernorm(hidden_states), **kwargs)
         normed, total = norm.kernels.add_rms_norm(attended, hidden_states, *norm.numbers(), norm.form)

@@ -13,6 +13,7 @@ from treereason.engine.model.fused_kernels import FusedKernels, cpu_kernels, gpu
 from treereason.engine.model.fused_modules import FusedAttention, FusedGate, FusedNorm
 from treereason.engine.model.language_model import LanguageModel
 from treereason.engine.model.packed import CompiledLinear, LinearPart, join_linears, pack_linears
+from treereason.engine.model.whole_layers import know_whole_layers
 from treereason.text import printable
 
 _log = logging.getLogger(__name__)
@@ -35,6 +36,7 @@ def make_quick(model: LanguageModel, network: Any, *, fused: bool = True, cpu: C
             elif isinstance(module, FusedGate):
                 join_linears(module, "gate_proj", "up_proj")
     pack_linears(network, compiled=model.attention == "compiled")
+    know_whole_layers(network)
     model.same_bits = model.attention == "compiled" and all_by_row(network)
 
 

@@ -67,6 +67,12 @@ class LinearPart(nn.Module):
         self.whole = whole
         self.outputs = outputs
 
+    @property
+    def num_outputs(self) -> int:
+        """Of this part."""
+        size: int = self.outputs.stop - self.outputs.start
+        return size
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         out: torch.Tensor = self.whole(x)[..., self.outputs]
         return out

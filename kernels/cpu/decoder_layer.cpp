@@ -1,0 +1,76 @@
+// A whole decoder layer: norm, attention, norm, gated network, and both sums. Called by decoder_layer.py.
+//
+// Thirty layers of a small model spend as long between such calls in Python as within them.
+
+#include <vector>
+
+#include "functions.h"
+#include "plan.h"
+
+struct Weights {  // of one layer; matrices packed by linear.cpp, q, k and v in one, gate and up in one; biases or null
+    const void *first_norm, *second_norm, *qkv_bias, *out_bias, *gate_up_bias, *down_bias;
+    const uint32_t *qkv, *out, *gate_up, *down;
+    int64_t width, inner_width;
+    float first_eps, second_eps, first_more, second_more;
+    int32_t first_late, second_late;
+};
+
+template <class T>
+struct Functions;
+template <>
+struct Functions<float> {
+    static constexpr auto attend = tree_attention_float32;
+    static constexpr auto multiply = linear_float32;
+    static constexpr auto norm = rms_norm_float32;
+    static constexpr auto gate = silu_mul_float32;
+    static constexpr auto sum = add_float32;
+};
+template <>
+struct Functions<uint16_t> {
+    static constexpr auto attend = tree_attention_bfloat16;
+    static constexpr auto multiply = linear_bfloat16;
+    static constexpr auto norm = rms_norm_bfloat16;
+    static constexpr auto gate = silu_mul_bfloat16;
+    static constexpr auto sum = add_bfloat16;
+};
+
+// x, out: [rows, width], out may be x. layer: of attention; its q, k, v and out are set here.
+template <class T>
+static void decode(const Plan *plan, Layer layer, const Weights *weights, const T *x, T *out) {
+    using F = Functions<T>;
+    static thread_local std::vector<T> normed, total, qkv, attended, projected, gates, gated;
+    const Weights &w = *weights;
+    const int64_t rows = plan->num_rows, head = layer.head_dim;
+    const int64_t q_width = layer.num_heads * head, kv_width = layer.num_kv_heads * head;
+    const int threads = plan->num_threads;
+    normed.resize(rows * w.width), total.resize(rows * w.width), projected.resize(rows * w.width);
+    qkv.resize(rows * (q_width + 2 * kv_width)), attended.resize(rows * q_width);
+    gates.resize(rows * 2 * w.inner_width), gated.resize(rows * w.inner_width);
+
+    F::norm(x, nullptr, (const T *)w.first_norm, nullptr, normed.data(), rows, w.width, w.first_eps, w.first_more,
+            w.first_late, threads);
+    F::multiply(normed.data(), w.qkv, (const T *)w.qkv_bias, qkv.data(), rows, q_width + 2 * kv_width, w.width, threads);
+    layer.q = qkv.data(), layer.k = qkv.data() + q_width, layer.v = qkv.data() + q_width + kv_width;
+    layer.q_row = layer.k_row = layer.v_row = q_width + 2 * kv_width;
+    layer.q_head = layer.k_head = layer.v_head = head;
+    layer.out = attended.data();
+    F::attend(plan, &layer);
+    F::multiply(attended.data(), w.out, (const T *)w.out_bias, projected.data(), rows, w.width, q_width, threads);
+    F::norm(projected.data(), x, (const T *)w.second_norm, total.data(), normed.data(), rows, w.width, w.second_eps,
+            w.second_more, w.second_late, threads);
+    F::multiply(normed.data(), w.gate_up, (const T *)w.gate_up_bias, gates.data(), rows, 2 * w.inner_width, w.width,
+                threads);
+    F::gate(gates.data(), gates.data() + w.inner_width, gated.data(), rows, w.inner_width, 2 * w.inner_width, threads);
+    F::multiply(gated.data(), w.down, (const T *)w.down_bias, projected.data(), rows, w.width, w.inner_width, threads);
+    F::sum(total.data(), projected.data(), out, rows * w.width);
+}
+
+extern "C" {
+void decoder_layer_float32(const Plan *plan, const Layer *layer, const Weights *weights, const float *x, float *out) {
+    decode(plan, *layer, weights, x, out);
+}
+void decoder_layer_bfloat16(const Plan *plan, const Layer *layer, const Weights *weights, const uint16_t *x,
+                            uint16_t *out) {
+    decode(plan, *layer, weights, x, out);
+}
+}
