@@ -46,7 +46,7 @@ static void silu_mul(const T *gate, const T *up, T *out, int64_t num_rows, int64
         for (int64_t c = 0; c < columns; c += LANES) {
             Floats x = read(gate + row * stride + c), away = x * -LOG2E;
             away = away > all(126.f) ? all(126.f) : away;
-            Floats gated = stored(x / (1.f + exp2_of<6>(away)), gate);
+            Floats gated = stored(x / (1.f + exp2_of<5>(away)), gate);
             write(out + row * columns + c, gated * read(up + row * stride + c));
         }
 }

@@ -39,7 +39,7 @@ static Likeliest likeliest(const float *logits, int64_t size) {
     found.logit = reduce(tops, larger);
     for (; i < size; i++) found.logit = std::max(found.logit, logits[i]);
     while (found.id < size - 1 && logits[found.id] != found.logit) found.id++;
-    for (i = 0; i + LANES <= size; i += LANES) sums += exp2_of<6>((read(logits + i) - found.logit) * LOG2E);
+    for (i = 0; i + LANES <= size; i += LANES) sums += exp2_of<5>((read(logits + i) - found.logit) * LOG2E);
     float sum = reduce(sums, [](Floats a, Floats b) { return a + b; });
     for (; i < size; i++) sum += std::exp(logits[i] - found.logit);
     found.log_total = found.logit + std::log(sum);  // NaN where a logit is NaN or infinite, or all are -inf

@@ -99,22 +99,22 @@ struct Block {  // rows of one KV head and what they have seen so far; the memor
     // Scores of `num` queries from m on become weights; shrink: the factors for what the queries saw before.
     template <int V>
     void weigh(const Layer &layer, int m, int num, const int *from, const int *to, float *shrink) {
-        const Floats factor = all(layer.softcap ? 2 * LOG2E * layer.scale / layer.softcap : layer.scale * LOG2E);
+        const float factor = layer.softcap ? LOG2E * layer.softcap : LOG2E * layer.scale;
         for (int g = 0; g < num; g++) {
             float *row = scores + g * TOKENS;
             Floats s[V], top = all(LOWEST), sum = read(&total[size_t(m + g) * LANES]);
 #pragma GCC unroll 4
-            for (int v = 0; v < V; v++) s[v] = read(row + v * LANES) * factor;
+            for (int v = 0; v < V; v++) s[v] = read(row + v * LANES);
             if (layer.softcap)
                 for (int v = 0; v < V; v++) {  // tanh y = 1 - 2 / (1 + e^(2y)), which is 1 long before 2^60
-                    Floats power = exp2_of<6>(s[v] > all(60.f) ? all(60.f) : s[v]);
-                    s[v] = (1.f - 2.f / (1.f + power)) * (layer.softcap * LOG2E);
+                    Floats twice = s[v] * (2 * LOG2E * layer.scale / layer.softcap);
+                    s[v] = 1.f - 2.f / (1.f + exp2_of<5>(twice > all(60.f) ? all(60.f) : twice));
                 }
             if (from[g] > 0 || to[g] < V * LANES)
                 for (int v = 0; v < V; v++) s[v] = hidden(s[v], from[g] - v * LANES, to[g] - v * LANES);
 #pragma GCC unroll 4
             for (int v = 0; v < V; v++) top = larger(top, s[v]);
-            const float highest = reduce(top, larger);
+            const float highest = reduce(top, larger) * factor;
             shrink[g] = 1.f;
             if (highest > largest[m + g] + SLACK) {
                 shrink[g] = std::exp2(largest[m + g] - highest);
@@ -124,7 +124,7 @@ struct Block {  // rows of one KV head and what they have seen so far; the memor
             const Floats base = all(largest[m + g]);
 #pragma GCC unroll 4
             for (int v = 0; v < V; v++) {
-                Floats weight = exp2_of<P::STEP == 1 ? 6 : 4>(s[v] - base);
+                Floats weight = exp2_of<P::STEP == 1 ? 5 : 3>(s[v] * factor - base);
                 sum += weight;
                 if constexpr (P::STEP == 1) write(row + v * LANES, weight);
                 else write((uint16_t *)row + v * LANES, weight);

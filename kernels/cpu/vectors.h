@@ -66,25 +66,23 @@ static inline Floats read(const uint16_t *from) {
 static inline void write(float *to, Floats x) { store(to, x); }
 static inline void write(uint16_t *to, Floats x) { store(to, rounded(x)); }
 
-// 2^x for x up to 127, 0 from -127 down, NaN for NaN; relative error below 2e-7 with six terms, 5e-6 with four.
+// 2^x for x up to 127, 0 from -127 down, NaN for NaN; relative error below 3e-7 with five terms, 2e-4 with three.
 template <int TERMS>
 static inline Floats exp2_of(Floats x) {
     x = x < all(-127.f) ? all(-127.f) : x;
     const Floats magic = all(12582912.f + 127);  // 1.5 * 2^23: adding it rounds to a whole number, in the lowest bits
     Floats shifted = x + magic;
     Floats f = x - (shifted - magic), p;
-    if constexpr (TERMS == 6) {
-        p = all(1.535336188e-4f);
-        p = p * f + 1.339887440e-3f;
-        p = p * f + 9.618437357e-3f;
-        p = p * f + 5.550332549e-2f;
-        p = p * f + 2.402264791e-1f;
-        p = p * f + 6.931472028e-1f;
+    if constexpr (TERMS == 5) {
+        p = all(1.326467790e-03f);
+        p = p * f + 9.671502285e-03f;
+        p = p * f + 5.550733768e-02f;
+        p = p * f + 2.402224225e-01f;
+        p = p * f + 6.931469777e-01f;
     } else {
-        p = all(9.570102e-3f);
-        p = p * f + 5.587656e-2f;
-        p = p * f + 2.402319e-1f;
-        p = p * f + 6.931217e-1f;
+        p = all(5.500834161e-02f);
+        p = p * f + 2.422097839e-01f;
+        p = p * f + 6.932828614e-01f;
     }
     p = p * f + 1.f;
     Ints power = load<Ints>(&shifted) << 23;
