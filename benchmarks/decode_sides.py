@@ -13,6 +13,7 @@ import torch
 from transformers import AutoModelForCausalLM, DynamicCache, PreTrainedModel
 
 from benchmarks.decode_case import Case, Job, Model, Side
+from treereason.controller.free_cores import free_cores
 from treereason.core import Decoded, Expansion, Prompt, Sampling, ThoughtPath
 from treereason.engine.attention.eager_step import AttentionKind
 from treereason.engine.engine import Engine
@@ -62,8 +63,11 @@ def engine_side(network: PreTrainedModel, *, per_branch: bool) -> Side:
     model = LanguageModel(network, NumberTokenizer(), "plain")
     make_quick(model, network)  # as when a model is loaded
     alone: AttentionKind = "compiled_sequence" if model.attention == "compiled" else "sequence"
+    most_threads = torch.get_num_threads()
 
     def ready(case: Case) -> Job:
+        free = free_cores()
+        torch.set_num_threads(most_threads if free is None else min(most_threads, max(1, free)))  # as a run does
         engine = Engine(
             model,
             seed=0,
