@@ -154,13 +154,16 @@ def is_number(text: str) -> bool:
     return read_number(plain(text)) is not None
 
 
-def plain(text: str) -> str:
-    """One spelling of what is written in many: spaces, digits, signs, quotes, bold, LaTeX, upper and lower case."""
+def plain(text: str, *, named: bool = False) -> str:
+    """One spelling of what is written in many: spaces, digits, signs, quotes, bold, LaTeX, upper and lower case.
+
+    named: keep what the value is said to equal, the `2 * 6 =` of `2 * 6 = 12`.
+    """
     if len(text) > LONGEST:
         return " ".join(text.casefold().split())
     before = ""
     while before != text:  # each round takes signs away or keeps them, so it ends
-        before, text = text, _simpler(text)
+        before, text = text, _simpler(text, named)
     return text
 
 
@@ -250,14 +253,15 @@ def _unboxed(text: str) -> str:
     return "".join([*parts, text[start:]])
 
 
-def _simpler(text: str) -> str:
+def _simpler(text: str, named: bool) -> str:
     text = "".join(map(_letter, unicodedata.normalize("NFC", text)))
     text = _SUPERSCRIPT.sub(lambda run: "^" + "".join(_SUPERSCRIPTS[sign] for sign in run[0]), text)
     text = _unboxed(text)
     for pattern, by in (*_LATEX, *_PAIRS):
         text = pattern.sub(by, text)
     text = " ".join((text if "\\" in text else _folded(text)).split())
-    text = _NAMED.sub("", text, count=1) if _NAMED.match(text) else text
+    if not named and _NAMED.match(text):
+        text = _NAMED.sub("", text, count=1)
     text = text.lstrip(" *:\"'").rstrip(" *\"'" if _GOES_ON.search(text) else " *.,;:\"'")
     if text.endswith("!") and "\\" not in text and _EXCLAIMED.search(text):  # 5! is 120
         text = text.rstrip("!")

@@ -109,7 +109,7 @@ class FewShot(WordProblems):
         """What the whole question is said to equal, by the answer or by the last line of a text that has none."""
         if answer is None and (thought.finish is not Finish.END or self.path is not None):
             return None
-        line = answer or plain(open_text(thought).rstrip().rpartition("\n")[2])
+        line = answer or plain(open_text(thought).rstrip().rpartition("\n")[2], named=True)
         left, _, right = line.rpartition("=")
         same = "".join(left.split()) == "".join(plain(thought.problem.input).split())
         return canonical(right) if same and is_number(right) else None
