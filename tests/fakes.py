@@ -154,7 +154,8 @@ class ScriptedEngine:
         text = whole[: len(before) + request.prompt.max_tokens]
         self._texts[name, path] = text
         finish = Finish.END if text == whole else Finish.LENGTH
-        return [Decoded(name, path, text, self.likely(text), Cost(1, len(text) - len(before), 3), None, finish)], None
+        cost = Cost(1, len(text) - len(before), 3)
+        return [Decoded(name, path, text, self.likely(text), cost, None, finish, num_tokens=len(text))], None
 
     def stop(self, problem: str, error: str) -> None:
         self.stopped = [(problem, error)]
