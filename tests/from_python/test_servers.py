@@ -41,7 +41,7 @@ def test_the_record_holds_the_options_of_the_server(server: str, tmp_path: Path)
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """URL of a completions server that sorts the last list of a prompt."""
+    """URL of a server without a chat endpoint that sorts the last list of a prompt."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     http = ThreadingHTTPServer(("127.0.0.1", 0), Sorter)
     thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
@@ -58,14 +58,18 @@ class Sorter(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        text = f" {sorted(json.loads(re.findall(r'Given: (.*)', request['prompt'])[-1]))}"
+        if self.path != "/v1/completions":
+            self.answer({"error": "Not Found"}, 404)
+            return
+        lists, num_children = re.findall(r"Given: (.*)", request["prompt"]), request.get("n", 1)
+        text = f" {sorted(json.loads(lists[-1]))}" if lists else "?"
         choice = {"text": text, "finish_reason": "stop", "stop_reason": None}
-        usage = {"prompt_tokens": 1, "completion_tokens": request["n"]}
-        self.answer({"choices": [choice | {"index": i} for i in range(request["n"])], "usage": usage})
+        usage = {"prompt_tokens": 1, "completion_tokens": num_children}
+        self.answer({"choices": [choice | {"index": i} for i in range(num_children)], "usage": usage})
 
-    def answer(self, value: dict[str, Any]) -> None:
+    def answer(self, value: dict[str, Any], status: int = 200) -> None:
         body = json.dumps(value).encode()
-        self.send_response(200)
+        self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
