@@ -26,4 +26,4 @@ def test_a_start_of_the_shipped_model_comes_to_its_first_token(
 
 def test_a_start_that_fails_is_told(tmp_path: Path) -> None:
     with pytest.raises(subprocess.CalledProcessError):
-        startup.start((*startup.RUN, "model.name=nowhere"), tmp_path)
+        startup.start(("-c", "raise SystemExit(2)", *startup.RUN), tmp_path)
