@@ -39,7 +39,7 @@ def test_help_names_every_option_with_its_default_and_meaning() -> None:
 def test_help_lists_the_scorers_with_what_they_rest_on() -> None:
     text = help_file.help_text()
     assert "\n  scorer=likelihood                 label_free: Geometric mean" in text
-    assert "\n  scorer=steps_hold                 oracle, task=few_shot: Share of lines" in text
+    assert "\n  scorer=steps_hold                 oracle, task=few_shot: Share of steps" in text
     assert all(f"\n  scorer={name} " in text for name in builtin_scorers())
 
 

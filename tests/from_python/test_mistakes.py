@@ -44,7 +44,12 @@ def test_a_mistake_is_one_clear_line(model: LanguageModel, options: dict[str, An
     [
         (("http://127.0.0.1:1/v1",), {}, "say which model of the server with name="),
         (("http://127.0.0.1:1/v1",), {"name": "x"}, "the server cannot be reached"),
-        (("http://127.0.0.1:1/v1",), {"name": "x", "style": "chat"}, "plain text; use plain"),
+        (("http://127.0.0.1:1/v1",), {"name": "x", "style": "chat"}, "the server cannot be reached"),
+        (
+            ("http://127.0.0.1:1/v1",),
+            {"name": "x", "style": "chat", "endpoint": "completions"},
+            "plain text; use plain",
+        ),
         (("nowhere/./at/all",), {}, "model.name=nowhere/./at/all: "),
         (("embedded",), {"dtype": "int3"}, "model.dtype=int3: should be 'auto', 'float32', 'bfloat16' or 'float16'"),
         (("embedded",), {"concurrency": 3}, "no option is called model.concurrency"),

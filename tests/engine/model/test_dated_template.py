@@ -71,7 +71,7 @@ def test_a_prompt_of_one_day_stays_what_it_was_on_the_next(
     chat_checkpoint: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     (chat_checkpoint / "chat_template.jinja").write_text(MISTRAL)
-    model = load_model(str(chat_checkpoint), style="chat")
+    model = load_model(str(chat_checkpoint), style="chat", cpu="torch")
     prompt = Prompt("2+2", today="2026-02-03")
     before = model.encode(prompt)
     monkeypatch.setattr(language_model, "date", Tomorrow)
