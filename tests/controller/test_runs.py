@@ -76,7 +76,7 @@ def test_a_run_leaves_results_a_summary_and_a_journal(tmp_path: Path) -> None:
 
 
 def test_one_seed_gives_the_same_bytes_however_much_decodes_at_once_and_another_seed_others(tmp_path: Path) -> None:
-    common = ["task=few_shot", "task.examples=2", "task.operations=3", "task.limit=2", "search=self_consistency"]
+    common = ["task=few_shot", "task.examples=2", "task.operations=2", "task.limit=2", "search=self_consistency"]
     common.append("search.n=4")
     common.append("temperature=1.5")
     first, again, some, alone, other = (

@@ -171,7 +171,7 @@ def test_a_server_with_a_limit_of_choices_still_gets_fewer_at_once(fake: FakeSer
 def test_results_do_not_depend_on_which_answer_comes_first(fake: FakeServer, tmp_path: Path, refused: str) -> None:
     fake.refuses = lambda request: request.get("n", 1) > 1 if refused == "n" else refused in request
     run(fake, tmp_path / "a", *SEARCHES["sorting"], "model.concurrency=4")
-    fake.delay = lambda request: request["seed"] % 7 / 100 if "seed" in request else 0.0
+    fake.delay = lambda request: request["seed"] % 7 / 500 if "seed" in request else 0.0
     run(fake, tmp_path / "b", *SEARCHES["sorting"], "model.concurrency=4")
     a, b = ((tmp_path / name / "results.jsonl").read_bytes() for name in "ab")
     assert a == b

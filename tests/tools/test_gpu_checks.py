@@ -36,7 +36,7 @@ def test_every_part_runs_whatever_fails_and_the_verdicts_come_last(
 ) -> None:
     parts = [
         Part("bad", python("print('x' * 99_000 + '\\nthe reason'); raise SystemExit(3)")),
-        Part("slow", python("import time; print('begun'); time.sleep(60)"), share=0.3),
+        Part("slow", python("import time; print('begun'); time.sleep(60)"), share=0.1),
         Part("empty", python("raise SystemExit(5)"), may_be_empty=True),
         Part("good", python("print('y\\n' * 99_000 + 'the table')"), shown=4_500),
     ]

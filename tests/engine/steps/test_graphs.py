@@ -324,10 +324,10 @@ def test_a_branch_that_ends_takes_nothing_from_those_that_were_launched_with_it(
         model.eos_ids = frozenset(range(40, 64))
     want, got = (Run(make_engine(model)) for model in (on_cpu, on_gpu))
     for run in (want, got):
-        run.submit("a", (), Prompt("ASK", max_tokens=12), 4)
-        run.submit("b", (), Prompt("ANOTHER", max_tokens=12, ignore_end=True, stop=("A", "7", "K")), 3)
+        run.submit("a", (), Prompt("ASK", max_tokens=8), 4)
+        run.submit("b", (), Prompt("ANOTHER", max_tokens=8, ignore_end=True, stop=("A", "7", "K")), 3)
         run.steps()
-        run.submit("c", (), Prompt("AFTER THAT, THE SAME PAGES", max_tokens=4, ignore_end=True), 3)
+        run.submit("c", (), Prompt("AFTER THAT, THE SAME PAGES", max_tokens=2, ignore_end=True), 3)
         run.steps()
     check_equal(got, want)
     lengths = {child.num_tokens for child in want.found.values()}
