@@ -161,9 +161,9 @@ def test_a_sweep_over_options_of_hydra_is_refused(option: str, runs: Runs, capfd
 
 @pytest.mark.parametrize("function", ["choice", "sort", *slow("shuffle")])
 def test_functions_of_a_sweep_keep_quotes_and_spellings(function: str, runs: Runs) -> None:
-    names = ["été", "a'b", 'a"b', "mine (1)", "a,b", "a)b", "a\\"]
+    names = ["été (1)", "a'b", 'a"b', "a,b)", "a\\"]
     if function != "choice":  # which shares its reading of names with the others
-        names = ["a'b", "a,b"]
+        names = ["a'b,c"]
     texts = ["1e3", "2024_11_05", "007"]
     swept = ",".join([*map(values.quoted, names), "b c"])
     assert main(["-m", "model=openai", "model.url=http://x/v1", f"model.name={function}({swept})"]) == 0
