@@ -56,8 +56,10 @@ def test_a_lead_in_is_looked_for_in_a_last_line_alone() -> None:
     [
         ("969 - 79 = 890", 890),
         ("969-79=890.", 890),
+        ("**969 - 79 = 890**", 890),
         ("The answer is 969-79 = 890.", 890),
         ("Answer: 969 - 79 = 890", 890),
+        ("The answer is 900 - 10 = 890 miles.", 890),
         ("969 - 78 = 891", None),
         ("79 = 890", None),
         ("969-79 = 880+10", None),
