@@ -6,7 +6,6 @@ import importlib.util
 import json
 import re
 import shlex
-from collections.abc import Iterator
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -155,57 +154,11 @@ def times(spread: dict[str, float]) -> str:
 
 
 # A table's column, by a word of its head, and the benchmark's side that it shows.
-SIDES = {
-    "treereason": "tree",
-    "one prefill": "shared_prefill",
-    "llama.cpp": "llama_cpp",
-    "own path": "sequence",
-    "generate": "generate",
-}
-
-
-def tables() -> Iterator[tuple[list[str], list[list[str]]]]:
-    """Head and rows of README's tables, as cells."""
-    for block in re.findall(r"(?:^\|.*\n)+", README, re.MULTILINE):
-        head, _, *rows = ([cell.strip() for cell in line[1:-1].split("|")] for line in block.splitlines())
-        yield head, rows
-
-
-def test_the_table_of_decoding_shows_recorded_rows() -> None:
-    checked = 0
-    for head, rows in tables():
-        columns = {at: side for at, name in enumerate(head) for word, side in SIDES.items() if word in name}
-        if "prompt" not in head or not columns:
-            continue
-        for row in rows:
-            length = row[head.index("prompt")].replace(",", "")
-            shown = {side: row[at] for at, side in columns.items()}
-            peers = [sides for sides in rows_of(row[0], length) if set(shown) <= set(sides)]
-            found = [{side: cell(sides, side) for side in shown} for sides in peers]
-            assert shown in found, f"{row[0]}, {length}: README has {shown}, recorded is {found}"
-            checked += 1
-    assert checked
-
-
-def rows_of(dtype: str, length: str) -> list[dict[str, Any]]:
-    """The recorded sides at 32 samples, by side."""
-    records = [record for record in recorded("decode") if (record["dtype"], record["samples"]) == (dtype, 32)]
-    return [record["rows"][length] for record in records if length in record["rows"]]
-
-
-def cell(sides: dict[str, Any], side: str) -> str:
-    seconds = f"{sides[side]['seconds']['median']:.1f} s"
-    return seconds if side == "tree" else f"{seconds} ({times(sides[side]['over_tree'])})"
 
 
 def test_every_ratio_beside_a_benchmarks_name_is_recorded() -> None:
-    """In sections that lead to recorded results; a range may span the prompt lengths of one record."""
+    """In sections that lead to recorded results; decoding has a table of its own (benchmarks/decode_table.py)."""
     known: set[str] = set()
-    for record in recorded("decode"):
-        for side in SIDES.values():
-            of_side = [rows[side]["over_tree"] for rows in record["rows"].values() if side in rows]
-            pooled = {"min": min(s["min"] for s in of_side), "max": max(s["max"] for s in of_side)} if of_side else None
-            known |= {times(spread) for spread in (*of_side, pooled) if spread}
     known |= {f"{row['over_tree']['median']:.1f}x" for record in recorded("search") for row in record["rows"].values()}
     known |= {times(row["over_tree"]) for record in recorded("search") for row in record["rows"].values()}
     sections = [

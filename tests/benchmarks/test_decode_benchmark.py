@@ -17,7 +17,7 @@ from benchmarks.decode_case import WORKS, Case, Model, Work
 from benchmarks.decode_models import random_llama
 from benchmarks.decode_rows import rows
 from benchmarks.decode_sides import engine_side, shared_prefill_side
-from benchmarks.decode_table import recorded, tables
+from benchmarks.decode_table import tables
 from benchmarks.decode_worker import NotInstalled, Run, Worker, measured
 from benchmarks.forests import levels
 from tests.fakes import ROOT
@@ -199,7 +199,6 @@ def test_what_is_measured_is_recorded_and_shown_in_the_tables(
     assert json.loads((tmp_path / "decode.jsonl").read_text().splitlines()[0])["peer_versions"] == {"fake": "1"}
 
 
-@pytest.mark.skipif(not recorded(), reason="nothing is recorded yet with sides in processes of their own")
 def test_readme_shows_the_recorded_tables() -> None:
     section = (ROOT / "README.md").read_text().split("## How fast it decodes on a CPU")[1].split("\n## ")[0]
     for table in tables().split("\n\n"):
