@@ -153,9 +153,6 @@ def times(spread: dict[str, float]) -> str:
     return f"{low}x" if low == high else f"{low} to {high}x"
 
 
-# A table's column, by a word of its head, and the benchmark's side that it shows.
-
-
 def test_every_ratio_beside_a_benchmarks_name_is_recorded() -> None:
     """In sections that lead to recorded results; decoding has a table of its own (benchmarks/decode_table.py)."""
     known: set[str] = set()

@@ -6,7 +6,6 @@ import platform
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -70,4 +69,4 @@ def test_every_function_computes_what_torch_does(dtype: torch.dtype) -> None:
     close(silu_mul(gate, x), torch.nn.functional.silu(gate) * x)
 
     logits = 3 * some(64, 999)
-    assert np.array_equal(*(draws(logits, 0.7, compiled=compiled)[0].numpy() for compiled in (True, False)))
+    assert torch.equal(draws(logits, 0.7, compiled=True)[0], draws(logits, 0.7, compiled=False)[0])
