@@ -30,7 +30,15 @@ static void linear(const T *x, const uint32_t *packed, const T *bias, T *out, in
                    int64_t num_inputs, int num_threads) {
     const int64_t depth = num_inputs / Packing<T>::STEP, num_panels = (num_outputs + WIDTH - 1) / WIDTH;
     const int64_t num_groups = (num_rows + GROUP - 1) / GROUP;
-    const float ones[GROUP] = {1, 1, 1, 1, 1, 1};
+    float ones[GROUP];
+    std::fill(ones, ones + GROUP, 1.f);
+    const uint32_t *words = (const uint32_t *)x;
+    std::vector<uint32_t> widened;
+    if constexpr (Packing<T>::STEP * sizeof(T) < sizeof(uint32_t)) {  // bfloat16 that is not multiplied in pairs
+        widened.resize(num_rows * num_inputs);
+        for (size_t i = 0; i < widened.size(); i++) widened[i] = word(x + i);
+        words = widened.data();
+    }
 #pragma omp parallel num_threads(num_threads)
     {
         static thread_local std::vector<float> sums;
@@ -41,7 +49,7 @@ static void linear(const T *x, const uint32_t *packed, const T *bias, T *out, in
                 for (int64_t group = 0; group < num_groups; group++) {
                     const int64_t row = group * num_rows / num_groups, end = (group + 1) * num_rows / num_groups;
                     multiply<T>(int(end - row), &sums[row * WIDTH], int64_t(WIDTH),
-                                (const uint32_t *)(x + row * num_inputs) + first, depth,
+                                words + row * depth + first, depth,
                                 packed + (panel * depth + first) * WIDTH, int64_t(WIDTH),
                                 int(std::min(DEPTH, depth - first)), VECTORS, first ? ones : (const float *)nullptr);
                 }
