@@ -150,7 +150,9 @@ def _layer(
     options: AttentionOptions,
     rotation: tuple[torch.Tensor, torch.Tensor] | None,
 ) -> _Layer:
-    """All but queries, new keys and values, and where results go."""
+    """All but queries, new keys and values, and where results go. Raises ValueError for heads of another size."""
+    if not can_attend(k_pool.dtype, k_pool.shape[2]):
+        raise ValueError(f"heads of {k_pool.shape[2]} in {k_pool.dtype}: see can_attend")
     layer = _Layer(num_heads=num_heads, num_kv_heads=k_pool.shape[1], head_dim=k_pool.shape[2])
     layer.keys, (layer.keys_slot, layer.keys_head, _) = k_pool.data_ptr(), k_pool.stride()
     layer.values, (layer.values_slot, layer.values_head, _) = v_pool.data_ptr(), v_pool.stride()

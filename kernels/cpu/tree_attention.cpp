@@ -14,7 +14,6 @@ constexpr float LN2 = 0.6931471805599453f;
 constexpr float LOWEST = -1e30f;  // of running maxima: finite, so that a difference is never NaN
 constexpr float SLACK = 8;        // a maximum moves only when it is passed by so much: weights stay below 2^8
 
-
 // Turns a square of LANES x LANES words about its diagonal: at each distance, pairs of rows exchange halves.
 template <int DISTANCE = LANES / 2>
 static inline void transpose(Words *rows) {
@@ -53,10 +52,10 @@ struct Block {  // rows of one KV head and what they have seen so far; the memor
         values.resize(size_t(TOKENS) / P::STEP * head_dim);
     }
 
-    static const T *key(const Plan &plan, const Layer &layer, int head, int64_t slot) {
+    static const T *key_of(const Layer &layer, int head, int64_t slot) {
         return (const T *)layer.keys + slot * layer.keys_slot + head * layer.keys_head;
     }
-    static const T *value(const Plan &plan, const Layer &layer, int head, int64_t slot) {
+    static const T *value_of(const Layer &layer, int head, int64_t slot) {
         return (const T *)layer.values + slot * layer.values_slot + head * layer.values_head;
     }
     static int64_t slot_of(const Plan &plan, int node, int token) {
@@ -66,18 +65,17 @@ struct Block {  // rows of one KV head and what they have seen so far; the memor
     void prefetch(const Plan &plan, const Layer &layer, int head, int node, int token) {
         const int64_t slot = slot_of(plan, node, token);
         for (int byte = 0; byte < head_dim * int(sizeof(T)); byte += 64) {
-            __builtin_prefetch((const char *)key(plan, layer, head, slot) + byte);
-            __builtin_prefetch((const char *)value(plan, layer, head, slot) + byte);
+            __builtin_prefetch((const char *)key_of(layer, head, slot) + byte);
+            __builtin_prefetch((const char *)value_of(layer, head, slot) + byte);
         }
     }
 
     void pack(const Plan &plan, const Layer &layer, int head, int node, int first, int num) {
         const T *key[TOKENS], *value[TOKENS];
-        const int32_t *pages = plan.pages + plan.node_page[node];
         for (int t = 0; t < num; t++) {
-            int64_t slot = int64_t(pages[(first + t) / plan.page_size]) * plan.page_size + (first + t) % plan.page_size;
-            key[t] = (const T *)layer.keys + slot * layer.keys_slot + head * layer.keys_head;
-            value[t] = (const T *)layer.values + slot * layer.values_slot + head * layer.values_head;
+            const int64_t slot = slot_of(plan, node, first + t);
+            key[t] = key_of(layer, head, slot);
+            value[t] = value_of(layer, head, slot);
         }
         for (int t = 0; t < num; t += LANES)
             for (int d = 0; d < depth; d += LANES) {
@@ -217,7 +215,7 @@ static void rotate(const T *from, const Layer &layer, int row, T *to) {
         write(to + d, low * read(cos + d) - high * read(sin + d));
         write(to + half + d, high * read(cos + half + d) + low * read(sin + half + d));
     }
-    if (d < half) __builtin_trap();  // head_dim is a multiple of 2 * LANES here: compiled.py sees to it
+    if (d < half) __builtin_trap();  // head_dim is a multiple of 2 * LANES here: compiled_backend.py sees to it
 }
 
 template <class T>

@@ -155,3 +155,9 @@ def test_heads_that_do_not_fill_vectors_are_left_to_torch() -> None:
     assert can_attend(torch.float32, 64)
     assert not can_attend(torch.float32, 80)
     assert not can_attend(torch.float16, 64)
+
+
+def test_heads_of_another_size_are_refused_by_the_backend() -> None:
+    plan = some_plan()
+    with pytest.raises(ValueError, match="heads of 40 in"):
+        CompiledBackend(plan)(*tensors(plan, (4, 2), 40, torch.float32), AttentionOptions(0.3))

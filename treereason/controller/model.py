@@ -101,7 +101,7 @@ def repeats(config: Config, model: LanguageModel | Server, basis: Basis = Basis.
         return "as far as the server keeps to its seed"
     if config.scorer == "reward_model" and config.reward.batch_size > 1:
         return "on this machine, to the last digits of scores, which depend on what reward.batch_size puts together"
-    if model.same_bits and config.engine.cpu != "torch":
+    if model.same_bits:
         return ANY_BRANCHES
     if not config.engine.deterministic and basis in (Basis.LABEL_FREE, Basis.JUDGE):
         # Texts do not depend on the last bits of logits, but these scores do, and may tip what is nearly equal.

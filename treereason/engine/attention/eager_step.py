@@ -104,7 +104,10 @@ class EagerStep:
         rotation: tuple[torch.Tensor, torch.Tensor],
         options: AttentionOptions,
     ) -> torch.Tensor | None:
-        """As in WholeLayerStep."""
+        """What a whole decoder layer makes of x [N, width], its keys and values stored; None where this step cannot.
+
+        rotation: as in RotatingStep.
+        """
         if not isinstance(self.backend, CompiledBackend) or self.num_padding:
             return None
         heads = x.new_empty(0, weights.num_kv_heads, weights.head_dim)

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import torch
 
-from treereason.kernels.cpu.layer_weights import LayerWeights
 from treereason.kernels.options import AttentionOptions
 
 if TYPE_CHECKING:
@@ -41,25 +40,6 @@ class RotatingStep(AttentionStep, Protocol):
         """As `attend`, of query and key that are not rotated yet.
 
         rotation: cosines and sines of each row's angles, [N, D] each in query's dtype, both halves of a head.
-        """
-        ...
-
-
-@runtime_checkable
-class WholeLayerStep(AttentionStep, Protocol):
-    """A step that can also compute a whole decoder layer at once."""
-
-    def decoder_layer(
-        self,
-        layer: int,
-        x: torch.Tensor,
-        weights: LayerWeights,
-        rotation: tuple[torch.Tensor, torch.Tensor],
-        options: AttentionOptions,
-    ) -> torch.Tensor | None:
-        """What the layer makes of x [N, width], its keys and values stored; None where this step cannot.
-
-        rotation: as in RotatingStep.
         """
         ...
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from treereason.engine.attention.interface import RotatingStep, WholeLayerStep
+from treereason.engine.attention.interface import RotatingStep
 from treereason.engine.model.fused_kernels import FusedKernels
 from treereason.engine.model.packed import outputs
 from treereason.kernels.cpu.layer_weights import LayerWeights
@@ -82,8 +82,10 @@ class FusedLayer(nn.Module):
         if args:
             return super().forward(hidden_states, *args, **kwargs)
         this: Any = self
-        step, rotation = kwargs.get("step"), kwargs.get("position_embeddings")
-        if self.whole is not None and rotation is not None and isinstance(step, WholeLayerStep):
+        step: Any = kwargs.get("step")
+        rotation = kwargs.get("position_embeddings")
+        # By name: isinstance of a protocol looks at all its methods, in every layer of every step.
+        if self.whole is not None and rotation is not None and hasattr(step, "decoder_layer"):
             attention, (cos, sin) = this.self_attn, rotation
             options = AttentionOptions(scale=attention.scaling, window=attention.window())
             x = hidden_states[0].contiguous()

@@ -17,6 +17,7 @@ from torch import nn
 
 from treereason.engine.attention.interface import AttentionStep
 from treereason.kernels.options import AttentionOptions
+from treereason.kernels.rotation import rotated
 
 Rotation = tuple[torch.Tensor, torch.Tensor]
 """Cosines and sines of each row's angles: [1, N, D] each, both halves of a head."""
@@ -85,7 +86,8 @@ class Attention(nn.Module):
     ) -> tuple[torch.Tensor, None]:
         projected = (project(hidden_states)[0] for project in (self.q_proj, self.k_proj, self.v_proj))
         query, key, value = (each.unflatten(-1, (-1, self.head_dim)) for each in projected)  # [N, H, D]
-        query, key = rotated(query, position_embeddings), rotated(key, position_embeddings)
+        cos, sin = (angles[0] for angles in position_embeddings)
+        query, key = rotated(query, cos, sin), rotated(key, cos, sin)
         out = step.attend(self.layer_idx, query, key, value, AttentionOptions(scale=self.scaling))
         return self.o_proj(out.flatten(-2)[None]), None
 
@@ -182,10 +184,3 @@ class Llama(nn.Module):
         hidden = self.model(input_ids, position_ids, step)
         kept = hidden if logits_to_keep is None else hidden[:, logits_to_keep]
         return SimpleNamespace(logits=self.lm_head(kept))
-
-
-def rotated(x: torch.Tensor, rotation: Rotation) -> torch.Tensor:
-    """Rotary position embedding (Su et al. 2021) of x [N, H, D], its two halves turned against each other."""
-    cos, sin = (each[0, :, None] for each in rotation)  # [N, 1, D]
-    first, second = x.chunk(2, dim=-1)
-    return x * cos + torch.cat((-second, first), dim=-1) * sin
