@@ -30,7 +30,7 @@ from treereason.engine.steps.cuda_capture import Body, Capture, TorchIsBroken, f
 from treereason.engine.steps.sampler import sample
 from treereason.engine.steps.sampling_rows import Cuts
 from treereason.engine.steps.step_buffers import StepBuffers
-from treereason.engine.steps.step_kind import Refusal
+from treereason.engine.steps.step_kind import Drawn, Refusal
 from treereason.profile import Profile
 
 NUM_RESERVED = 1
@@ -122,14 +122,14 @@ class GraphSteps:
             self._ahead = self._launch_next(batch)
         return None
 
-    def finish(self, branches: Sequence[Branch]) -> tuple[list[int], list[float]]:
+    def finish(self, branches: Sequence[Branch]) -> Drawn:
         """As in StepKind."""
         assert self._started is not None
         with self._profile.measure("model"):
             row_of = self._started.row_of
             tokens, logprobs = self._buffers.read(self._started.fetched, len(row_of))
             rows = [row_of[branch.node] for branch in branches]
-            return [tokens[row] for row in rows], [logprobs[row] for row in rows]
+            return Drawn([tokens[row] for row in rows], [logprobs[row] for row in rows])
 
     @property
     def kv_tokens_read(self) -> int:

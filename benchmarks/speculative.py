@@ -1,0 +1,183 @@
+"""Whole searches with speculative decoding and without, on text that is revised: what it gains, and what it costs.
+
+    python -m benchmarks.speculative --model FOLDER [--task sorting] [--branches 1] [--temperature 0] [--record]
+
+Both sides run in one process and take turns, and their results are compared byte for byte. The scorer runs beside the
+search, so that seconds are the runner's alone. One row of JSON a setting.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # before torch loads OpenMP (docs/log.md)
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+import treereason as tr
+from benchmarks.record import finish, spread
+from treereason import events
+from treereason.config.schema import Config, parse
+from treereason.config.scorers import scorer_reference
+from treereason.config.user_files import load as load_reference
+from treereason.controller.budget import Budget
+from treereason.controller.drafting import drafting
+from treereason.controller.runner import Runner
+from treereason.core import Sampling, Search, Task
+from treereason.engine.engine import Engine
+from treereason.engine.model.language_model import LanguageModel
+from treereason.record.results import line
+from treereason.scoring.process import Scoring
+
+PACKAGES = ("torch", "transformers")
+MODES = ("none", "auto", "siblings")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """problems: all in flight at once, of which `branches` decode together. tokens: that each may decode."""
+
+    task: str
+    branches: int
+    temperature: float
+    problems: int
+    tokens: int
+
+    def made(self, style: str) -> tuple[Task, Search]:
+        if self.task == "sorting":
+            return tr.tasks.Sorting(length=16, limit=self.problems), tr.search.Refine(steps=2)
+        search = tr.search.BestOfN(n=2) if style == "embedded" else tr.search.Refine(steps=1)
+        return tr.tasks.DocumentMerging(documents=2, limit=self.problems), search
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one side did. rows: computed to decode, those of drafts included. results: as in results.jsonl."""
+
+    seconds: float
+    cpu_seconds: float
+    tokens: int
+    steps: int
+    branch_steps: int
+    speculative: dict[str, Any]
+    results: list[str]
+
+
+def run_once(model: LanguageModel, setting: Setting, config: Config, scorer: Callable[..., Any]) -> Run:
+    """Run the search once. Nothing is loaded within the seconds."""
+    task, search = setting.made(model.style)
+    drafts = drafting(config, model)
+    engine = Engine(
+        model,
+        max_branches=setting.branches,
+        kv_tokens=64 * 1024,
+        drafter=drafts.drafter,
+        row_budget=drafts.budget,
+    )
+    problems = task.problems(seed=0)
+    seen: list[events.Event] = []
+    with Scoring("", 10.0, load_reference, start=False) as scoring:
+        runner = Runner(
+            engine=engine,
+            scoring=scoring,
+            task=task,
+            search=search,
+            sampling=Sampling(setting.temperature),
+            parallel_problems=setting.problems,
+            emit=seen.append,
+            scorer=task.scorer,
+            inline_scorer=scorer,
+            budget=lambda: Budget(setting.tokens, None),
+        )
+        begin, cpu = time.perf_counter(), time.process_time()
+        runner.run(problems)
+        seconds, cpu_seconds = time.perf_counter() - begin, time.process_time() - cpu
+    steps = [event for event in seen if isinstance(event, events.StepDone)]
+    return Run(
+        seconds=seconds,
+        cpu_seconds=cpu_seconds,
+        tokens=sum(step.tokens_decoded for step in steps),
+        steps=len(steps),
+        branch_steps=sum(step.num_branches for step in steps),
+        speculative=engine.speculation.report() if engine.speculation else {"rows": 0},
+        results=sorted(line(event) for event in seen if isinstance(event, events.ProblemDone)),
+    )
+
+
+def compare(model: LanguageModel, setting: Setting, modes: Sequence[str], repeats: int, depth: int) -> dict[str, Any]:
+    """Figures of all sides, and how often the plain one takes each one's seconds."""
+    task, _ = setting.made(model.style)
+    scorer: Callable[..., Any] = load_reference(scorer_reference(None, task))
+    values = {"task": {"name": "sorting"}, "search": {"name": "refine"}, "model": {"name": model.name}}
+    configs = {mode: parse({**values, "speculative": mode, "draft": {"depth": depth}}) for mode in modes}
+    runs: dict[str, list[Run]] = {mode: [] for mode in modes}
+    for turn in range(repeats):
+        for mode in modes if turn % 2 == 0 else modes[::-1]:
+            runs[mode].append(run_once(model, setting, configs[mode], scorer))
+    rows: dict[str, Any] = {}
+    plain = runs[modes[0]]
+    for mode, of_side in runs.items():
+        last = of_side[-1]
+        pairs = list(zip(plain, of_side, strict=True))
+        assert last.results == plain[-1].results, f"{mode}: other results than without"
+        rows[mode] = {
+            "seconds": spread([run.seconds for run in of_side]),
+            "off_over_on": spread([off.seconds / on.seconds for off, on in pairs]),
+            "off_over_on_cpu": spread(
+                [off.cpu_seconds / on.cpu_seconds for off, on in zip(plain, of_side, strict=True)]
+            ),
+            "tokens": last.tokens,
+            "steps": last.steps,
+            "tokens_per_branch_and_step": round(last.tokens / last.branch_steps, 3),
+            "rows_per_token": round((last.branch_steps + last.speculative["rows"]) / last.tokens, 3),
+            "speculative": last.speculative,
+        }
+    return rows
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="embedded")
+    parser.add_argument("--dtype", default=None)
+    parser.add_argument("--task", choices=("sorting", "document_merging"), nargs="+", default=["sorting"])
+    parser.add_argument("--branches", type=int, nargs="+", default=[1, 4, 16, 64])
+    parser.add_argument("--temperature", type=float, nargs="+", default=[0.0, 0.7])
+    parser.add_argument("--tokens", type=int, default=200, help="that a problem may decode")
+    parser.add_argument("--depth", type=int, default=8)
+    parser.add_argument("--mode", choices=MODES[1:], nargs="+", default=["auto"])
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--record", action="store_true", help="append to benchmarks/results/")
+    args = parser.parse_args(arguments)
+
+    torch.set_num_threads(args.threads)
+    model = tr.load(args.model, dtype=args.dtype)
+    assert isinstance(model, LanguageModel)
+    for task in args.task:
+        for branches in args.branches:
+            for temperature in args.temperature:
+                setting = Setting(task, branches, temperature, max(2, branches), args.tokens)
+                rows = compare(model, setting, ["none", *args.mode], args.repeats, args.depth)
+                measured = {
+                    "model": "SmolLM2-135M-Instruct" if "smollm2" in args.model else args.model,
+                    "dtype": str(model.dtype).removeprefix("torch."),
+                    **asdict(setting),
+                    "depth": args.depth,
+                    "threads": args.threads,
+                    "repeats": args.repeats,
+                    "rows": rows,
+                }
+                finish("speculative", measured, packages=PACKAGES, record=args.record, show=not args.record)
+                told = {mode: {**row, "speculative": None} for mode, row in rows.items() if mode != "none"}
+                print(json.dumps(told))
+
+
+if __name__ == "__main__":
+    main()
