@@ -38,6 +38,7 @@ class KVCache:
             self._layers[layer] = keys, values
         return self._layers[layer]
 
+    @torch.inference_mode()
     def move(self, sources: list[int], targets: list[int]) -> None:
         """Copy keys and values of all layers from slots to others, none of which is among the sources."""
         for keys, values in self._layers.values():

@@ -32,6 +32,18 @@ class Draft:
         count = len(tokens)
         return cls(tokens, list(range(-1, count - 1)), list(range(first_level, first_level + count)))
 
+    def add(self, tokens: list[int], first_level: int = 0) -> None:
+        """Let these tokens follow the branch too: one more path, which may begin as another does."""
+        parent = -1
+        known = {(above, token): i for i, (above, token) in enumerate(zip(self.parents, self.tokens, strict=True))}
+        for level, token in enumerate(tokens, first_level):
+            if (parent, token) not in known:
+                known[parent, token] = len(self.tokens)
+                self.tokens.append(token)
+                self.parents.append(parent)
+                self.levels.append(level)
+            parent = known[parent, token]
+
     def depths(self) -> list[int]:
         """Of each token, how many come before it in the draft."""
         depths: list[int] = []

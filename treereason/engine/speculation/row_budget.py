@@ -15,10 +15,11 @@ WEIGHT = 0.2
 OUTLIER = 2.0
 """A step that takes longer than this many times the mean counts as such: the machine was busy otherwise."""
 FEW = 8
-TRIALS = 5
+TRIALS = 2
 """Steps of either kind that are seen before one is preferred."""
-EVERY, RAREST = 32, 512
-"""After so many steps the other kind is tried again; each time that it is worse, after twice as many."""
+EVERY, RAREST, TRIAL_STEPS = 32, 512, 2
+"""After so many steps the other kind is tried again; each time that it is worse, after twice as many. Of two steps the
+first one reads what was written meanwhile, and is not counted."""
 
 
 @dataclass
@@ -41,6 +42,7 @@ class _Paces:
 
     drafted: _Mean = field(default_factory=_Mean)
     plain: _Mean = field(default_factory=_Mean)
+    prefers_drafted: bool = False
     since: int = 0
     every: int = EVERY
 
@@ -57,24 +59,34 @@ class RowBudget:
         self._sizes: list[int] = []
         self._paces: dict[int, _Paces] = {}
         self._asked = self._asked_before = False
+        self._prefers_drafted = True
 
     def asks(self, num_branches: int) -> bool:
         """Whether the step is to have drafts; called once a step."""
-        paces = self._paces.setdefault(_size(num_branches), _Paces())
-        self._asked_before, before = self._asked, self._asked
-        if paces.plain.count < TRIALS and paces.plain.count <= paces.drafted.count:
-            self._asked = False
-        elif paces.drafted.count < TRIALS:
-            self._asked = True
-        else:
-            better = paces.drafted.value < paces.plain.value
-            paces.since += 1
-            if paces.since == 2 and before != better:  # the trial has not changed its mind
-                paces.every = min(RAREST, 2 * paces.every)
-            if paces.since >= paces.every:
-                paces.since = -1  # two steps: the first one reads what was written meanwhile
-            self._asked = better == (paces.since > 0)
+        paces = self._of(num_branches)
+        self._asked_before = self._asked
+        if paces.drafted.count < TRIALS or paces.plain.count < TRIALS:
+            # What was better with another number of branches is tried first.
+            self._asked = paces.prefers_drafted == (self._first(paces).count < TRIALS)
+            return self._asked
+        drafted_is_better = paces.drafted.value < paces.plain.value
+        if drafted_is_better != paces.prefers_drafted:
+            paces.prefers_drafted, paces.since, paces.every = drafted_is_better, 0, EVERY
+        self._prefers_drafted = drafted_is_better
+        paces.since += 1
+        if paces.since > paces.every + TRIAL_STEPS:
+            paces.since, paces.every = 1, min(RAREST, 2 * paces.every)
+        self._asked = drafted_is_better == (paces.since <= paces.every)
         return self._asked
+
+    def _of(self, num_branches: int) -> _Paces:
+        size = _size(num_branches)
+        if size not in self._paces:
+            self._paces[size] = _Paces(prefers_drafted=self._prefers_drafted)
+        return self._paces[size]
+
+    def _first(self, paces: _Paces) -> _Mean:
+        return paces.drafted if paces.prefers_drafted else paces.plain
 
     def measure(self, num_rows: int, num_branches: int, num_tokens: int, ms: float) -> None:
         """The step had so many rows, each with logits, drew so many tokens, and took so long."""
@@ -85,7 +97,7 @@ class RowBudget:
             self._ms[size] = _Mean()
             insort(self._sizes, size)
         self._ms[size].add(ms)
-        paces = self._paces.setdefault(_size(num_branches), _Paces())
+        paces = self._of(num_branches)
         (paces.drafted if self._asked else paces.plain).add(ms / num_tokens)
 
     def ms(self, num_rows: int) -> float:

@@ -7,6 +7,7 @@ that goes on along a text as long as it is right.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import repeat
 
@@ -53,19 +54,17 @@ class SuffixIndex:
         if len(young) > MOST_ENTRIES:
             self._old, self._young = young, {}
 
-    def find(self, tokens: list[int], more_than: int = 0) -> tuple[Place, int] | None:
-        """Where another text went on after the longest context at the end of `tokens`, and its length.
+    def find(self, tokens: list[int], more_than: int = 0) -> Iterator[tuple[Place, int]]:
+        """Where texts went on after the contexts at the end of `tokens`, and the lengths of these, the longest first.
 
         more_than: shorter contexts, and those of this length, are not wanted.
         """
         for length in CONTEXTS:
-            if length <= more_than:
-                return None
-            context = tuple(tokens[-length:])
-            place = self._young.get(context) or self._old.get(context)
-            if place is not None and length <= len(tokens):
-                return place, length
-        return None
+            if more_than < length <= len(tokens):
+                context = tuple(tokens[-length:])
+                place = self._young.get(context) or self._old.get(context)
+                if place is not None:
+                    yield place, length
 
     def grow(self, follower: Follower, tokens: list[int]) -> None:
         """Let a text have these tokens more."""
