@@ -535,6 +535,13 @@ def test_no_proposal_changes_an_answer(examples: int, drafter: Callable[[EngineM
     assert tally.kinds["right"] > examples
 
 
+@pytest.mark.parametrize("examples", [8, *slow(100)])
+def test_steps_from_graphs_and_steps_with_drafts_take_turns(examples: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graph_steps, "GraphStep", HashGraphStep)
+    tally = run_machine(examples=examples, steps=50, from_graphs=True, drafter=AnyDrafts)
+    assert set(tally.kinds) >= {"done", "graph", "drafts", "right"}
+
+
 @pytest.mark.slow
 def test_engine_scheduler_forest_and_pool_hold_for_100_000_steps() -> None:
     """Steps are rules of the machine that Hypothesis carried out, counted; engine steps come on top of them."""

@@ -50,8 +50,8 @@ class Engine:
     token_statistics: what comes back also tells what the distributions of its tokens looked like
     (core.TokenStatistics); changes nothing else. On a GPU all steps are then eager.
     attention: the model's own way by default; "sequence" lets every branch read its own path, for comparison.
-    drafter: proposes tokens, which are computed beside the branches' own (speculation/); changes no answer. Steps are
-    then eager. row_budget: into which rows proposals may go; into all that are left without one.
+    drafter: proposes tokens, which are computed beside the branches' own (speculation/); changes no answer. Steps with
+    proposals are eager. row_budget: into which rows proposals may go; into all that are left without one.
     graphs: decode steps may be replayed from graphs. capture: how they become graphs; CUDA's own way by default on a
     GPU, none on a CPU. With a GPU, text is made while the next step runs, so a finished child comes back one step
     later, or with the last.
@@ -91,10 +91,16 @@ class Engine:
         if drafter is not None:
             max_rows = max_branches + prefill_tokens
             self.speculation = Speculation(self.forest, self._cache, drafter, max_rows=max_rows, budget=row_budget)
-        if capture is not None and graphs and kind == "triton" and not token_statistics and drafter is None:
+        if capture is not None and graphs and kind == "triton" and not token_statistics:
             self._step_kinds.append(
                 GraphSteps(
-                    model, self.forest, self._cache, max_branches=max_branches, capture=capture, profile=self._profile
+                    model,
+                    self.forest,
+                    self._cache,
+                    max_branches=max_branches,
+                    capture=capture,
+                    goes_ahead=drafter is None,
+                    profile=self._profile,
                 )
             )
         num_rows = max_branches + prefill_tokens if deterministic else 0
@@ -116,7 +122,6 @@ class Engine:
                 "engine.graphs=false": not graphs,
                 "engine.deterministic": deterministic,
                 "engine.token_statistics": token_statistics,
-                "speculative": drafter is not None,
             }
             self._why_no_graphs = next((name for name, on in reasons.items() if on), f"attention={attention}")
         self._thoughts = Thoughts(self.forest)

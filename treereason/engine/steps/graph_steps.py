@@ -67,6 +67,7 @@ class _Loaded:
 class GraphSteps:
     """Takes steps in which every running branch computes one token, and nothing else does.
 
+    goes_ahead: whether the next step is launched before one is read; then it has no drafts.
     num_plans, num_captures: how many it has made. num_bytes: of device memory that graphs and their buffers hold beside
     model and KV.
     """
@@ -81,12 +82,14 @@ class GraphSteps:
         *,
         max_branches: int,
         capture: Capture,
+        goes_ahead: bool = True,
         profile: Profile | None = None,
     ) -> None:
         self._model = model
         self._forest = forest
         self._cache = cache
         self._capture = capture
+        self._goes_ahead = goes_ahead
         self._profile = profile or Profile()
         most = min(max_branches, BUCKETS[-1])
         self._buckets = [*(rows for rows in BUCKETS if rows < most), most]
@@ -145,6 +148,8 @@ class GraphSteps:
     def _launch(self, batch: StepBatch) -> Refusal | None:
         if self._failure:
             return Refusal(self._failure)
+        if batch.drafts:
+            return Refusal("drafts")
         if batch.prompts or len(batch.tokens) > len(batch.branches) or max(batch.tokens.values()) > 1:
             return Refusal("prefill")
         if len(batch.branches) > self._buckets[-1]:
@@ -170,7 +175,7 @@ class GraphSteps:
         """Launch the step behind the batch's; None where that is sure to be of other branches, or lacks pages."""
         loaded = self._loaded
         assert loaded is not None
-        if batch.others_wait or loaded.row_of.keys() != batch.tokens.keys():
+        if not self._goes_ahead or batch.others_wait or loaded.row_of.keys() != batch.tokens.keys():
             return None
         if any(len(branch.tokens) + 1 == branch.max_tokens for branch in batch.branches):
             return None
