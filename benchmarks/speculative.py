@@ -15,8 +15,9 @@ os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # before torch loads OpenMP (d
 import argparse
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -24,20 +25,25 @@ import torch
 import treereason as tr
 from benchmarks.record import finish, spread
 from treereason import events
-from treereason.config.schema import Config, parse
 from treereason.config.scorers import scorer_reference
 from treereason.config.user_files import load as load_reference
 from treereason.controller.budget import Budget
-from treereason.controller.drafting import drafting
 from treereason.controller.runner import Runner
 from treereason.core import Sampling, Search, Task
-from treereason.engine.engine import Engine
+from treereason.engine.engine import PAGE_SIZE, Engine
 from treereason.engine.model.language_model import LanguageModel
+from treereason.engine.model.load import load_model
+from treereason.engine.speculation.drafter import Drafter
+from treereason.engine.speculation.model_drafts import ModelDrafts
+from treereason.engine.speculation.row_budget import RowBudget
+from treereason.engine.speculation.sibling_drafts import SiblingDrafts
 from treereason.record.results import line
 from treereason.scoring.process import Scoring
 
 PACKAGES = ("torch", "transformers")
-MODES = ("none", "auto", "siblings")
+KV_TOKENS = 64 * 1024
+MODES = ("none", "auto", "siblings", "model", "model_own_noise")
+Drafting = tuple[Drafter | None, RowBudget | None]
 
 
 @dataclass(frozen=True)
@@ -70,17 +76,22 @@ class Run:
     results: list[str]
 
 
-def run_once(model: LanguageModel, setting: Setting, config: Config, scorer: Callable[..., Any]) -> Run:
+def drafting(mode: str, depth: int, small: LanguageModel | None) -> Drafting:
+    """Who proposes, made anew for each run. model_own_noise: the small model draws with noise of its own."""
+    if mode == "none":
+        return None, None
+    if mode.startswith("model"):
+        assert small is not None, "give --draft"
+        shared = mode == "model"
+        return ModelDrafts(small, depth=depth, kv_tokens=KV_TOKENS, page_size=PAGE_SIZE, shared_noise=shared), None
+    return SiblingDrafts(depth), RowBudget() if mode == "auto" else None
+
+
+def run_once(model: LanguageModel, setting: Setting, drafts: Drafting, scorer: Callable[..., Any]) -> Run:
     """Run the search once. Nothing is loaded within the seconds."""
     task, search = setting.made(model.style)
-    drafts = drafting(config, model)
-    engine = Engine(
-        model,
-        max_branches=setting.branches,
-        kv_tokens=64 * 1024,
-        drafter=drafts.drafter,
-        row_budget=drafts.budget,
-    )
+    drafter, budget = drafts
+    engine = Engine(model, max_branches=setting.branches, kv_tokens=KV_TOKENS, drafter=drafter, row_budget=budget)
     problems = task.problems(seed=0)
     seen: list[events.Event] = []
     with Scoring("", 10.0, load_reference, start=False) as scoring:
@@ -111,16 +122,17 @@ def run_once(model: LanguageModel, setting: Setting, config: Config, scorer: Cal
     )
 
 
-def compare(model: LanguageModel, setting: Setting, modes: Sequence[str], repeats: int, depth: int) -> dict[str, Any]:
-    """Figures of all sides, and how often the plain one takes each one's seconds."""
+def compare(
+    model: LanguageModel, setting: Setting, makes: Mapping[str, Callable[[], Drafting]], repeats: int
+) -> dict[str, Any]:
+    """Figures of all sides, the plain one first, and how often that one takes each one's seconds."""
     task, _ = setting.made(model.style)
     scorer: Callable[..., Any] = load_reference(scorer_reference(None, task))
-    values = {"task": {"name": "sorting"}, "search": {"name": "refine"}, "model": {"name": model.name}}
-    configs = {mode: parse({**values, "speculative": mode, "draft": {"depth": depth}}) for mode in modes}
+    modes = list(makes)
     runs: dict[str, list[Run]] = {mode: [] for mode in modes}
     for turn in range(repeats):
         for mode in modes if turn % 2 == 0 else modes[::-1]:
-            runs[mode].append(run_once(model, setting, configs[mode], scorer))
+            runs[mode].append(run_once(model, setting, makes[mode](), scorer))
     rows: dict[str, Any] = {}
     plain = runs[modes[0]]
     for mode, of_side in runs.items():
@@ -152,6 +164,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--tokens", type=int, default=200, help="that a problem may decode")
     parser.add_argument("--depth", type=int, default=8)
     parser.add_argument("--mode", choices=MODES[1:], nargs="+", default=["auto"])
+    parser.add_argument("--draft", default=None, help="folder of a small model, for the modes that are called so")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--record", action="store_true", help="append to benchmarks/results/")
@@ -160,11 +173,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.set_num_threads(args.threads)
     model = tr.load(args.model, dtype=args.dtype)
     assert isinstance(model, LanguageModel)
+    small = load_model(args.draft, style=model.style) if args.draft else None
     for task in args.task:
         for branches in args.branches:
             for temperature in args.temperature:
                 setting = Setting(task, branches, temperature, max(2, branches), args.tokens)
-                rows = compare(model, setting, ["none", *args.mode], args.repeats, args.depth)
+                makes = {mode: partial(drafting, mode, args.depth, small) for mode in ["none", *args.mode]}
+                rows = compare(model, setting, makes, args.repeats)
                 measured = {
                     "model": "SmolLM2-135M-Instruct" if "smollm2" in args.model else args.model,
                     "dtype": str(model.dtype).removeprefix("torch."),
