@@ -2,7 +2,7 @@
 
     python -m benchmarks.speculative --model FOLDER [--task sorting] [--branches 1] [--temperature 0] [--record]
 
-Both sides run in one process and take turns; a row tells whether their results are the same bytes. The scorer runs beside the
+Both sides run in one process and take turns; a row tells whether their results are the same. The scorer runs beside the
 search, so that seconds are the runner's alone. One row of JSON a setting.
 """
 
