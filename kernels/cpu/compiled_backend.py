@@ -6,6 +6,7 @@ Rows are cut into blocks; a thread takes a block and a KV head, and walks the no
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -96,21 +97,27 @@ class CompiledBackend:
         attend(ctypes.addressof(plan), ctypes.addressof(layer))
         return out
 
-    def decoder_layer(
+    def decoder_layers(
         self,
         x: torch.Tensor,
-        weights: LayerWeights,
-        k_pool: torch.Tensor,
-        v_pool: torch.Tensor,
-        options: AttentionOptions,
+        layers: Sequence[LayerWeights],
+        pools: Sequence[tuple[torch.Tensor, torch.Tensor]],
         rotation: tuple[torch.Tensor, torch.Tensor],
     ) -> torch.Tensor:
-        """What a whole layer makes of x [N, width], contiguous; other arguments as in `attend`."""
-        plan = self._planned(weights.num_heads // k_pool.shape[1], k_pool.shape[1])
-        layer = _layer(weights.num_heads, k_pool, v_pool, options, rotation)
+        """What layers with equal heads make of x [N, width], contiguous, one after the other.
+
+        pools: of keys and values, of each layer. rotation: as in `attend`.
+        """
+        first, num_layers = layers[0], len(layers)
+        plan = self._planned(first.num_heads // first.num_kv_heads, first.num_kv_heads)
+        attending = (_Layer * num_layers)(
+            *(_layer(each.num_heads, *pool, each.options, rotation) for each, pool in zip(layers, pools, strict=True))
+        )
+        weights = (ctypes.c_void_p * num_layers)(*(ctypes.addressof(each.numbers) for each in layers))
         out = torch.empty_like(x)
-        decode = function(f"decoder_layer_{SUFFIXES[x.dtype]}", *[ctypes.c_void_p] * 5)
-        decode(*map(ctypes.addressof, (plan, layer, weights.numbers)), x.data_ptr(), out.data_ptr())
+        types = *[ctypes.c_void_p] * 3, ctypes.c_int64, *[ctypes.c_void_p] * 2
+        decode = function(f"decoder_layers_{SUFFIXES[x.dtype]}", *types)
+        decode(*map(ctypes.addressof, (plan, attending, weights)), num_layers, x.data_ptr(), out.data_ptr())
         return out
 
     def _planned(self, group_size: int, num_kv_heads: int) -> _Plan:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -96,24 +96,20 @@ class EagerStep:
             out, _lse = self.backend(query, keys, values, options)
             return self._padded(out)
 
-    def decoder_layer(
-        self,
-        layer: int,
-        x: torch.Tensor,
-        weights: LayerWeights,
-        rotation: tuple[torch.Tensor, torch.Tensor],
-        options: AttentionOptions,
-    ) -> torch.Tensor | None:
-        """What a whole decoder layer makes of x [N, width], its keys and values stored; None where this step cannot.
+    @property
+    def computes_layers(self) -> bool:
+        """Whether `decoder_layers` may be called."""
+        return isinstance(self.backend, CompiledBackend) and not self.num_padding
 
-        rotation: as in RotatingStep.
-        """
-        if not isinstance(self.backend, CompiledBackend) or self.num_padding:
-            return None
-        heads = x.new_empty(0, weights.num_kv_heads, weights.head_dim)
-        pools = self.cache.reserve(layer, heads, heads)
+    def decoder_layers(
+        self, x: torch.Tensor, layers: Sequence[LayerWeights], rotation: tuple[torch.Tensor, torch.Tensor]
+    ) -> torch.Tensor:
+        """What whole decoder layers make of x [N, width], their keys and values stored. rotation: as in RotatingStep."""
+        assert isinstance(self.backend, CompiledBackend)
+        heads = x.new_empty(0, layers[0].num_kv_heads, layers[0].head_dim)
+        pools = [self.cache.reserve(layer.index, heads, heads) for layer in layers]
         with self.profile.measure("layers"):
-            return self.backend.decoder_layer(x, weights, *pools, options, rotation)
+            return self.backend.decoder_layers(x, layers, pools, rotation)
 
     def _padded(self, out: torch.Tensor) -> torch.Tensor:
         return torch.nn.functional.pad(out, (0, 0, 0, 0, 0, self.num_padding)) if self.num_padding else out

@@ -1,6 +1,6 @@
-// A whole decoder layer: norm, attention, norm, gated network, and both sums. Called by decoder_layer.py.
+// Decoder layers: norm, attention, norm, gated network, and both sums of each. Called by compiled_backend.py.
 //
-// Thirty layers of a small model spend as long between such calls in Python as within them.
+// Between calls from Python threads fall asleep; all layers of a step are one call.
 
 #include <vector>
 
@@ -65,12 +65,19 @@ static void decode(const Plan *plan, Layer layer, const Weights *weights, const 
     F::sum(total.data(), projected.data(), out, rows * w.width);
 }
 
-extern "C" {
-void decoder_layer_float32(const Plan *plan, const Layer *layer, const Weights *weights, const float *x, float *out) {
-    decode(plan, *layer, weights, x, out);
+template <class T>
+static void decode_all(const Plan *plan, const Layer *layers, const Weights *const *weights, int64_t num_layers,
+                       const T *x, T *out) {
+    for (int64_t i = 0; i < num_layers; i++) decode(plan, layers[i], weights[i], i ? out : x, out);
 }
-void decoder_layer_bfloat16(const Plan *plan, const Layer *layer, const Weights *weights, const uint16_t *x,
-                            uint16_t *out) {
-    decode(plan, *layer, weights, x, out);
+
+extern "C" {
+void decoder_layers_float32(const Plan *plan, const Layer *layers, const Weights *const *weights, int64_t num_layers,
+                            const float *x, float *out) {
+    decode_all(plan, layers, weights, num_layers, x, out);
+}
+void decoder_layers_bfloat16(const Plan *plan, const Layer *layers, const Weights *const *weights, int64_t num_layers,
+                             const uint16_t *x, uint16_t *out) {
+    decode_all(plan, layers, weights, num_layers, x, out);
 }
 }
