@@ -41,7 +41,8 @@ class _Layer(ctypes.Structure):
     """`Layer` of tree_attention.cpp."""
 
     _fields_: ClassVar = [
-        *[(name, ctypes.c_void_p) for name in ("q", "k", "v", "keys", "values", "out", "lse", "cos", "sin", "sinks")],
+        *[(name, ctypes.c_void_p) for name in ("q", "k", "v", "keys", "values", "out", "lse")],
+        *[(name, ctypes.c_void_p) for name in ("cos", "sin", "sinks", "wanted")],
         *[(name, ctypes.c_int64) for name in ("q_row", "q_head", "k_row", "k_head", "v_row", "v_head")],
         *[(name, ctypes.c_int64) for name in ("keys_slot", "keys_head", "values_slot", "values_head", "angle_row")],
         *[(name, ctypes.c_int32) for name in ("num_heads", "num_kv_heads", "head_dim", "window")],
@@ -103,16 +104,20 @@ class CompiledBackend:
         layers: Sequence[LayerWeights],
         pools: Sequence[tuple[torch.Tensor, torch.Tensor]],
         rotation: tuple[torch.Tensor, torch.Tensor],
+        wanted: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """What layers with equal heads make of x [N, width], contiguous, one after the other.
 
-        pools: of keys and values, of each layer. rotation: as in `attend`.
+        pools: of keys and values, of each layer. rotation: as in `attend`. wanted: [N] bool, the rows whose result is
+        read; the others have any. None for all.
         """
         first, num_layers = layers[0], len(layers)
         plan = self._planned(first.num_heads // first.num_kv_heads, first.num_kv_heads)
         attending = (_Layer * num_layers)(
             *(_layer(each.num_heads, *pool, each.options, rotation) for each, pool in zip(layers, pools, strict=True))
         )
+        if wanted is not None:
+            attending[-1].wanted = wanted.data_ptr()
         weights = (ctypes.c_void_p * num_layers)(*(ctypes.addressof(each.numbers) for each in layers))
         out = torch.empty_like(x)
         types = *[ctypes.c_void_p] * 3, ctypes.c_int64, *[ctypes.c_void_p] * 2

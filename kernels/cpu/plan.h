@@ -16,6 +16,7 @@ struct Layer {  // strides in elements; a head's elements adjoin
     float *lse;                         // [N, Hq] or null
     const void *cos, *sin;              // [N, D], rotate q and k; null: they are rotated already
     const float *sinks;                 // [Hq] or null
+    const uint8_t *wanted;              // [N], rows whose result is read; null: all
     int64_t q_row, q_head, k_row, k_head, v_row, v_head, keys_slot, keys_head, values_slot, values_head, angle_row;
     int32_t num_heads, num_kv_heads, head_dim, window;  // window 0: none
     float scale, softcap;                               // softcap 0: none

@@ -240,6 +240,7 @@ static void attend(const Plan &plan, const Layer &layer) {
         for (int task = 0; task < num_tasks; task++) {
             const int b = task / layer.num_kv_heads, head = task % layer.num_kv_heads;
             const int row = plan.block_row[b], end = plan.block_row[b + 1];
+            if (layer.wanted && !std::any_of(layer.wanted + row, layer.wanted + end, [](bool is) { return is; })) continue;
             block.begin(end - row, layer);
             std::vector<T> turned(layer.head_dim);
             for (int m = 0; m < (end - row) * group_size; m++) {

@@ -47,6 +47,7 @@ class EagerStep:
     token_ids, positions: [N] int64, rows in depth-first order, then `num_padding` rows of padding.
     slots: [N - num_padding] int64, where a row's key and value are stored.
     rows: of each node that computes tokens, the rows of those, in their order.
+    wanted: [N] bool, the rows whose logits are read; None for all.
     """
 
     plan: Plan
@@ -58,6 +59,7 @@ class EagerStep:
     slots: torch.Tensor
     rows: dict[Node, range]
     num_padding: int = 0
+    wanted: torch.Tensor | None = None
 
     def attend(
         self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, options: AttentionOptions
@@ -104,12 +106,15 @@ class EagerStep:
     def decoder_layers(
         self, x: torch.Tensor, layers: Sequence[LayerWeights], rotation: tuple[torch.Tensor, torch.Tensor]
     ) -> torch.Tensor:
-        """What whole decoder layers make of x [N, width], their keys and values stored. rotation: as in RotatingStep."""
+        """What a model's decoder layers make of x [N, width], their keys and values stored; of `wanted` rows alone.
+
+        rotation: as in RotatingStep.
+        """
         assert isinstance(self.backend, CompiledBackend)
         heads = x.new_empty(0, layers[0].num_kv_heads, layers[0].head_dim)
         pools = [self.cache.reserve(layer.index, heads, heads) for layer in layers]
         with self.profile.measure("layers"):
-            return self.backend.decoder_layers(x, layers, pools, rotation)
+            return self.backend.decoder_layers(x, layers, pools, rotation, self.wanted)
 
     def _padded(self, out: torch.Tensor) -> torch.Tensor:
         return torch.nn.functional.pad(out, (0, 0, 0, 0, 0, self.num_padding)) if self.num_padding else out
