@@ -124,6 +124,7 @@ class StepDone(Event):
     tokens_rebuilt: tokens computed again because their KV had been evicted; not among the other counts.
     kv_tokens_read_tree: KV tokens read when each node is read once for all rows below it.
     kv_tokens_read_sequence: KV tokens read when every row reads its own path.
+    kv_tokens_read_spans: KV tokens read when each node is read once for all rows that see it; 0 without a span policy.
     launch: on a GPU, "graph" for a step replayed from a graph, else why it ran eagerly; "" elsewhere.
     graph_bytes: device memory that graphs hold after the step, beside model and KV.
     """
@@ -142,6 +143,7 @@ class StepDone(Event):
     tokens_rebuilt: int = 0
     launch: str = ""
     graph_bytes: int = 0
+    kv_tokens_read_spans: int = 0
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,7 @@ class _Batch:
         self.rows = _as_slice(rows.reshape(-1))
         # Padding reads the first token: a weight of 0 times what was never stored may be NaN.
         within = regions.first[:, None] + np.where(offset < regions.tokens[:, None], offset, 0)
+        within += plan.node_offset[regions.node][:, None]
         page = plan.pages[plan.node_page[regions.node][:, None] + within // plan.page_size]
         slots = page.astype(np.int64) * plan.page_size + within % plan.page_size
         self.slots = _as_slice(slots.reshape(-1)) if len(below) == 1 else torch.from_numpy(slots)

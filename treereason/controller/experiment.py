@@ -61,7 +61,9 @@ def run_experiment(
     profile, summary = Profile(), Summary()
     with ExitStack() as stack:
         # What may fail comes first: a start that fails leaves the record of an earlier run alone.
-        engine = stack.enter_context(open_engine(config, model, profile, _statistics_for(spec)))
+        engine = stack.enter_context(
+            open_engine(config, model, profile, _statistics_for(spec), getattr(spec.task, "spans", None))
+        )
         inline_scorer = _inline_scorer(spec)
         sinks: list[events.Sink] = [summary, screen]
         results: Results | None = None

@@ -100,7 +100,8 @@ class LineState(NamedTuple):
     """Behind a token. start: of its line. lines: the latest ended line [first, last) of each label.
 
     label: of its line, None for none. opened: lines named in it. in_names: before its `names_end`.
-    num_unknown: names on the path that opened nothing; a line's own label is not counted.
+    num_unknown: names on the path that opened nothing; a line's own label is not counted. seen: by its tokens, unless
+    they see everything.
     """
 
     start: int
@@ -109,6 +110,7 @@ class LineState(NamedTuple):
     opened: tuple[tuple[int, int], ...] = ()
     in_names: bool = True
     num_unknown: int = 0
+    seen: View = EVERYTHING
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,7 @@ class LinePolicy:
 
     def start(self) -> LineState:
         """As in SpanPolicy."""
-        return LineState(self.sink, {})
+        return LineState(self.sink, {}, seen=self._view(self.sink, ()))
 
     def read(self, state: LineState, token: int, position: int) -> tuple[LineState, View]:
         """As in SpanPolicy; one step, but for a line's end, which copies what lines there are."""
@@ -131,17 +133,18 @@ class LinePolicy:
             return state, EVERYTHING
         if token in self.line_end:
             # Its own line is closed for what follows, not for itself.
-            seen = EVERYTHING if self.wide else self._view(state)
+            seen = EVERYTHING if self.wide else state.seen
             lines = state.lines
             if state.label is not None:
                 lines = {**lines, state.label: (state.start, position + 1)}
-            return LineState(position + 1, lines, num_unknown=state.num_unknown), seen
+            start = position + 1
+            return LineState(start, lines, num_unknown=state.num_unknown, seen=self._view(start, ())), seen
         if state.in_names:
             if token in self.names_end:
                 state = state._replace(in_names=False)
             elif token in self.labels:
                 state = self._name(state, token, position)
-        return state, EVERYTHING if self.wide and state.in_names else self._view(state)
+        return state, EVERYTHING if self.wide and state.in_names else state.seen
 
     def _name(self, state: LineState, token: int, position: int) -> LineState:
         first = position == state.start
@@ -149,10 +152,11 @@ class LinePolicy:
         line = state.lines.get(token)
         if line is None:
             return state._replace(label=label, num_unknown=state.num_unknown + (not first))
-        return state._replace(label=label, opened=(*state.opened, line))
+        opened = (*state.opened, line)
+        return state._replace(label=label, opened=opened, seen=self._view(state.start, opened))
 
-    def _view(self, state: LineState) -> View:
-        return view(((0, self.sink), *state.opened), state.start)
+    def _view(self, start: int, opened: tuple[tuple[int, int], ...]) -> View:
+        return view(((0, self.sink), *opened), start)
 
 
 def views(policy: SpanPolicy, tokens: Sequence[int]) -> list[View]:
