@@ -72,6 +72,7 @@ class ThoughtDecoded(Event):
     logprob: as in Thought, None where it is not known.
     finish: why: "end" (of text), "stop" (a stop string), "length" (the token limit) or "given" (text that the search
     wrote, nothing was sampled); "" where it is not known.
+    seen: under a span policy, what its last token saw of its path, piece by piece; () where that is everything.
     """
 
     problem: str
@@ -85,6 +86,7 @@ class ThoughtDecoded(Event):
     kv_token_steps: int = 0
     seconds: float = 0.0
     finish: str = ""
+    seen: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

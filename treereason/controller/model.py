@@ -94,15 +94,21 @@ def settled(config: Config, model: LanguageModel | Server) -> Config:
     return config.model_copy(update={"model": config.model.model_copy(update=found)})
 
 
-def repeats(config: Config, model: LanguageModel | Server, basis: Basis = Basis.ORACLE) -> str:
-    """When a run of one seed gives the same results again, in words. basis: what the scorer's verdicts rest on."""
+def repeats(
+    config: Config, model: LanguageModel | Server, basis: Basis = Basis.ORACLE, spans: Spans | None = None
+) -> str:
+    """When a run of one seed gives the same results again, in words.
+
+    basis: what the scorer's verdicts rest on. spans: the task's.
+    """
     if config.budget.seconds is not None:
         return "not for certain: what budget.seconds cuts off depends on the machine's pace"
     if not isinstance(model, LanguageModel):
         return "as far as the server keeps to its seed"
     if config.scorer == "reward_model" and config.reward.batch_size > 1:
         return "on this machine, to the last digits of scores, which depend on what reward.batch_size puts together"
-    if model.same_bits:
+    # What others name cuts the nodes that a row reads, and so moves the last bits of its logits.
+    if model.same_bits and (spans is None or config.engine.spans == "off"):
         return ANY_BRANCHES
     if not config.engine.deterministic and basis in (Basis.LABEL_FREE, Basis.JUDGE):
         # Texts do not depend on the last bits of logits, but these scores do, and may tip what is nearly equal.

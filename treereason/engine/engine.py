@@ -8,7 +8,7 @@ from dataclasses import replace
 from time import perf_counter
 
 from treereason.core import Cost, Decoded, Expansion, Request, ThoughtPath, Writing
-from treereason.core.spans import SpanPolicy
+from treereason.core.spans import EVERYTHING, SpanPolicy
 from treereason.engine.attention.eager_step import AttentionKind
 from treereason.engine.attention.span_reader import SpanReader
 from treereason.engine.kv.cache import KVCache
@@ -82,8 +82,7 @@ class Engine:
         if capture is None and model.device.type == "cuda":
             capture = cuda_capture(model.device)
         kind: AttentionKind = "invariant" if deterministic else attention or model.attention
-        reader = None if spans is None else SpanReader(spans)
-        self._has_spans = spans is not None
+        self._reader = reader = None if spans is None else SpanReader(spans)
         self._step_kinds: list[StepKind] = []  # the quickest first; the last one takes every step
         if capture is not None and graphs and kind == "triton" and not token_statistics:
             self._step_kinds.append(
@@ -207,7 +206,7 @@ class Engine:
             kv_tokens_capacity=self.forest.pool.num_pages * PAGE_SIZE,
             kv_tokens_read_tree=kind.kv_tokens_read,
             kv_tokens_read_sequence=read_sequence or kind.kv_tokens_read,
-            kv_tokens_read_spans=kind.kv_tokens_seen if self._has_spans else 0,
+            kv_tokens_read_spans=kind.kv_tokens_seen if self._reader else 0,
             seconds=perf_counter() - started,
             launch=launch,
             graph_bytes=sum(kind.num_bytes for kind in self._step_kinds),
@@ -273,7 +272,16 @@ class Engine:
     def _decoded(self) -> list[Decoded]:
         """The children that have finished since it was last asked, with their texts."""
         finished, self._finished = self._finished, []
-        return [branch.decoded(self.model) for branch in finished]
+        return [replace(branch.decoded(self.model), seen=self._seen(branch)) for branch in finished]
+
+    def _seen(self, branch: Branch) -> tuple[str, ...]:
+        """As `Decoded.seen`."""
+        view = self._reader.at_end(branch.node) if self._reader else EVERYTHING
+        if view == EVERYTHING:
+            return ()
+        tokens = branch.node.token_ids()
+        pieces = (tokens[first:last] for first, last in (*view.earlier, (view.own, len(tokens))))
+        return tuple(text for piece in pieces if (text := self.model.decode(piece).strip()))
 
     def _refuse(self, batch: StepBatch) -> None:
         for item in batch.too_large:

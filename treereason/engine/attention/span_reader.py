@@ -32,9 +32,12 @@ class SpanReader:
     def __init__(self, policy: SpanPolicy) -> None:
         self._policy = policy
 
-    def view(self, node: Node) -> View:
-        """Of the node's last token whose KV is stored."""
-        [(_, _, view)] = self.views(node, node.num_cached - 1, node.num_cached)
+    def at_end(self, node: Node) -> View:
+        """What the last token of the node's path sees, whether its KV is stored or not."""
+        while not node.tokens:
+            assert node.parent is not None
+            node = node.parent
+        [(_, _, view)] = self.views(node, len(node.tokens) - 1, len(node.tokens))
         return view
 
     def views(self, node: Node, first: int, last: int) -> Iterator[tuple[int, int, View]]:

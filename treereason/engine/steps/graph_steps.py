@@ -217,7 +217,7 @@ class GraphSteps:
         return loaded if self._move(loaded) else None
 
     def _views(self, leaves: Iterable[Node]) -> list[View]:
-        return [] if self._reader is None else [self._reader.view(leaf) for leaf in leaves]
+        return [] if self._reader is None else [self._reader.at_end(leaf) for leaf in leaves]
 
     def _move(self, loaded: _Loaded) -> bool:
         """Move the plan to its next step, whose pages its leaves have; False when it is time for a new plan."""
