@@ -17,7 +17,12 @@ from tests.fakes import CONFIGS, LetterTokenizer
 from treereason.core import Expansion, Sampling, Writing
 from treereason.core.spans import EVERYTHING, SpanGrammar, SpanPolicy, View, visible
 from treereason.engine.attention.eager_step import AttentionKind
+from treereason.engine.attention.forest_plan import forest_plan
+from treereason.engine.attention.sequence_plan import each_branch_alone
+from treereason.engine.attention.span_reader import SpanReader
 from treereason.engine.engine import Engine
+from treereason.engine.kv.forest import RUN, Forest
+from treereason.engine.kv.pages import PagePool
 from treereason.engine.model.language_model import LanguageModel
 from treereason.kernels.cpu.library import CannotCompile, prepare
 
@@ -53,7 +58,7 @@ class Watched:
         watched.forward = self.forward
 
     def forward(self, step: Any, rows: list[int]) -> torch.Tensor:
-        logits = self._forward(step, rows)
+        logits: torch.Tensor = self._forward(step, rows)
         for node, node_rows in step.rows.items():
             tokens = [token for part in node.path() for token in part.tokens[: part.num_cached]]
             for row, got in zip(rows, logits, strict=True):
@@ -171,3 +176,36 @@ def test_kv_tokens_are_counted_with_spans_by_the_tree_and_branch_by_branch() -> 
     assert (steps[0].kv_tokens_read_spans, steps[0].kv_tokens_read_tree) == (8, 8)
     assert steps[1].kv_tokens_read_sequence == 2 * 9
     assert steps[1].kv_tokens_read_spans <= steps[1].kv_tokens_read_tree == 10
+
+
+def test_the_example_of_the_page_reads_these_parts() -> None:
+    """docs/spans.md, "An example by hand"."""
+    policy = SpanGrammar(labels=("c", "d")).policy(encode)
+    forest = Forest(PagePool(4), page_size=16)
+    trunk = forest.attach(encode("^c=41\nd=c2\nc=41\n"), RUN)
+    forest.compute(trunk, 16)
+    leaves = []
+    for token in encode("dc"):
+        leaf = forest.fork(trunk, RUN)
+        leaf.tokens = [token]
+        forest.compute(leaf, 1)
+        leaves.append(leaf)
+    planned = forest_plan(forest, dict.fromkeys(leaves, 1), reader=SpanReader(policy))
+    plan = planned.plan
+    assert plan.node_start.tolist() == [0, 6, 11, 16, 16]
+    assert plan.node_tokens.tolist() == [1, 5, 5, 1, 1]
+    assert plan.node_offset.tolist() == [0, 6, 11, 0, 0]
+    assert list(zip(plan.node_lo.tolist(), plan.node_hi.tolist(), strict=True)) == [
+        (0, 2),
+        (0, 1),
+        (1, 2),
+        (0, 1),
+        (1, 2),
+    ]
+    alone = each_branch_alone(planned.whole, planned.num_new)
+    reads = [each.kv_tokens_read_tree for each in (plan, planned.whole, alone)]
+    assert reads == [13, 18, 34]
+
+
+def encode(text: str) -> list[int]:
+    return list(map(ord, text))
