@@ -76,7 +76,7 @@ class Work:
             raise NoPageLeft("a branch has filled its reserved pages; plan again")
         self.row_page[:] += full
         if row_pages is not None:
-            self.page_slot[self.row_page] = row_pages * self.page_size
+            self.page_slot[self.row_page[full]] = row_pages[full] * self.page_size
         self.row_position[:] += 1
         self.row_slot[:] = self.page_slot[self.row_page] + stored_tokens(self.page_seen[self.row_page])
         self.page_seen[self.row_page] += ONE_TOKEN

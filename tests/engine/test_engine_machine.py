@@ -237,7 +237,7 @@ class EngineMachine(RuleBasedStateMachine):
         if answer.finish is Finish.LENGTH and len(answer.tokens) < MAX_POSITIONS:
             above = list(answer.tokens[: len(answer.tokens) - answer.num_own])
             whole = replace(prompt, max_tokens=answer.num_own + num_tokens)
-            answer = decode_alone(above, whole, known.sampling, branch_key(3, *key))
+            answer = decode_alone(above, whole, known.sampling, branch_key(3, *key), self.policy)
             del self.thoughts[key]
             self.tally.count("resumed")
         self.asked[key] = replace(known, answer=answer, num_before=known.answer.num_own)

@@ -154,8 +154,9 @@ def test_a_policy_that_shows_all_gives_the_bits_of_none(kind: AttentionKind) -> 
         forward = model.forward
 
         def keep(step: Any, rows: list[int], forward: Any = forward, found: Any = found) -> torch.Tensor:
-            found.append(forward(step, rows))
-            return found[-1]
+            logits: torch.Tensor = forward(step, rows)
+            found.append(logits)
+            return logits
 
         model.forward = keep
         options = {"deterministic": True, "max_branches": 4} if kind == "invariant" else {"attention": kind}
@@ -209,3 +210,13 @@ def test_the_example_of_the_page_reads_these_parts() -> None:
 
 def encode(text: str) -> list[int]:
     return list(map(ord, text))
+
+
+def test_tokens_that_a_growing_node_takes_back_are_not_remembered() -> None:
+    policy = SpanGrammar(labels=("c", "d")).policy(encode)
+    forest, reader = Forest(PagePool(4), page_size=16), SpanReader(policy)
+    leaf = forest.fork(forest.attach(encode("^c=41\nd=c2\n"), RUN), RUN)
+    leaf.tokens = encode("c")
+    assert reader.at_end(leaf) == (((0, 6),), 11)
+    leaf.tokens = encode("d")
+    assert reader.at_end(leaf) == (((0, 1),), 6)

@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.forests import random_forest, star
-from tests.kernels.random_spans import random_spans, seen_of_spans
+from tests.kernels.random_spans import nodes_of_rows, random_spans, seen_of_spans
 from tests.kernels.test_plan import seen_by_definition, seen_by_work
 from treereason.kernels.baselines.groups import CUTS
+from treereason.kernels.cpu import torch_backend
 from treereason.kernels.cpu.compiled_backend import CompiledBackend
 from treereason.kernels.cpu.invariant_backend import InvariantBackend
 from treereason.kernels.cpu.torch_backend import TorchBackend
@@ -116,12 +117,26 @@ def test_work_of_parts_shows_each_row_its_spans_once(
 def test_work_of_parts_advances_as_a_new_plan_of_longer_lines(seed: int, nodes: int, steps: int) -> None:
     plan, _, parts = random_case(seed, nodes, 40, extend=False, room=steps)
     work = make_work(parts, block_rows=4, tile_pages=2, num_spans=5)
+    # Of each row, the pages of its node, and its token's place in these.
+    owner = nodes_of_rows(plan)
+    pages = np.zeros((plan.num_rows, 5), dtype=np.int32)
+    for row, node in enumerate(owner.tolist()):
+        own = plan.pages[plan.node_page[node] : plan.node_page[node + 1]]
+        pages[row, : len(own)] = own
+    ends = plan.row_position - plan.node_start[owner]
     before = seen_by_definition(parts, None)
     for step in range(1, steps + 1):
-        work.advance()
+        work.advance(pages[np.arange(plan.num_rows), (ends + step) // plan.page_size])
         assert (work.row_position == plan.row_position + step).all()
         before[np.arange(plan.num_rows), work.row_slot] += 1
         assert (seen_by_work(work, 2, None, before.shape[1]) == before).all()
+
+
+def by_parts(plan: Plan) -> TorchBackend:
+    """Without gathered paths."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch_backend, "GATHERED_SLOTS", 0)
+        return TorchBackend(plan)
 
 
 OPTIONS = [
@@ -139,7 +154,7 @@ def test_every_backend_of_a_cpu_equals_the_reference(
     plan, spans, parts = random_case(seed, nodes, longest, extend)
     data = tensors(plan, spans)
     want, want_lse = reference_attention(parts, *data, options)
-    for backend in (TorchBackend, CompiledBackend, InvariantBackend):
+    for backend in (TorchBackend, by_parts, CompiledBackend, InvariantBackend):
         got, lse = backend(parts)(*data, options)
         torch.testing.assert_close(got, want, atol=1e-5, rtol=0)
         torch.testing.assert_close(lse, want_lse, atol=2e-5, rtol=2e-5)

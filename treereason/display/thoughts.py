@@ -30,13 +30,13 @@ class ShownThought:
 
     path: ThoughtPath
     text: str = ""
-    seen: tuple[str, ...] = ()
     status: Status = Status.DECODING
     score: float | None = None
     error: str = ""
     num_parents: int = 1
     children: list[ThoughtPath] = field(default_factory=list)
     num_decoding: int = 0
+    seen: tuple[str, ...] = ()
 
 
 @dataclass

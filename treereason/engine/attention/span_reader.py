@@ -16,14 +16,19 @@ from treereason.kernels.span_plan import OPEN, Spans
 
 @dataclass
 class Reading:
-    """What a policy has made of a node's first `num_read` tokens; kept on the node.
+    """What a policy has made of a node's first tokens; kept on the node.
 
-    state: behind them. changes: (index of a token, view from it on), where views change.
+    state: behind them. tokens: those. changes: (index of a token, view from it on), where views change.
     """
 
     state: Any
-    num_read: int = 0
+    tokens: list[int] = field(default_factory=list)
     changes: list[tuple[int, View]] = field(default_factory=list)
+
+    def is_stale(self, node: Node) -> bool:
+        """Whether the node has taken back tokens that were read, as a growing one may."""
+        num_read = len(self.tokens)
+        return num_read > len(node.tokens) or (node.growing and self.tokens != node.tokens[:num_read])
 
 
 class SpanReader:
@@ -81,16 +86,16 @@ class SpanReader:
     def _advance(self, node: Node, above: Any, num_tokens: int) -> Reading:
         """above: the state behind the node's parent."""
         reading: Reading | None = node.reading
-        if reading is None or reading.num_read > len(node.tokens):
+        if reading is None or reading.is_stale(node):
             node.reading = reading = Reading(above)
         read, changes = self._policy.read, reading.changes
-        for index in range(reading.num_read, num_tokens):
+        for index in range(len(reading.tokens), num_tokens):
             reading.state, view = read(reading.state, node.tokens[index], node.start + index)
             if not changes or changes[-1][1] != view:
                 changes.append((index, view))
-        reading.num_read = max(reading.num_read, num_tokens)
+        reading.tokens += node.tokens[len(reading.tokens) : num_tokens]
         return reading
 
 
 def _whole(node: Node) -> bool:
-    return node.reading is not None and node.reading.num_read == len(node.tokens)
+    return node.reading is not None and len(node.reading.tokens) == len(node.tokens)

@@ -26,7 +26,7 @@ class Node:
     start: position of the first token along the path. num_references: how many thoughts, branches, prompts or shared
     prefixes need it. growing: a branch still appends to it, so nothing may attach below or inside. num_computed:
     most tokens that were ever stored; more than `num_cached` after an eviction. last_used: the step that last read or
-    wrote it. reading: what a span policy has made of its tokens; None after any change but new ones at the end.
+    wrote it. reading: what a span policy has made of its tokens, kept by span_reader.py.
     """
 
     owner: Owner
