@@ -20,7 +20,7 @@ from treereason.kernels.options import AttentionOptions
 from treereason.kernels.plan import Int32, Plan
 
 ALONE_TOKENS = 512
-GATHERED_SLOTS = 1 << 14
+GATHERED_SLOTS = 1 << 12
 """Rows times the tokens of the widest row's view: up to so many, paths are gathered (docs/log.md)."""
 BLOCKED_ROWS = 256
 BLOCKED_PRODUCT = 1 << 22
