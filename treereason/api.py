@@ -164,6 +164,7 @@ def run(
     threads: int | None = None,
     deterministic: bool = False,
     token_statistics: bool = False,
+    spans: Literal["auto", "off"] = "auto",
     graphs: bool = True,
     profile: bool = False,
 ) -> Run:
@@ -196,6 +197,7 @@ def run(
     deterministic: logits have the same bits whatever else decodes in the step; slow.
     token_statistics: thoughts hold entropy, self-certainty and confidence of each token; scorers that need them turn it
         on by themselves.
+    spans: "auto" lets a token see what the task's `spans` say (docs/spans.md); "off" lets it see everything.
     graphs: on a GPU, decode steps may be replayed from CUDA graphs.
     profile: adds to the summary where the time went.
 
@@ -229,6 +231,7 @@ def run(
                 "threads": threads,
                 "deterministic": deterministic,
                 "token_statistics": token_statistics,
+                "spans": spans,
                 "graphs": graphs,
                 "cpu": models.cpu_option(model),
                 "profile": profile,

@@ -32,7 +32,7 @@ class _Plan(ctypes.Structure):
     _fields_: ClassVar = [
         *[(name, ctypes.c_int32) for name in ("num_rows", "page_size", "num_blocks", "num_threads")],
         *[(name, ctypes.c_void_p) for name in ("row_position", "row_slot", "node_lo", "node_hi", "node_start")],
-        *[(name, ctypes.c_void_p) for name in ("node_tokens", "node_page", "pages")],
+        *[(name, ctypes.c_void_p) for name in ("node_tokens", "node_offset", "node_page", "pages")],
         *[(name, ctypes.c_void_p) for name in ("block_row", "block_node", "nodes")],
     ]
 
@@ -142,6 +142,7 @@ class CompiledBackend:
                     plan.node_hi,
                     plan.node_start,
                     plan.node_tokens,
+                    plan.node_offset,
                     plan.node_page,
                     plan.pages,
                     block_row,

@@ -5,7 +5,8 @@
 
 struct Plan {  // as kernels/plan.py; block b is rows [block_row[b], block_row[b + 1]) and its nodes, parents first
     int32_t num_rows, page_size, num_blocks, num_threads;
-    const int32_t *row_position, *row_slot, *node_lo, *node_hi, *node_start, *node_tokens, *node_page, *pages;
+    const int32_t *row_position, *row_slot, *node_lo, *node_hi, *node_start, *node_tokens, *node_offset;
+    const int32_t *node_page, *pages;
     const int32_t *block_row, *block_node, *nodes;
 };
 

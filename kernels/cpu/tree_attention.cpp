@@ -59,6 +59,7 @@ struct Block {  // rows of one KV head and what they have seen so far; the memor
         return (const T *)layer.values + slot * layer.values_slot + head * layer.values_head;
     }
     static int64_t slot_of(const Plan &plan, int node, int token) {
+        token += plan.node_offset[node];
         const int page = plan.pages[plan.node_page[node] + token / plan.page_size];
         return int64_t(page) * plan.page_size + token % plan.page_size;
     }

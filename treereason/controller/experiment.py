@@ -19,6 +19,7 @@ from treereason.controller.run_spec import RunSpec
 from treereason.controller.runner import Runner
 from treereason.controller.user_code import UserCode
 from treereason.core import Basis, Scorer, Search, basis_of
+from treereason.core.spans import Spans
 from treereason.display.base import Display
 from treereason.engine.model.language_model import LanguageModel
 from treereason.profile import Profile
@@ -61,7 +62,8 @@ def run_experiment(
     profile, summary = Profile(), Summary()
     with ExitStack() as stack:
         # What may fail comes first: a start that fails leaves the record of an earlier run alone.
-        engine = stack.enter_context(open_engine(config, model, profile, _statistics_for(spec)))
+        spans: Spans | None = getattr(spec.task, "spans", None)
+        engine = stack.enter_context(open_engine(config, model, profile, _statistics_for(spec), spans))
         inline_scorer = _inline_scorer(spec)
         sinks: list[events.Sink] = [summary, screen]
         results: Results | None = None
@@ -82,7 +84,7 @@ def run_experiment(
         for pass_name, search, temperature in _passes(spec):
             if stopped():
                 break
-            emit(_started(spec, pass_name, repeats(config, model, basis_of(_scorer(spec)))))
+            emit(_started(spec, pass_name, repeats(config, model, basis_of(_scorer(spec)), spans)))
             Runner(
                 engine=engine,
                 scoring=scoring,

@@ -132,6 +132,8 @@ def _row(row: Row) -> tuple[Text, Text]:
         line.append(f"{row.num_thoughts:,} decoding" if row.num_thoughts > 1 else "decoding", style=FAINT)
     else:
         line.append(row.text or "(empty)", style=_text_style(row))
+        if row.seen:
+            line.append(f"  saw {' … '.join(row.seen)}", style=FAINT)
     right.append(f"{row.num_hidden:,} more " if row.num_hidden else "", style=FAINT)
     score = formatting.score(row.score) if row.score is not None else ""
     return line, right.append(score.rjust(SCORE_WIDTH), style=_score_style(row))

@@ -11,6 +11,7 @@ import torch
 
 from treereason.engine.attention.forest_plan import forest_plan
 from treereason.engine.attention.sequence_plan import each_branch_alone
+from treereason.engine.attention.span_reader import SpanReader
 from treereason.engine.kv.cache import KVCache
 from treereason.engine.kv.forest import Forest, Node
 from treereason.kernels.cpu.compiled_backend import CompiledBackend
@@ -48,9 +49,11 @@ class EagerStep:
     slots: [N - num_padding] int64, where a row's key and value are stored.
     rows: of each node that computes tokens, the rows of those, in their order.
     wanted: [N] bool, the rows whose logits are read; None for all.
+    whole: the plan if rows saw their whole paths.
     """
 
     plan: Plan
+    whole: Plan
     backend: Backend
     profile: Profile
     cache: KVCache
@@ -127,14 +130,15 @@ def eager_step(
     *,
     attention: AttentionKind = "tree",
     num_rows: int = 0,
+    reader: SpanReader | None = None,
     device: torch.device | str = "cpu",
     profile: Profile | None = None,
 ) -> EagerStep:
     """The step that computes the last num_new[node] stored tokens of every node in `num_new`.
 
-    num_rows: rows to pad to, so that every step has the same shape; 0 for none.
+    num_rows: rows to pad to, so that every step has the same shape; 0 for none. reader: as in forest_plan.
     """
-    planned = forest_plan(forest, num_new)
+    planned = forest_plan(forest, num_new, reader=reader)
     plan = planned.plan
     token_ids = [
         token
@@ -144,6 +148,7 @@ def eager_step(
     num_padding = max(0, num_rows - plan.num_rows)
     return EagerStep(
         plan=plan,
+        whole=planned.whole,
         backend=BACKENDS[attention](each_branch_alone(plan, planned.num_new) if attention in ALONE else plan),
         profile=profile or Profile(),
         cache=cache,
