@@ -71,6 +71,16 @@ ALLOWED: dict[str, set[str]] = {
     "treereason.remote": {"treereason.core", "treereason.events", "treereason.text", "httpx", "tenacity"},
     "treereason.embedded": set(),
     "treereason.config": {*BASE, "pydantic"},
+    "treereason.analysis": {
+        *BASE,
+        "treereason.config",
+        "treereason.display",
+        "treereason.record",
+        "treereason.scoring",
+        "numpy",
+        "rich",
+        "pyarrow",
+    },
 }
 UNBOUND = {  # they wire the others together
     "treereason",  # its public names

@@ -12,7 +12,11 @@ from typing import cast
 from treereason.core import UserError
 from treereason.text import nearest
 
-COMMANDS = {"list": "what can be chosen, with all options"}
+COMMANDS = {
+    "list": "what can be chosen, with all options",
+    "compare": "runs side by side, paired by problem and at equal tokens",
+    "show": "the thoughts of a run in the terminal",
+}
 """Name -> what it does, for `--help`."""
 
 
