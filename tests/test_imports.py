@@ -79,6 +79,7 @@ ALLOWED: dict[str, set[str]] = {
         "treereason.scoring",
         "numpy",
         "rich",
+        "yaml",
         "pyarrow",
     },
 }

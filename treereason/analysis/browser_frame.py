@@ -95,7 +95,7 @@ def _row(tree: RecordedTree, row: TreeRow, width: int, at_cursor: bool) -> Text:
         left.append(printable(_input(tree.problem.input)), style="bold")
     else:
         thought = tree.problem.thoughts[row.path]
-        _append(left, thought, tree)
+        _append(left, thought, tree, width)
         if hidden := 0 if row.is_open else tree.below[row.path]:
             right.append(f"▸ {hidden:,} below ", style="cyan")
         right.append(formatting.score(thought.score).rjust(7) if thought.score is not None else " " * 7, style=FAINT)
@@ -106,7 +106,7 @@ def _row(tree: RecordedTree, row: TreeRow, width: int, at_cursor: bool) -> Text:
     return line
 
 
-def _append(line: Text, thought: RecordedThought, tree: RecordedTree) -> None:
+def _append(line: Text, thought: RecordedThought, tree: RecordedTree, width: int) -> None:
     mark, style = MARKS[thought.status]
     is_best = thought.path == tree.best
     line.append("◆ " if is_best else f"{mark} ", style="bold green" if is_best else style)
@@ -115,7 +115,7 @@ def _append(line: Text, thought: RecordedThought, tree: RecordedTree) -> None:
     if thought.status is Status.FAILED:
         line.append(printable(thought.error) or "failed", style="red")
         return
-    text = printable(thought.text) or ("" if thought.answer is None else formatting.answer(thought.answer))
+    text = printable(thought.text, width) or ("" if thought.answer is None else formatting.answer(thought.answer))
     faint = thought.status is Status.PRUNED
     style = "bold green" if is_best else "green" if tree.on_best_path(thought.path) else FAINT if faint else ""
     line.append(text or ("decoding" if thought.status is Status.DECODING else "(empty)"), style=style)

@@ -22,7 +22,7 @@ class RecordedRun:
 
     problems: of the search pass, in the order in which they started. greedy: of the baseline, by problem.
     steps: (seconds since the start, the step), of both passes. summary: as summary.json has it, of what is recorded.
-    timed: all events, each with its seconds since 1970.
+    timed: all events, each with its seconds since 1970. versions: of the packages that the run used, where it says so.
     """
 
     folder: Path
@@ -32,6 +32,7 @@ class RecordedRun:
     steps: list[tuple[float, StepDone]] = field(default_factory=list)
     summary: dict[str, Any] = field(default_factory=dict)
     timed: list[tuple[float, Event]] = field(default_factory=list)
+    versions: dict[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -83,9 +84,12 @@ def of_events(folder: Path, timed: Iterable[tuple[float, Event]]) -> RecordedRun
         if isinstance(event, RunStarted):
             greedy = event.pass_name == "greedy"
             if not greedy:
-                run, start = RecordedRun(folder, event), now
+                run, start = RecordedRun(folder, event, versions=getattr(event, "versions", {})), now
             continue
-        if run is None or isinstance(event, RunDone):
+        if run is None:
+            continue
+        if isinstance(event, RunDone):
+            run.versions = event.summary.get("versions") or run.versions
             continue
         if isinstance(event, StepDone):
             run.steps.append((now - start, event))

@@ -8,9 +8,6 @@ from pathlib import Path
 from typing import NoReturn
 
 from treereason.analysis.recorded_run import RecordedRun, read_run
-from treereason.analysis.replay import Replay, replay
-from treereason.cli.notes import note
-from treereason.config.user_files import telling
 from treereason.core import UserError
 from treereason.record.journal import NAME as JOURNAL
 from treereason.text import from_home, nearest
@@ -50,16 +47,6 @@ def names_of(runs: Sequence[RecordedRun]) -> list[str]:
         if len(set(names)) == len(names):
             break
     return names
-
-
-def with_task(run: RecordedRun) -> Replay | None:
-    """The run with its task; None, and one line that says why, where that cannot be made again."""
-    try:
-        with telling():
-            return replay(run)
-    except UserError as error:
-        note(f"{run.name}: the task of this run cannot be made again: {error}")
-        return None
 
 
 def _below(folder: Path) -> list[Path]:
