@@ -8,6 +8,7 @@ import os
 import select
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +16,10 @@ from typing import Any, Self
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 LIMIT_S = 60.0
+_LAUNCH = (  # chromium reads from file 3 and writes to file 4
+    "import fcntl, os, sys; ends = [fcntl.fcntl(int(n), fcntl.F_DUPFD, 10) for n in sys.argv[1:3]]; "
+    "os.dup2(ends[0], 3); os.dup2(ends[1], 4); os.execv(sys.argv[3], sys.argv[3:])"
+)
 
 
 def program() -> str | None:
@@ -38,8 +43,8 @@ class Chromium:
 
         flags = ["--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe", "--disable-dev-shm-usage"]
         command = [path, *flags, "--no-first-run", f"--user-data-dir={folder}", "about:blank"]
-        shell = ["sh", "-c", f'exec "$@" 3<&{to_browser} 4>&{from_browser}', "sh", *command]
-        self._process = subprocess.Popen(shell, pass_fds=(to_browser, from_browser), stderr=subprocess.DEVNULL)
+        launch = [sys.executable, "-c", _LAUNCH, str(to_browser), str(from_browser), *command]
+        self._process = subprocess.Popen(launch, pass_fds=(to_browser, from_browser), stderr=subprocess.DEVNULL)
         os.close(to_browser)
         os.close(from_browser)
         target = self._call("Target.createTarget", url="about:blank")["targetId"]
@@ -108,7 +113,9 @@ class Chromium:
     def _next(self) -> dict[str, Any]:
         while b"\0" not in self._buffer:
             assert select.select([self._in], [], [], LIMIT_S)[0], "the browser does not answer"
-            self._buffer += os.read(self._in, 2**20)
+            piece = os.read(self._in, 2**20)
+            assert piece, "the browser has ended"
+            self._buffer += piece
         message, _, self._buffer = self._buffer.partition(b"\0")
         found: dict[str, Any] = json.loads(message)
         return found

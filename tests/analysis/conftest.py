@@ -8,6 +8,7 @@ import pytest
 
 import treereason as tr
 from treereason.api import load
+from treereason.core import Search, Task
 from treereason.engine.model.language_model import LanguageModel
 
 
@@ -22,7 +23,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory, model: LanguageModel) -> 
     folder = tmp_path_factory.mktemp("recorded")
     task = tr.tasks.FewShot(operations=3, limit=8)
     stepwise = tr.tasks.FewShot(operations=3, limit=8, stepwise=True)
-    searches = {
+    searches: dict[str, tuple[Task, Search, str]] = {
         "vote_6": (task, tr.search.SelfConsistency(n=6), "exact_match"),
         "vote_3": (task, tr.search.SelfConsistency(n=3), "exact_match"),
         "best_4": (task, tr.search.BestOfN(n=4), "exact_match"),

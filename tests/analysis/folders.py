@@ -33,7 +33,8 @@ def thoughts(num: int, seed: int = 0, text: Callable[[random.Random], str] = sen
     rng = random.Random(seed)
     yield ProblemStarted("p", "What is the sum of all even numbers below 20 that are not divisible by 3?")
     frontier: list[ThoughtPath] = [()]
-    made, best = 0, ()
+    made = 0
+    best: ThoughtPath = ()
     while made < num:
         children = [(*path, rank) for path in frontier for rank in range(4)][: num - made]
         kept = rng.sample(children, min(len(children), rng.randint(8, 60)))

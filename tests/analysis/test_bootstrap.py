@@ -15,14 +15,14 @@ def test_the_ends_are_those_of_all_resamples_that_there_are() -> None:
     values = [0.0, 0.0, 1.0, 5.0]
     means = [statistics.fmean(drawn) for drawn in itertools.product(values, repeat=4)]  # 256, all equally likely
     low, high = np.percentile(means, (2.5, 97.5))
-    assert interval(values) == (pytest.approx(low), pytest.approx(high))
+    assert interval(values) == pytest.approx((low, high))
 
 
 def test_for_many_values_the_interval_is_the_one_of_the_central_limit() -> None:
     values = np.random.default_rng(1).normal(3.0, 2.0, 2000).tolist()
     half = 1.959964 * statistics.pstdev(values) / 2000**0.5
     mean = statistics.fmean(values)
-    assert interval(values) == (pytest.approx(mean - half, abs=0.01), pytest.approx(mean + half, abs=0.01))
+    assert interval(values) == pytest.approx((mean - half, mean + half), abs=0.01)
 
 
 def test_equal_values_have_exactly_their_own_value_at_both_ends() -> None:
@@ -37,7 +37,7 @@ def test_one_value_tells_nothing_of_the_spread() -> None:
 def test_columns_share_their_draws_and_the_seed_decides_them() -> None:
     values = np.array([[0.0, 1.0], [1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
     left, right = intervals(values)
-    assert left == (pytest.approx(1 - right[1]), pytest.approx(1 - right[0]))
+    assert left == pytest.approx((1 - right[1], 1 - right[0]))
     assert intervals(values) == [left, right]
     assert interval(values[:, 0].tolist()) == left
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from io import StringIO
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from treereason.display.keys import split
 from treereason.events import Event, ProblemDone, ProblemStarted, RunStarted, ThoughtCreated, ThoughtDecoded
 
 
-def grown(paths: list[tuple[int, ...]], text: str = "text", best: tuple[int, ...] | None = None) -> RecordedRun:
+def grown(paths: Sequence[tuple[int, ...]], text: str = "text", best: tuple[int, ...] | None = None) -> RecordedRun:
     """A run of one problem, p, with thoughts of these paths."""
     events: list[Event] = [RunStarted("t", "s", "m", "sc", 0, 1), ProblemStarted("p", "2+2")]
     for path in paths:
@@ -49,10 +50,10 @@ def test_a_large_tree_opens_on_its_answer_in_the_rows_there_are() -> None:
 
 def test_keys_open_close_move_find_and_read() -> None:
     browser = Browser(grown(WIDE), most_rows=20)
-    assert browser.path == ()
+    assert not browser.path
     for key in ("end", "right", "right"):
         browser.press(key)
-    assert browser.path == (99, 0)
+    assert browser.path[:] == (99, 0)
     browser.press("left")
     assert browser.path == (99,)
     for key in "/(7,)":

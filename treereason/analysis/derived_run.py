@@ -131,7 +131,8 @@ def _done(done: ProblemDone, problem: RecordedProblem, replayed: Replay, change:
         vote = change.vote or vote_of(replayed.run)
         chosen = select(answered, vote, lambda thought: scores.get(thought.path))
     if change.vote is not None:
-        done = replace(done, **_guide(change.vote, replayed, change))
+        names, bases = _guide(change.vote, replayed, change)
+        done = replace(done, guided_by=names, guided_by_basis=bases)
     if change.n is not None:
         done = replace(
             done,
@@ -172,10 +173,10 @@ def _scores(problem: RecordedProblem, replayed: Replay, change: Change) -> Mappi
     return own
 
 
-def _guide(vote: str, replayed: Replay, change: Change) -> dict[str, tuple[str, ...]]:
+def _guide(vote: str, replayed: Replay, change: Change) -> tuple[tuple[str, ...], tuple[str, ...]]:
     if vote in ("majority", "first"):
-        return {"guided_by": (), "guided_by_basis": ()}
+        return (), ()
     if (rescored := change.rescored) is not None:
-        return {"guided_by": (rescored.name,), "guided_by_basis": (str(rescored.basis),)}
+        return (rescored.name,), (str(rescored.basis),)
     started = replayed.run.started
-    return {"guided_by": (started.scorer,), "guided_by_basis": (started.scorer_basis,)}
+    return (started.scorer,), (started.scorer_basis,)

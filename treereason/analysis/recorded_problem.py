@@ -81,7 +81,7 @@ class RecordedProblem:
             case ThoughtDecoded():
                 thought = self._thought(event.thought)
                 self.tokens += event.tokens_decoded
-                thought.text, thought.answer, thought.logprob = event.text, event.answer, event.logprob
+                thought.text, thought.answer, thought.logprob = str(event.text), event.answer, event.logprob
                 thought.finish, thought.spent = event.finish, self.tokens
                 thought.tokens_decoded += event.tokens_decoded
                 thought.tokens_prefilled += event.tokens_prefilled
@@ -102,7 +102,7 @@ class RecordedProblem:
                 self._thought(event.thought).status = Status.PRUNED
             case ThoughtFailed():
                 thought = self._thought(event.thought)
-                thought.status, thought.error = Status.FAILED, event.error
+                thought.status, thought.error = Status.FAILED, str(event.error)
             case ProblemDone():
                 self.done = event
             case _ if event.kind == "thought_evaluated":

@@ -192,10 +192,20 @@ def _reader(hint: Any) -> Callable[[Any], Any]:
         return lambda value: tuple(map(of_item, value))
     if hint in (int, bool, str):
         return lambda value: _checked(hint, value)
-    return float if hint is float else lambda value: value
+    if get_origin(hint) is dict:
+        return lambda value: _checked(dict, value)
+    return _float if hint is float else lambda value: value
 
 
 def _checked(hint: type, value: Any) -> Any:
-    if not isinstance(value, (int, str) if hint is str else int):
+    expected = {str: (int, str), dict: dict}.get(hint, int)
+    if not isinstance(value, expected):
         raise TypeError(f"{shown(value)} instead of {hint.__name__}")
     return value
+
+
+def _float(value: Any) -> float:
+    try:
+        return float(value)
+    except OverflowError as error:
+        raise ValueError(str(error)) from None
