@@ -81,6 +81,7 @@ ALLOWED: dict[str, set[str]] = {
         "rich",
         "yaml",
         "pyarrow",
+        "tensorboard",
     },
 }
 UNBOUND = {  # they wire the others together

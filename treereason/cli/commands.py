@@ -18,6 +18,7 @@ COMMANDS = {
     "show": "the thoughts of a run in the terminal",
     "report": "one HTML page of one run or several",
     "rescore": "a run by another scorer, without a model",
+    "export": "a run for TensorBoard or inspect_ai",
     "reselect": "a run with another vote or fewer samples, without a model",
 }
 """Name -> what it does, for `--help`."""

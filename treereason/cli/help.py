@@ -46,6 +46,7 @@ Usage: treereason [OPTION=VALUE] ...                     one run
        treereason report RUN...                          one HTML page of runs, for any browser
        treereason rescore RUN scorer=NAME                a run by another scorer, without a model
        treereason reselect RUN vote=VOTE n=N             a run with another vote, or fewer samples
+       treereason export RUN --inspect FILE.json         for inspect_ai, or --tensorboard FOLDER
 
 A run leaves results.jsonl (one line for each problem), summary.json (the figures), journal.sqlite
 (every event), scorer.log (what a scorer prints) and .hydra/ (the configuration) in

@@ -198,8 +198,7 @@ def _reader(hint: Any) -> Callable[[Any], Any]:
 
 
 def _checked(hint: type, value: Any) -> Any:
-    expected = {str: (int, str), dict: dict}.get(hint, int)
-    if not isinstance(value, expected):
+    if not isinstance(value, (int, str) if hint is str else dict if hint is dict else int):
         raise TypeError(f"{shown(value)} instead of {hint.__name__}")
     return value
 
