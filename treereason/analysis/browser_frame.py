@@ -17,6 +17,7 @@ from treereason.jsonable import jsonable
 from treereason.text import printable, printable_lines
 
 LINES_OF_TEXT = 8
+LONGEST_PATH = 24
 NUM_OTHER = 3
 """Rows of the head and of the line of keys."""
 
@@ -89,7 +90,8 @@ def _verdict(done: ProblemDone | None) -> Text:
 
 
 def _row(tree: RecordedTree, row: TreeRow, width: int, at_cursor: bool) -> Text:
-    guides = row.guides if len(row.guides) <= width // 2 else "…" + row.guides[-(width // 2) :]
+    most = width // 3
+    guides = row.guides if len(row.guides) <= most else "…" + row.guides[-most:]
     left, right = Text(guides, style=FAINT), Text()
     if not row.path:
         left.append(printable(_input(tree.problem.input)), style="bold")
@@ -160,6 +162,7 @@ def _figures(browser: Browser) -> Text:
         return Text("the problem", style="bold")
     thought = browser.tree.problem.thoughts[browser.path]
     name = ".".join(map(str, thought.path))
+    name = name if len(name) <= LONGEST_PATH else f"…{name[-LONGEST_PATH:]} at level {len(thought.path)}"
     text = Text.assemble((f"thought {name}", "bold"), f"  {thought.status}")
     for by, (value, final) in thought.scores.items():
         text.append(f"  {printable(by, 30) or 'score'} {formatting.score(value)}" + " final" * final)
