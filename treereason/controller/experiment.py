@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +19,7 @@ from treereason.controller.run_spec import RunSpec
 from treereason.controller.runner import Runner
 from treereason.controller.user_code import UserCode
 from treereason.core import Basis, Scorer, Search, basis_of
+from treereason.core.spans import Spans
 from treereason.display.base import Display
 from treereason.engine.engine import Engine
 from treereason.engine.model.language_model import LanguageModel
@@ -47,13 +48,14 @@ def run_experiment(
     stopped: Callable[[], bool] = lambda: False,
     user_code: UserCode | None = None,
     collect: Callable[[ProblemResult], None] = lambda _: None,
+    trackers: Sequence[events.Sink] = (),
 ) -> dict[str, Any]:
     """Run the search and the baseline; returns what summary.json holds.
 
     folder: where the run is recorded; without one nothing is written to disk. screen: shows the run; opened and closed
     by this function. stopped: asked between two steps; True ends the run early and cleanly, with status "interrupted".
     user_code: lets whoever stops the run leave a search that does not give way. collect: is called with the result of
-    each problem that the search has finished.
+    each problem that the search has finished. trackers: get every event as well, in the order in which it is recorded.
 
     Raises UserError when the folder cannot be written. However it ends, no process is left behind.
     """
@@ -63,9 +65,10 @@ def run_experiment(
     profile, summary = Profile(), Summary()
     with ExitStack() as stack:
         # What may fail comes first: a start that fails leaves the record of an earlier run alone.
-        engine = stack.enter_context(open_engine(config, model, profile, _statistics_for(spec)))
+        spans: Spans | None = getattr(spec.task, "spans", None)
+        engine = stack.enter_context(open_engine(config, model, profile, _statistics_for(spec), spans))
         inline_scorer = _inline_scorer(spec)
-        sinks: list[events.Sink] = [summary, screen]
+        sinks: list[events.Sink] = [summary, screen, *trackers]
         results: Results | None = None
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
@@ -84,7 +87,7 @@ def run_experiment(
         for pass_name, search, temperature in _passes(spec):
             if stopped():
                 break
-            emit(_started(spec, pass_name, repeats(config, model, basis_of(_scorer(spec)))))
+            emit(_started(spec, pass_name, repeats(config, model, basis_of(_scorer(spec)), spans)))
             Runner(
                 engine=engine,
                 scoring=scoring,

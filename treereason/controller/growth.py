@@ -222,6 +222,7 @@ class Growth:
                 kv_token_steps=decoded.cost.kv_token_steps,
                 seconds=decoded.cost.seconds,
                 finish=decoded.finish or "",
+                seen=decoded.seen,
             )
         )
 

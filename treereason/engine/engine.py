@@ -9,7 +9,9 @@ from functools import partial
 from time import perf_counter
 
 from treereason.core import Cost, Decoded, Expansion, Request, ThoughtPath, Writing
+from treereason.core.spans import EVERYTHING, SpanPolicy
 from treereason.engine.attention.eager_step import AttentionKind
+from treereason.engine.attention.span_reader import SpanReader
 from treereason.engine.kv.cache import KVCache
 from treereason.engine.kv.capacity import default_kv_tokens
 from treereason.engine.kv.forest import Forest
@@ -49,6 +51,7 @@ class Engine:
     computes max_branches + prefill_tokens rows, and every branch reads its own path.
     token_statistics: what comes back also tells what the distributions of its tokens looked like
     (core.TokenStatistics); changes nothing else. On a GPU all steps are then eager.
+    spans: what tokens see of their paths, told by the tokens themselves (core/spans.py); None: everything.
     attention: the model's own way by default; "sequence" lets every branch read its own path, for comparison.
     drafter: proposes tokens, which are computed beside the branches' own (speculation/); changes no answer. Steps with
     proposals are eager. row_budget: into which rows proposals may go; into all that are left without one.
@@ -67,6 +70,7 @@ class Engine:
         kv_tokens: int | None = None,
         deterministic: bool = False,
         token_statistics: bool = False,
+        spans: SpanPolicy | None = None,
         attention: AttentionKind | None = None,
         drafter: Drafter | None = None,
         row_budget: RowBudget | None = None,
@@ -86,9 +90,12 @@ class Engine:
         if capture is None and model.device.type == "cuda":
             capture = cuda_capture(model.device)
         kind: AttentionKind = "invariant" if deterministic else attention or model.attention
+        self._reader = reader = None if spans is None else SpanReader(spans)
         self._step_kinds: list[StepKind] = []  # the quickest first; the last one takes every step
         self.speculation: Speculation | None = None
         if drafter is not None:
+            if spans is not None:
+                raise ValueError("spans with a drafter: what is proposed would be read as written; give one of them")
             max_rows = max_branches + prefill_tokens
             self.speculation = Speculation(self.forest, self._cache, drafter, max_rows=max_rows, budget=row_budget)
         if capture is not None and graphs and kind == "triton" and not token_statistics:
@@ -100,6 +107,7 @@ class Engine:
                     max_branches=max_branches,
                     capture=capture,
                     goes_ahead=drafter is None,
+                    reader=reader,
                     profile=self._profile,
                 )
             )
@@ -112,6 +120,7 @@ class Engine:
                 attention=kind,
                 num_rows=num_rows,
                 token_statistics=token_statistics,
+                reader=reader,
                 profile=self._profile,
             )
         )
@@ -214,6 +223,7 @@ class Engine:
             kv_tokens_capacity=self.forest.pool.num_pages * PAGE_SIZE,
             kv_tokens_read_tree=kind.kv_tokens_read,
             kv_tokens_read_sequence=read_sequence or kind.kv_tokens_read,
+            kv_tokens_read_spans=kind.kv_tokens_seen if self._reader else 0,
             seconds=(seconds := perf_counter() - started),
             launch=launch,
             graph_bytes=sum(kind.num_bytes for kind in self._step_kinds),
@@ -299,7 +309,16 @@ class Engine:
     def _decoded(self) -> list[Decoded]:
         """The children that have finished since it was last asked, with their texts."""
         finished, self._finished = self._finished, []
-        return [branch.decoded(self.model) for branch in finished]
+        return [replace(branch.decoded(self.model), seen=self._seen(branch)) for branch in finished]
+
+    def _seen(self, branch: Branch) -> tuple[str, ...]:
+        """As `Decoded.seen`."""
+        view = self._reader.at_end(branch.node) if self._reader else EVERYTHING
+        if view == EVERYTHING:
+            return ()
+        tokens = branch.node.token_ids()
+        pieces = (tokens[first:last] for first, last in (*view.earlier, (view.own, len(tokens))))
+        return tuple(text for piece in pieces if (text := self.model.decode(piece).strip()))
 
     def _refuse(self, batch: StepBatch) -> None:
         for item in batch.too_large:
