@@ -11,8 +11,9 @@
 
 constexpr int TOKENS = WIDTH;  // attended at a time
 constexpr float LN2 = 0.6931471805599453f;
-constexpr float LOWEST = -1e30f;  // of running maxima: finite, so that a difference is never NaN
-constexpr float SLACK = 8;        // a maximum moves only when it is passed by so much: weights stay below 2^8
+constexpr float LOWEST = -(1 << 20);  // of running maxima: finite, so that a difference is never NaN
+constexpr float HIGHEST = 1 << 21;    // larger scores, which no model makes, count as this
+constexpr float SLACK = 8;  // a maximum moves only when it is passed by so much: weights stay below 2^8
 
 // Turns a square of LANES x LANES words about its diagonal: at each distance, pairs of rows exchange halves.
 template <int DISTANCE = LANES / 2>
@@ -113,17 +114,21 @@ struct Block {  // rows of one KV head and what they have seen so far; the memor
                 for (int v = 0; v < V; v++) s[v] = hidden(s[v], from[g] - v * LANES, to[g] - v * LANES);
 #pragma GCC unroll 4
             for (int v = 0; v < V; v++) top = larger(top, s[v]);
-            const float highest = reduce(top, larger) * factor;
+            float highest = std::ceil(reduce(top, larger) * factor);  // whole: what is scaled keeps its digits
             shrink[g] = 1.f;
             if (highest > largest[m + g] + SLACK) {
+                if (highest > HIGHEST) {
+                    highest = HIGHEST;
+                    for (int v = 0; v < V; v++) s[v] = s[v] > all(HIGHEST / factor) ? all(HIGHEST / factor) : s[v];
+                }
                 shrink[g] = std::exp2(largest[m + g] - highest);
                 largest[m + g] = highest;
                 sum *= shrink[g];
             }
-            const Floats base = all(largest[m + g]);
+            const int base = int(largest[m + g]);
 #pragma GCC unroll 4
             for (int v = 0; v < V; v++) {
-                Floats weight = exp2_of<P::STEP == 1 ? 5 : 3>(s[v] * factor - base);
+                Floats weight = exp2_of<P::STEP == 1 ? 5 : 3>(s[v], factor, base);
                 sum += weight;
                 if constexpr (P::STEP == 1) write(row + v * LANES, weight);
                 else write((uint16_t *)row + v * LANES, weight);

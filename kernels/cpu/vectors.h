@@ -66,13 +66,15 @@ static inline Floats read(const uint16_t *from) {
 static inline void write(float *to, Floats x) { store(to, x); }
 static inline void write(uint16_t *to, Floats x) { store(to, rounded(x)); }
 
-// 2^x for x up to 127, 0 from -127 down, NaN for NaN; relative error below 3e-7 with five terms, 2e-4 with three.
+// 2^(x * factor - base), 0 from 2^-127 down, NaN for NaN; relative error below 3e-7 with five terms, 2e-4 with three.
+// Its digits are those of 2^(x * factor), whatever base is. factor > 0; |base| below 2^21; the result below 2^128.
 template <int TERMS>
-static inline Floats exp2_of(Floats x) {
-    x = x < all(-127.f) ? all(-127.f) : x;
-    const Floats magic = all(12582912.f + 127);  // 1.5 * 2^23: adding it rounds to a whole number, in the lowest bits
-    Floats shifted = x + magic;
-    Floats f = x - (shifted - magic), p;
+static inline Floats exp2_of(Floats x, float factor = 1, int base = 0) {
+    const Floats lowest = all(-4e6f / factor);
+    x = x < lowest ? lowest : x;
+    const Floats magic = all(12582912.f);  // 1.5 * 2^23: adding it rounds to a whole number, in the lowest bits
+    const Floats shifted = x * factor + magic;
+    Floats f = x * factor - (shifted - magic), p;
     if constexpr (TERMS == 5) {
         p = all(1.326467790e-03f);
         p = p * f + 9.671502285e-03f;
@@ -85,7 +87,8 @@ static inline Floats exp2_of(Floats x) {
         p = p * f + 6.932828614e-01f;
     }
     p = p * f + 1.f;
-    Ints power = load<Ints>(&shifted) << 23;
+    Ints power = load<Ints>(&shifted) - (0x4b400000 - 127 + base);  // bits of magic are 0x4b400000
+    power = (power < 0 ? 0 : power) << 23;
     return p * load<Floats>(&power);
 }
 template <class F>

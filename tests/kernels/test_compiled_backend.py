@@ -11,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.forests import Forest
 from tests.kernels.test_torch_backend import PAGE, random_plan
 from treereason.kernels.cpu import library
 from treereason.kernels.cpu.compiled_backend import CompiledBackend, can_attend
@@ -127,6 +128,20 @@ def test_scores_of_any_size_give_finite_results() -> None:
     q, k, v = tensors(plan, (4, 2), 32, torch.float32)
     for size in (1e-3, 1.0, 300.0):
         check(plan, (q, k * size, v), AttentionOptions(0.3))
+    got, _ = CompiledBackend(plan)(q, k * 1e12, v, AttentionOptions(0.3))
+    assert got.isfinite().all()
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
+def test_a_node_that_is_split_at_a_page_changes_no_bits(dtype: torch.dtype) -> None:
+    # What else is in the forest decides where nodes are split.
+    tokens = [6 * PAGE + 5, 7 * PAGE + 3, 2 * PAGE + 1]
+    whole = Forest([-1, 0, 0], tokens, [0, 9, 1])
+    parts = Forest([-1, 0, 1, 2, 2], [3 * PAGE, 2 * PAGE, PAGE + 5, *tokens[1:]], [0, 0, 0, 9, 1])
+    data = tensors(whole.plan(), (6, 2), 64, dtype)
+    for scale in (0.02, 0.3, 3.0):
+        of_whole, of_parts = (CompiledBackend(each.plan())(*data, AttentionOptions(scale))[0] for each in (whole, parts))
+        assert torch.equal(of_whole, of_parts)
 
 
 def test_what_is_not_a_number_stays_so() -> None:
