@@ -11,14 +11,17 @@ import torch
 
 from tools.spans_model.tokenizer import BOS, EOS, PAD, encode_text
 from treereason.core.spans import SpanGrammar, SpanPolicy, views
-from treereason.tasks.generators import named_lines
+from treereason.tasks.arithmetic_spans import ArithmeticSpans
+from treereason.tasks.document_merging_spans import DocumentMergingSpans
+from treereason.tasks.generators import contracts, labelled_clauses, named_lines
 
 IGNORED = -100
 LARGEST_PROBLEM = 16
 LONGEST_REACH = 2900
 """Positions that the gaps of a text add at most: as far as lines lie apart in texts of 96 operations, and more."""
 Mask = Literal["spans", "full"]
-GRAMMAR = SpanGrammar(labels=named_lines.LABELS)
+Skill = Literal["arithmetic", "documents"]
+GRAMMARS: dict[Skill, SpanGrammar] = {"arithmetic": ArithmeticSpans.spans, "documents": DocumentMergingSpans.spans}
 NEWLINE = encode_text("\n")[0]
 
 
@@ -61,10 +64,18 @@ def positions(ids: Sequence[int], rng: random.Random, *, gaps: bool) -> list[int
     return found
 
 
-def make_text(rng: random.Random, *, gaps: bool) -> Text:
-    """A solved problem of 1 to 16 operations."""
-    definitions = named_lines.generate(rng, rng.randint(1, LARGEST_PROBLEM))
-    ids, targets = encode(named_lines.render_question(definitions), named_lines.solve(definitions))
+def make_text(rng: random.Random, skill: Skill, *, gaps: bool) -> Text:
+    """A solved problem: of 1 to 16 operations, or of 2 to 4 documents of up to 5 clauses."""
+    if skill == "arithmetic":
+        definitions = named_lines.generate(rng, rng.randint(1, LARGEST_PROBLEM))
+        question, answer = named_lines.render_question(definitions), named_lines.solve(definitions)
+    else:
+        documents = contracts.generate_documents(rng, rng.randint(2, 4), (1, 5), rng.choice((0.2, 0.45, 0.7)))
+        first = rng.randrange(len(named_lines.LABELS))
+        question, answer = (
+            render(documents, first) for render in (labelled_clauses.render_question, labelled_clauses.render_answer)
+        )
+    ids, targets = encode(question, answer)
     return Text(ids, targets, positions(ids, rng, gaps=gaps))
 
 
@@ -95,7 +106,9 @@ def batch(texts: Sequence[Text], policy: SpanPolicy | None) -> MicroBatch:
     return MicroBatch(ids, targets, places, mask)
 
 
-def make_step(seed: int, step: int, tokens: int, micro_batches: int, mask: Mask, *, gaps: bool) -> list[MicroBatch]:
+def make_step(
+    skill: Skill, seed: int, step: int, tokens: int, micro_batches: int, mask: Mask, *, gaps: bool
+) -> list[MicroBatch]:
     """Texts of about `tokens` ids together, sorted by length into micro-batches.
 
     The ids and targets are the same for every mask, with gaps or without.
@@ -103,8 +116,8 @@ def make_step(seed: int, step: int, tokens: int, micro_batches: int, mask: Mask,
     rng = random.Random(f"{seed}/{step}")
     texts: list[Text] = []
     while sum(len(text.ids) for text in texts) < tokens:
-        texts.append(make_text(rng, gaps=gaps))
+        texts.append(make_text(rng, skill, gaps=gaps))
     texts.sort(key=lambda text: len(text.ids))
-    policy = GRAMMAR.policy(encode_text) if mask == "spans" else None
+    policy = GRAMMARS[skill].policy(encode_text) if mask == "spans" else None
     bounds = [round(len(texts) * i / micro_batches) for i in range(micro_batches + 1)]
     return [batch(texts[first:last], policy) for first, last in pairwise(bounds) if first < last]

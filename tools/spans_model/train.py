@@ -4,6 +4,7 @@
     python -m tools.spans_model.train --output runs/full-0 --seed 0 --mask full        # the same text and tokens
     python -m tools.spans_model.train --output runs/full-gaps-0 --mask full --gaps yes
     python -m tools.spans_model.train --output runs/full-long-0 --mask full --tokens 18e6
+    python -m tools.spans_model.train --output runs/documents-0 --skill documents
 
 The number of tokens decides when a run ends, so that arms are compared at equal training. A run that was stopped goes
 on from its output/resume.pt.
@@ -22,7 +23,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from tools.embedded_model.model import build_model, build_optimizers, learning_rate_factor, save_model
 from tools.embedded_model.settings import ModelShape
-from tools.spans_model.data import IGNORED, Mask, MicroBatch, make_step
+from tools.spans_model.data import IGNORED, Mask, MicroBatch, Skill, make_step
 from tools.spans_model.tokenizer import build_tokenizer, vocabulary
 
 SHAPE = ModelShape(width=96, layers=4, heads=6, kv_heads=2, head_width=16, feed_forward=256, positions=4096)
@@ -35,8 +36,9 @@ _SAVE_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Arm:
-    """What is trained: with spans or full attention, with position gaps or without, for so many tokens."""
+    """What is trained: a skill, with spans or full attention, with position gaps or without, for so many tokens."""
 
+    skill: Skill
     mask: Mask
     gaps: bool
     seed: int
@@ -103,7 +105,7 @@ class Trainer:
     def step(self) -> float:
         """One optimizer step; returns the mean loss. Raises RuntimeError when it is not finite."""
         arm = self.arm
-        batches = make_step(arm.seed, self.steps, STEP_TOKENS, MICRO_BATCHES, arm.mask, gaps=arm.gaps)
+        batches = make_step(arm.skill, arm.seed, self.steps, STEP_TOKENS, MICRO_BATCHES, arm.mask, gaps=arm.gaps)
         targets = sum(int((batch.targets != IGNORED).sum()) for batch in batches)
         total = 0.0
         for batch in batches:
@@ -143,6 +145,7 @@ class Trainer:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, required=True, help="folder of resume.pt and training.json, and model/")
+    parser.add_argument("--skill", choices=("arithmetic", "documents"), default="arithmetic")
     parser.add_argument("--mask", choices=("spans", "full"), default="spans")
     parser.add_argument("--gaps", choices=("yes", "no"), help="position gaps; by default with spans only")
     parser.add_argument("--seed", type=int, default=0, help="of weights and data")
@@ -151,7 +154,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = parser.parse_args(arguments)
     disable_progress_bar()  # type: ignore[no-untyped-call]
     gaps = args.mask == "spans" if args.gaps is None else args.gaps == "yes"
-    Trainer(Arm(args.mask, gaps, args.seed, int(args.tokens)), args.output, args.threads).run()
+    Trainer(Arm(args.skill, args.mask, gaps, args.seed, int(args.tokens)), args.output, args.threads).run()
 
 
 if __name__ == "__main__":
