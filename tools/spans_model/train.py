@@ -3,7 +3,7 @@
     python -m tools.spans_model.train --output runs/spans-0 --seed 0
     python -m tools.spans_model.train --output runs/full-0 --seed 0 --mask full        # the same text and tokens
     python -m tools.spans_model.train --output runs/full-gaps-0 --mask full --gaps yes
-    python -m tools.spans_model.train --output runs/full-long-0 --mask full --tokens 18e6
+    python -m tools.spans_model.train --output runs/full-long-0 --mask full --tokens 9e6
     python -m tools.spans_model.train --output runs/documents-0 --skill documents
 
 The number of tokens decides when a run ends, so that arms are compared at equal training. A run that was stopped goes
@@ -149,7 +149,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--mask", choices=("spans", "full"), default="spans")
     parser.add_argument("--gaps", choices=("yes", "no"), help="position gaps; by default with spans only")
     parser.add_argument("--seed", type=int, default=0, help="of weights and data")
-    parser.add_argument("--tokens", type=float, default=6e6, help="ids that are seen, padding not counted")
+    parser.add_argument("--tokens", type=float, default=3e6, help="ids that are seen, padding not counted")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args(arguments)
     disable_progress_bar()  # type: ignore[no-untyped-call]
