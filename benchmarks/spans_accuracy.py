@@ -5,8 +5,8 @@
     python -m benchmarks.spans_accuracy --model RUN --record     # a folder that tools.spans_model.train has left
     python -m benchmarks.spans_accuracy --page                   # docs/spans-accuracy.md from the recorded rows
 
-Greedy answers of fresh problems, right when the final value is. One row of JSON an arm, view and size; the share of KV
-that a step reads is counted on the texts, of all steps together.
+Greedy answers of fresh problems, right when the final value is; a model of documents merges 2 to 4 of them instead. One
+row of JSON an arm, view and size; the share of KV that a step reads is counted on the texts, of all steps together.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 import torch
 
@@ -28,11 +28,12 @@ import treereason as tr
 from benchmarks.proportion import proportion
 from benchmarks.record import finish
 from benchmarks.spans_accuracy_page import write_page
-from treereason.core import Prompt
+from treereason.core import Thought
 from treereason.core.spans import SpanGrammar, views
 from treereason.engine.model.embedded import SHIPPED
 from treereason.engine.model.language_model import LanguageModel
 from treereason.tasks.arithmetic_spans import ArithmeticSpans
+from treereason.tasks.document_merging_spans import DocumentMergingSpans
 
 NAME = "spans_accuracy"
 PACKAGES = ("torch", "transformers")
@@ -53,7 +54,16 @@ class Blind(ArithmeticSpans):
     spans: ClassVar[SpanGrammar] = SpanGrammar(labels=())
 
 
+@dataclass(frozen=True)
+class EverythingMerged(DocumentMergingSpans):
+    """Labelled clauses without spans."""
+
+    spans: ClassVar[SpanGrammar | None] = None  # type: ignore[assignment]
+
+
 TASKS: dict[str, type[ArithmeticSpans]] = {"spans": ArithmeticSpans, "everything": Everything, "blind": Blind}
+MERGING: dict[str, type[DocumentMergingSpans]] = {"spans": DocumentMergingSpans, "everything": EverythingMerged}
+Task: TypeAlias = ArithmeticSpans | DocumentMergingSpans
 
 
 def load(model: str) -> tuple[LanguageModel, dict[str, Any]]:
@@ -68,23 +78,31 @@ def load(model: str) -> tuple[LanguageModel, dict[str, Any]]:
 def measure(model: LanguageModel, view: str, operations: int, problems: int) -> dict[str, Any]:
     """How many are solved, with a 95% interval, and the tokens that are read."""
     task = TASKS[view](operations=operations, limit=problems)
+    return {"view": view, "operations": operations, **_measured(model, task, problems)}
+
+
+def measure_merging(model: LanguageModel, view: str, documents: int, problems: int) -> dict[str, Any]:
+    """The same for merged documents, with the mean score of merge_quality."""
+    task = MERGING[view](documents=documents, limit=problems)
+    return {"view": view, "documents": documents, **_measured(model, task, problems)}
+
+
+def _measured(model: LanguageModel, task: Task, problems: int) -> dict[str, Any]:
     run = tr.run(task, tr.search.SingleSample(), model, seed=0, temperature=0.0, baseline="none", threads=1)
     assert not run.summary["thoughts_failed"]
-    found = {
-        "view": view,
-        "operations": operations,
-        **proportion(run.solved, problems),
-        "tokens": round(run.summary["tokens_decoded"] / problems, 1),
-    }
-    return found | _reads(model, task, run)
+    found = {**proportion(run.solved, problems), "tokens": round(run.summary["tokens_decoded"] / problems, 1)}
+    score = sum(problem.score or 0.0 for problem in run.problems) / problems
+    return found | {"score": round(score, 4)} | _reads(model, task, run)
 
 
-def _reads(model: LanguageModel, task: ArithmeticSpans, run: tr.Run) -> dict[str, float]:
+def _reads(model: LanguageModel, task: Task, run: tr.Run) -> dict[str, float]:
     """KV tokens that a decode step reads of its path, itself included, and their share of the path."""
     policy = None if task.spans is None else task.spans.policy(model.encode_text)
     seen = whole = steps = 0
     for problem in run.problems:  # a row a token, but for what ends the text
-        asked, _ = model.encode(Prompt(problem.input))
+        prompt = task.prompt(Thought(problem.problem), "spans")
+        assert prompt is not None
+        asked, _ = model.encode(prompt)
         ids = asked + model.encode_text(problem.thoughts[0].text)
         question = len(asked)
         whole += sum(range(question + 1, len(ids) + 1))
@@ -114,6 +132,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.set_num_threads(1)
     model, training = load(args.model)
     trained = "spans" if training["mask"] == "spans" else "everything"
+    if training["skill"] == "documents":
+        for documents in (2, 3, 4):
+            row = {"training": training, **measure_merging(model, trained, documents, args.problems)}
+            finish("spans_merging", row, packages=PACKAGES, record=args.record)
+        return
     for view in args.view or [trained]:
         for operations in args.operations:
             row = {"training": training, **measure(model, view, operations, args.problems)}

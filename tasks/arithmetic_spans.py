@@ -32,7 +32,7 @@ class ArithmeticSpans(BaseTask):
         bool, Field(description="true: a thought is one line of the solution; false: a whole solution")
     ] = False
 
-    scorer = "exact_match"
+    scorer = "lines_hold"
     templates = builtin_templates("arithmetic_spans")
     spans: ClassVar[SpanGrammar] = SpanGrammar(labels=named_lines.LABELS)
 

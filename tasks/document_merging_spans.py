@@ -50,4 +50,4 @@ class DocumentMergingSpans(BaseTask):
 
     def solved(self, problem: Problem, answer: Any) -> bool:
         """Whether the answer holds each distinct clause once, in any order."""
-        return sorted(clauses_of(answer)) == sorted(problem.target)
+        return answer is not None and sorted(clauses_of(answer)) == sorted(problem.target)
