@@ -37,6 +37,7 @@ from treereason.controller.run_spec import RunSpec, specify
 from treereason.controller.user_code import UserCode
 from treereason.core import UserError
 from treereason.display.shell import shell_word
+from treereason.engine.model.embedded import SHIPPED
 from treereason.engine.model.gates import check_checkpoint
 from treereason.record.folder import folder_lock, unwritable
 from treereason.text import as_typed, from_home, one_line, printable, printable_lines
@@ -92,7 +93,7 @@ def prepare(values: dict[str, Any]) -> RunSpec:
     import_plugins(config.plugins)  # those of a file, too
     with telling():
         spec = specify(config, build_task(config.task), build_search(config.search))
-    if isinstance(config.model, ModelConfig) and config.model.name != "embedded":
+    if isinstance(config.model, ModelConfig) and config.model.name not in SHIPPED:
         check_checkpoint(config.model.name)
     return spec
 

@@ -24,7 +24,7 @@ TOKENS_LIMIT = 2**40  # years of decoding
 MOST_TOP_K = 2**20  # vocabularies have fewer tokens
 HOTTEST = 100.0  # all tokens are equally likely long before
 
-Style = Literal["embedded", "chat", "plain"]
+Style = Literal["embedded", "spans", "chat", "plain"]
 
 
 class _Strict(BaseModel):
@@ -40,15 +40,15 @@ class ModelConfig(_Strict):
         str,
         Field(
             min_length=1,
-            description="folder, GGUF file or hub id of a causal language model; embedded: the included one; smollm2: "
-            "the instruction model of its package",
+            description="folder, GGUF file or hub id of a causal language model; embedded, embedded_spans: the "
+            "included ones; smollm2: the instruction model of its package",
         ),
     ]
     style: Annotated[
         Style,
         Field(
             description="chat: prompts go through the tokenizer's chat template; plain: as they are, for models "
-            "without one; embedded: in the terse format of the included model"
+            "without one; embedded, spans: in the terse formats of the included models"
         ),
     ] = "chat"
     dtype: Annotated[
@@ -97,8 +97,8 @@ class RemoteModelConfig(_Strict):
     style: Annotated[
         Style,
         Field(
-            description="plain: prompts as they are; chat: for the chat endpoint; embedded: in the terse format of the "
-            "included model; null: what fits the endpoint"
+            description="plain: prompts as they are; chat: for the chat endpoint; embedded, spans: in the terse "
+            "formats of the included models; null: what fits the endpoint"
         ),
     ] = "chat"
     api_key_env: Annotated[
