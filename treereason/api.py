@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 from pydantic import TypeAdapter, ValidationError
 
 from treereason.config.instances import options_of
-from treereason.config.schema import AnyModelConfig, Style, explain, parse
+from treereason.config.schema import AnyModelConfig, Speculative, Style, explain, parse
 from treereason.controller import model as models
 from treereason.controller.experiment import run_experiment
 from treereason.controller.own_scorers import name_of
@@ -157,6 +157,8 @@ def run(
     budget_tokens: int | None = None,
     budget_seconds: float | None = None,
     scorer_options: Mapping[str, Any] | None = None,
+    speculative: Speculative = "none",
+    draft: Mapping[str, Any] | None = None,
     display: DisplayMode = "none",
     folder: str | Path | None = None,
     max_branches: int = 256,
@@ -191,6 +193,8 @@ def run(
     budget_tokens, budget_seconds: what one problem may spend of decoded tokens and of wall time; None is without limit.
     scorer_options: the options of built-in scorers by group, as on the command line: {"reward": {"model": FOLDER}},
         {"judge": {"samples": 5}}, {"confidence": {"window": 512}}.
+    speculative: several tokens of a branch a step, with the same results: "siblings", "model", "auto" or "none". draft:
+        its options, as on the command line: {"depth": 8}, {"model": FOLDER}.
     display: "none"; "rich" (live, on a terminal), "plain" (lines), "auto" (one of these two) or "json" (events).
     folder: where journal.sqlite, results.jsonl and summary.json are written; None writes nothing to disk.
     max_branches, parallel_problems, prefill_tokens: branches decoded together, problems in work at once and prompt
@@ -224,6 +228,8 @@ def run(
             "seed": seed,
             "display": display,
             "baseline": baseline,
+            "speculative": speculative,
+            "draft": dict(draft or {}),
             "scorer_timeout_s": scorer_timeout_s,
             "scorer_load_timeout_s": scorer_load_timeout_s,
             "budget": {"tokens": budget_tokens, "seconds": budget_seconds},

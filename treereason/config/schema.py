@@ -25,6 +25,7 @@ MOST_TOP_K = 2**20  # vocabularies have fewer tokens
 HOTTEST = 100.0  # all tokens are equally likely long before
 
 Style = Literal["embedded", "spans", "chat", "plain"]
+Speculative = Literal["auto", "siblings", "model", "none"]
 
 
 class _Strict(BaseModel):
@@ -313,6 +314,27 @@ class RewardConfig(_Strict):
     ] = "auto"
 
 
+class DraftConfig(_Strict):
+    """Of speculative decoding."""
+
+    model: Annotated[
+        Annotated[str, Field(min_length=1)] | None,
+        Field(
+            description="speculative=model, auto: folder, GGUF file or hub id of a small model with the same "
+            "vocabulary, which decodes ahead"
+        ),
+    ] = None
+    depth: Annotated[int, Field(ge=1, le=64, description="tokens that are proposed to follow each other, at most")] = 8
+    width: Annotated[
+        int, Field(ge=1, le=8, description="speculative=siblings, auto: continuations that are proposed, at most")
+    ] = 1
+
+    @field_validator("model")
+    @classmethod
+    def _home(cls, name: str | None) -> str | None:
+        return name and from_home(name)
+
+
 class Config(_Strict):
     """One run. `task` and `search` hold the name of a class and its options."""
 
@@ -376,11 +398,30 @@ class Config(_Strict):
         float,
         Field(gt=0, le=LONGEST_S, description="seconds that a scorer may take to load, a model of its own included"),
     ] = 120.0
+    speculative: Annotated[
+        Speculative,
+        Field(
+            description="several tokens of a branch a step, with the same results: siblings proposes what other texts "
+            "of the problem say after the same words, model what a small model says; auto does so where it is measured "
+            "to pay; none: one token a step"
+        ),
+    ] = "none"
+    draft: DraftConfig = DraftConfig()
     engine: EngineConfig = EngineConfig()
     budget: BudgetConfig = BudgetConfig()
     confidence: ConfidenceConfig = ConfidenceConfig()
     judge: JudgeConfig = JudgeConfig()
     reward: RewardConfig = RewardConfig()
+
+    @model_validator(mode="after")
+    def _who_drafts(self) -> Self:
+        if isinstance(self.model, RemoteModelConfig) and self.speculative in ("siblings", "model"):
+            raise UserError(
+                f"speculative={self.speculative}: a server decodes by itself; leave it out, or take a local model"
+            )
+        if self.speculative == "model" and self.draft.model is None:
+            raise UserError("speculative=model: give draft.model=FOLDER, a small model with the same vocabulary")
+        return self
 
     @field_validator("plugins", mode="before")
     @classmethod

@@ -21,6 +21,7 @@ from treereason.controller.user_code import UserCode
 from treereason.core import Basis, Scorer, Search, basis_of
 from treereason.core.spans import Spans
 from treereason.display.base import Display
+from treereason.engine.engine import Engine
 from treereason.engine.model.language_model import LanguageModel
 from treereason.profile import Profile
 from treereason.record.journal import NAME as JOURNAL
@@ -33,6 +34,7 @@ from treereason.search.single_sample import SingleSample
 from treereason.text import as_typed
 
 if TYPE_CHECKING:  # its packages are an extra
+    from treereason.remote.engine import RemoteEngine
     from treereason.remote.server import Server
 
 SCORER_LOG = "scorer.log"
@@ -109,6 +111,8 @@ def run_experiment(
             summary.extra["fused"] = model.fused
         if threads := getattr(engine, "threads", ""):
             summary.extra["threads"] = threads
+        if drafts := drafts_told(engine):
+            summary.extra["speculative"] = drafts
         if capabilities := getattr(model, "capabilities", None):
             summary.extra["server"] = str(capabilities)
         if config.engine.profile:
@@ -118,6 +122,13 @@ def run_experiment(
             summary.write(folder, status)
         emit(events.RunDone(status, summary.as_dict(status), as_typed(str(folder)) if folder is not None else ""))
     return summary.as_dict(status)
+
+
+def drafts_told(engine: Engine | RemoteEngine) -> dict[str, Any]:
+    """What speculative decoding did, or why it did nothing; nothing where it was not asked for."""
+    if isinstance(engine, Engine) and engine.speculation is not None:
+        return engine.speculation.report()
+    return {"why": why} if (why := getattr(engine, "drafts", "")) else {}
 
 
 def _statistics_for(spec: RunSpec) -> str | None:

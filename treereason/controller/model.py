@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from treereason.config.schema import KV_TOKENS_LIMIT, AnyModelConfig, Config, EngineConfig, RemoteModelConfig
+from treereason.controller.drafting import drafting
 from treereason.controller.free_cores import free_cores
 from treereason.core import Basis, Sampling, UserError
 from treereason.core.spans import SpanPolicy, Spans
@@ -142,6 +143,9 @@ def open_engine(
                 model.name,
                 asked,
             )
+        drafts, policy = drafting(config, model), _policy(config, model, spans)
+        if policy is not None and drafts.drafter is not None:
+            raise UserError(f"speculative={config.speculative}: not with attention spans; take engine.spans=off")
         num_threads, told = _num_threads(config.engine, model)
         with _threads(num_threads):
             local = Engine(
@@ -152,11 +156,13 @@ def open_engine(
                 kv_tokens=_kv_tokens(config.engine, model.kv_bytes_per_token),
                 deterministic=config.engine.deterministic,
                 token_statistics=statistics_for is not None,
+                drafter=drafts.drafter,
+                row_budget=drafts.budget,
                 graphs=config.engine.graphs,
-                spans=_policy(config, model, spans),
+                spans=policy,
                 profile=profile,
             )
-            local.threads = told
+            local.threads, local.drafts = told, drafts.why
             yield local
         return
     if statistics_for is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from time import perf_counter
 
 from treereason.core import Cost, Decoded, Expansion, Request, ThoughtPath, Writing
@@ -21,10 +22,13 @@ from treereason.engine.schedule.branch import Branch
 from treereason.engine.schedule.pending_prompt import PendingPrompt
 from treereason.engine.schedule.scheduler import Scheduler
 from treereason.engine.schedule.step_batch import StepBatch
+from treereason.engine.speculation.drafter import Drafter
+from treereason.engine.speculation.row_budget import RowBudget
+from treereason.engine.speculation.speculation import Speculation
 from treereason.engine.steps.cuda_capture import Capture, cuda_capture
 from treereason.engine.steps.eager_steps import EagerSteps
 from treereason.engine.steps.graph_steps import GraphSteps
-from treereason.engine.steps.step_kind import StepKind
+from treereason.engine.steps.step_kind import Drawn, StepKind
 from treereason.engine.thoughts import Thoughts
 from treereason.events import StepDone
 from treereason.profile import Profile
@@ -49,6 +53,8 @@ class Engine:
     (core.TokenStatistics); changes nothing else. On a GPU all steps are then eager.
     spans: what tokens see of their paths, told by the tokens themselves (core/spans.py); None: everything.
     attention: the model's own way by default; "sequence" lets every branch read its own path, for comparison.
+    drafter: proposes tokens, which are computed beside the branches' own (speculation/); changes no answer. Steps with
+    proposals are eager. row_budget: into which rows proposals may go; into all that are left without one.
     graphs: decode steps may be replayed from graphs. capture: how they become graphs; CUDA's own way by default on a
     GPU, none on a CPU. With a GPU, text is made while the next step runs, so a finished child comes back one step
     later, or with the last.
@@ -66,6 +72,8 @@ class Engine:
         token_statistics: bool = False,
         spans: SpanPolicy | None = None,
         attention: AttentionKind | None = None,
+        drafter: Drafter | None = None,
+        row_budget: RowBudget | None = None,
         graphs: bool = True,
         capture: Capture | None = None,
         profile: Profile | None = None,
@@ -74,7 +82,7 @@ class Engine:
             kv_tokens = default_kv_tokens(model.device, model.kv_bytes_per_token)
         num_pages = max(1, kv_tokens // PAGE_SIZE)
         self.model = model
-        self.threads = ""  # a remark for the report
+        self.threads = self.drafts = ""  # remarks for the report
         self.forest = Forest(PagePool(num_pages), PAGE_SIZE)
         self._cache = KVCache(num_pages, PAGE_SIZE)
         self._profile = profile or Profile()
@@ -84,6 +92,12 @@ class Engine:
         kind: AttentionKind = "invariant" if deterministic else attention or model.attention
         self._reader = reader = None if spans is None else SpanReader(spans)
         self._step_kinds: list[StepKind] = []  # the quickest first; the last one takes every step
+        self.speculation: Speculation | None = None
+        if drafter is not None:
+            if spans is not None:
+                raise ValueError("spans with a drafter: what is proposed would be read as written; give one of them")
+            max_rows = max_branches + prefill_tokens
+            self.speculation = Speculation(self.forest, self._cache, drafter, max_rows=max_rows, budget=row_budget)
         if capture is not None and graphs and kind == "triton" and not token_statistics:
             self._step_kinds.append(
                 GraphSteps(
@@ -92,6 +106,7 @@ class Engine:
                     self._cache,
                     max_branches=max_branches,
                     capture=capture,
+                    goes_ahead=drafter is None,
                     reader=reader,
                     profile=self._profile,
                 )
@@ -171,6 +186,8 @@ class Engine:
             ahead = next((kind.ahead for kind in self._step_kinds if kind.ahead), ())
             batch = self._scheduler.pick(self.forest, self._num_steps, ahead)
             self._refuse(batch)
+            if self.speculation is not None:
+                self.speculation.add(batch)
         if not batch.tokens:
             return self._decoded() + self._take_answers(), None
         self._num_steps += 1
@@ -180,9 +197,9 @@ class Engine:
         with self._profile.measure("sampling"):
             new_branches = [branch for prompt in batch.prompts for branch in self._prompts.start_branches(prompt)]
             branches = batch.branches + new_branches
-        tokens, logprobs = kind.finish(branches)
+        drawn = kind.finish(branches)
         with self._profile.measure("sampling"):
-            self._accept(branches, tokens, logprobs)
+            num_drafted = self._accept(batch, branches, drawn)
             for branch in new_branches:
                 if not branch.done:
                     self._scheduler.add_branch(branch)
@@ -200,17 +217,19 @@ class Engine:
             num_waiting=self._scheduler.num_waiting,
             tokens_prefilled=batch.num_prefilled,
             tokens_rebuilt=batch.num_rebuilt,
-            tokens_decoded=len(branches),
+            tokens_decoded=len(branches) + num_drafted,
             kv_tokens_used=self.forest.num_tokens,
             kv_tokens_peak=self.forest.num_tokens_peak,
             kv_tokens_capacity=self.forest.pool.num_pages * PAGE_SIZE,
             kv_tokens_read_tree=kind.kv_tokens_read,
             kv_tokens_read_sequence=read_sequence or kind.kv_tokens_read,
             kv_tokens_read_spans=kind.kv_tokens_seen if self._reader else 0,
-            seconds=perf_counter() - started,
+            seconds=(seconds := perf_counter() - started),
             launch=launch,
             graph_bytes=sum(kind.num_bytes for kind in self._step_kinds),
         )
+        if self.speculation is not None:
+            self.speculation.measure(batch, num_drafted, seconds)
         return done + self._take_answers(), figures
 
     def _start(self, batch: StepBatch) -> tuple[StepKind, str]:
@@ -247,18 +266,36 @@ class Engine:
         self._answers = [answer for answer in self._answers if answer.problem != problem]
         self._finished = [branch for branch in self._finished if branch.problem != problem]
         self._thoughts.end_problem(problem)
+        if self.speculation is not None:
+            self.speculation.forget(problem)
         peak = self.forest.peak_of(problem)
         self.forest.forget(problem)
         self.forest.check()
         return peak
 
-    def _accept(self, branches: list[Branch], tokens: list[int], logprobs: list[float]) -> None:
-        """Hand each branch its next token."""
-        for branch, token, logprob in zip(branches, tokens, logprobs, strict=True):
-            if math.isnan(logprob):
-                branch.fail_at(branch.node.end)
+    def _accept(self, batch: StepBatch, branches: list[Branch], drawn: Drawn) -> int:
+        """Hand each branch its next token, and those of its draft that are right; returns how many of these."""
+        num_right = row = 0
+        for branch in branches:
+            laid = batch.drafts.get(branch)
+            if laid is None or self.speculation is None:
+                self._take(branch, drawn, row)
+                row += 1
             else:
-                branch.accept(token, logprob, self.model)
+                num_right += self.speculation.verify(laid, row, partial(self._take, branch, drawn))
+                row += 1 + len(laid.places)
+        return num_right
+
+    def _take(self, branch: Branch, drawn: Drawn, row: int) -> int:
+        """Hand the branch what a row has drawn, and return it."""
+        token, logprob = drawn.tokens[row], drawn.logprobs[row]
+        if drawn.statistics is not None:
+            branch.measure([drawn.statistics[row]])
+        if math.isnan(logprob):
+            branch.fail_at(branch.node.end)
+        else:
+            branch.accept(token, logprob, self.model)
+        return token
 
     def _finish(self, branch: Branch) -> None:
         """Settle all of a branch that is done but its text."""

@@ -168,8 +168,33 @@ class Forest:
             node.pages += self.pool.allocate(1)
         return True
 
+    def lend(self, node: Node, tokens: Sequence[int], depth: int) -> None:
+        """Let a growing node hold `tokens` that are only proposed, in pages for `depth` tokens more; not counted.
+
+        Whoever lends takes them back before anything else looks at the node.
+        """
+        assert node.growing
+        if lacking := self.pages_lacking(node, depth):
+            node.pages += self.pool.allocate(lacking)
+        node.tokens += tokens
+        node.num_cached += len(tokens)
+
+    def sprout(self, node: Node, tokens: Sequence[int]) -> Node:
+        """A node of proposed tokens below a growing one, with pages; not counted. `fell` takes it away."""
+        sprout = Node(owner=node.owner, parent=node, start=node.end, tokens=list(tokens), num_cached=len(tokens))
+        sprout.pages = self.pool.allocate(-(-len(tokens) // self.page_size))
+        node.children.append(sprout)
+        return sprout
+
+    def fell(self, sprout: Node) -> None:
+        """Take a sprout away, whose pages return at once."""
+        assert sprout.parent is not None
+        assert not sprout.children
+        sprout.parent.children.remove(sprout)
+        self.pool.release(sprout.pages)
+
     def trim(self, node: Node) -> None:
-        """Take back the page of a token that did not come."""
+        """Take back the pages of tokens that did not come."""
         num_pages = -(-node.num_cached // self.page_size)
         self.pool.release(node.pages[num_pages:])
         del node.pages[num_pages:]
