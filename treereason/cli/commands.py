@@ -12,7 +12,10 @@ from typing import cast
 from treereason.core import UserError
 from treereason.text import nearest
 
-COMMANDS = {"list": "what can be chosen, with all options"}
+COMMANDS = {
+    "list": "what can be chosen, with all options",
+    "resume": "go on with a run that was cut off",
+}
 """Name -> what it does, for `--help`."""
 
 

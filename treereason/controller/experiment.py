@@ -12,18 +12,22 @@ from treereason import events
 from treereason.config.scorers import scorer_options
 from treereason.config.user_files import load as load_reference
 from treereason.controller.budget import Budget
+from treereason.controller.differences import FREE, differences
+from treereason.controller.fingerprint import fingerprint
 from treereason.controller.model import open_engine, repeats, sampling_of, settled
 from treereason.controller.own_scorers import name_of
 from treereason.controller.problem_result import ProblemResult
+from treereason.controller.run_clock import RunClock
 from treereason.controller.run_spec import RunSpec
 from treereason.controller.runner import Runner
 from treereason.controller.user_code import UserCode
-from treereason.core import Basis, Scorer, Search, basis_of
+from treereason.core import Basis, Scorer, Search, UserError, basis_of
 from treereason.display.base import Display
 from treereason.engine.model.language_model import LanguageModel
 from treereason.profile import Profile
 from treereason.record.journal import NAME as JOURNAL
 from treereason.record.journal import Journal
+from treereason.record.recorded_run import RecordedRun
 from treereason.record.results import Results
 from treereason.record.summary import Summary
 from treereason.scoring.process import Scoring
@@ -45,20 +49,28 @@ def run_experiment(
     stopped: Callable[[], bool] = lambda: False,
     user_code: UserCode | None = None,
     collect: Callable[[ProblemResult], None] = lambda _: None,
+    before: RecordedRun | None = None,
+    *,
+    force: bool = False,
 ) -> dict[str, Any]:
     """Run the search and the baseline; returns what summary.json holds.
 
     folder: where the run is recorded; without one nothing is written to disk. screen: shows the run; opened and closed
     by this function. stopped: asked between two steps; True ends the run early and cleanly, with status "interrupted".
     user_code: lets whoever stops the run leave a search that does not give way. collect: is called with the result of
-    each problem that the search has finished.
+    each problem that the search has finished here.
+    before: what an earlier process has done of this run, which then goes on. force: also when something has changed.
 
-    Raises UserError when the folder cannot be written. However it ends, no process is left behind.
+    Raises UserError when the folder cannot be written, and when what decides the results is not as it was before.
+    However it ends, no process is left behind.
     """
     config = settled(spec.config, model)
     spec = replace(spec, config=config)
     screen = screen or Display()
-    profile, summary = Profile(), Summary()
+    mark = fingerprint(spec, model) if folder is not None else {}
+    changes = _changes(before.started, spec, mark, force=force) if before is not None else []
+    clock = RunClock()
+    profile, summary = Profile(), Summary(clock)
     with ExitStack() as stack:
         # What may fail comes first: a start that fails leaves the record of an earlier run alone.
         engine = stack.enter_context(open_engine(config, model, profile, _statistics_for(spec)))
@@ -79,10 +91,20 @@ def run_experiment(
                 for sink in sinks:
                     sink(event)
 
+        if before is not None:
+            for moment, event in before.timed_events():
+                clock.stands_at(moment)
+                for sink in sinks:
+                    if not isinstance(sink, Journal):
+                        sink(event)
+            clock.goes_on()
+            emit(events.RunResumed(tuple(changes)))
         for pass_name, search, temperature in _passes(spec):
             if stopped():
                 break
-            emit(_started(spec, pass_name, repeats(config, model, basis_of(_scorer(spec)))))
+            done = before.passes.get(pass_name) if before is not None else None
+            if done is None:
+                emit(_started(spec, pass_name, repeats(config, model, basis_of(_scorer(spec))), mark))
             Runner(
                 engine=engine,
                 scoring=scoring,
@@ -100,7 +122,8 @@ def run_experiment(
                 user_code=user_code,
                 profile=profile,
                 collect=collect if pass_name == "search" else lambda _: None,
-            ).run(spec.problems)
+                records=done.begun if done is not None else None,
+            ).run([problem for problem in spec.problems if done is None or problem.id not in done.done])
         status = "interrupted" if stopped() else "done"
         if isinstance(model, LanguageModel) and model.device.type != "cpu" and model.fused:
             summary.extra["fused"] = model.fused
@@ -167,7 +190,18 @@ def _passes(spec: RunSpec) -> list[tuple[str, Search, float]]:
     return passes
 
 
-def _started(spec: RunSpec, pass_name: str, repeats: str) -> events.RunStarted:
+def _changes(started: events.RunStarted, spec: RunSpec, mark: dict[str, str], *, force: bool) -> list[str]:
+    """What is not as it was when the run started. Raises UserError for anything, without `force`."""
+    if not started.fingerprint:
+        raise UserError("the run was recorded by an older treereason, which did not write all that going on needs")
+    changes = differences(started.config, spec.config.model_dump(mode="json")) + differences(started.fingerprint, mark)
+    changes = [change for change in changes if not change.startswith(FREE)]
+    if changes and not force:
+        raise UserError(f"the run cannot go on as it began: {'; '.join(changes)} (--force goes on all the same)")
+    return changes
+
+
+def _started(spec: RunSpec, pass_name: str, repeats: str, mark: dict[str, str]) -> events.RunStarted:
     config, basis = spec.config, basis_of(_scorer(spec))
     return events.RunStarted(
         task=as_typed(config.task["name"]),
@@ -183,4 +217,5 @@ def _started(spec: RunSpec, pass_name: str, repeats: str) -> events.RunStarted:
         scorer_oracle=basis is Basis.ORACLE,
         scorer_basis=basis,
         repeats=repeats,
+        fingerprint=mark,
     )

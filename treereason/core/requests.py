@@ -72,6 +72,7 @@ class Decoded:
     finish, stop: as in Thought; finish is None with an error.
     prompt: the prompt's text as the model saw it, or None where that is not known.
     token_statistics: as in Thought, of the whole thought.
+    token_ids: of the tokens that this request sampled; () on a server.
     """
 
     problem: str
@@ -85,3 +86,4 @@ class Decoded:
     prompt: str | None = None
     num_tokens: int = 0
     token_statistics: TokenStatistics | None = None
+    token_ids: tuple[int, ...] = ()
