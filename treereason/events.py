@@ -197,6 +197,14 @@ class StepDone(Event):
 
 
 @dataclass(frozen=True)
+class ProblemLeased(Event):
+    """A worker has the problem from now on, until it is done or the worker dies."""
+
+    problem: str
+    worker: int
+
+
+@dataclass(frozen=True)
 class ProblemDone(Event):
     """`status` is "done" or "failed"; the fields are those of one line of results.jsonl, but for
     thoughts_failed, first_thought_error, thoughts_cut, thoughts_empty, finishes and those of judges.

@@ -33,6 +33,9 @@ def jsonable(value: Any) -> Any:
 
 
 def _convert(value: Any, containers: tuple[int, ...]) -> Any:
+    kind = type(value)
+    if (kind is int and value.bit_length() <= MAX_BITS) or (kind is float and math.isfinite(value)):
+        return value  # as below, at a tenth of the time: most of a journal is such numbers
     if value is None or isinstance(value, (bool, str)):
         return value
     if isinstance(value, Enum):

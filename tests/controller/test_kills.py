@@ -19,7 +19,7 @@ import pytest
 
 from tests.controller.interrupting import SORTING, STEPS, go_on, results, spec_of, told
 from treereason import events
-from treereason.controller import experiment
+from treereason.controller import recording
 from treereason.controller.experiment import run_experiment
 from treereason.controller.model import load
 from treereason.controller.run_spec import RunSpec
@@ -123,7 +123,7 @@ def survives(case: str, kills: int, model: LanguageModel, folder: Path, *, own_p
 
 @pytest.fixture(scope="module")
 def model(monkeypatch_module: pytest.MonkeyPatch) -> LanguageModel:
-    monkeypatch_module.setattr(experiment, "Journal", Acknowledged)
+    monkeypatch_module.setattr(recording, "Journal", Acknowledged)
     return load(spec_of(**CASES["sorting"]).config.model)  # type: ignore[return-value]
 
 

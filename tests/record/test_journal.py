@@ -23,6 +23,7 @@ from treereason.core import UserError
 from treereason.events import (
     Event,
     ProblemDone,
+    ProblemLeased,
     ProblemStarted,
     RunDone,
     RunResumed,
@@ -56,6 +57,7 @@ EVENTS: list[Event] = [
     ThoughtDecoded(*("p-0", (1,), "ab", None, -0.1, 5, 6, 7), tokens=(4, 2), token_statistics=((0.5, 1.0, 2.0),)),
     ThoughtEvaluated("p-0", (1,), 2.0, False, by="oracle"),
     RunResumed(("seed was 0, is 1",)),
+    ProblemLeased("p-1", 2),
     StepDone(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 0.25),
     StepDone(2, 2, 3, 4, 5, 6, 7, 8, 9, 10, 0.25, launch="graph"),
     ProblemDone("p-0", "done", True, 1.0, {"a": None}, (0, 1), None, 1, 2, 3, 4, (0.5, 1.0)),

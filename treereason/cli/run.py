@@ -29,15 +29,14 @@ from treereason.cli.flags import hydra_flags, only_shows
 from treereason.cli.notes import note
 from treereason.cli.overrides import Overrides
 from treereason.cli.values import quoted, typed
-from treereason.config.registry import import_plugins
 from treereason.config.schema import Config, ModelConfig, parse
 from treereason.config.secrets import refuse_key
 from treereason.config.user_files import is_reference, telling
-from treereason.config.validate import build_search, build_task
 from treereason.controller.differences import FREE, differences
-from treereason.controller.run_spec import RunSpec, specify
+from treereason.controller.run_spec import RunSpec, spec_of
 from treereason.controller.user_code import UserCode
 from treereason.core import UserError
+from treereason.display.base import Display
 from treereason.display.shell import shell_word
 from treereason.engine.model.gates import check_checkpoint
 from treereason.record.folder import folder_lock, unwritable
@@ -94,9 +93,7 @@ def run(flags: argparse.Namespace) -> int:
 def prepare(values: dict[str, Any]) -> RunSpec:
     """Check a composed configuration and build all of the run that needs no model. Raises UserError."""
     config = parse(values)
-    import_plugins(config.plugins)  # those of a file, too
-    with telling():
-        spec = specify(config, build_task(config.task), build_search(config.search))
+    spec = spec_of(config)
     if isinstance(config.model, ModelConfig) and config.model.name != "embedded":
         check_checkpoint(config.model.name)
     return spec
@@ -166,6 +163,16 @@ def go(spec: RunSpec, folder: Path, *, before: RecordedRun | None = None, force:
 
     Raises SystemExit for a run that a signal has ended early, and UserError.
     """
+    screen: Display
+    user_code = UserCode()
+    if spec.config.workers > 1:
+        from treereason.controller.workers import run_with_workers
+        from treereason.display.modes import display
+
+        screen = display(spec.config.display)
+        with interrupt.first_ends_run(screen.stopping, user_code.leave) as stopped:
+            summary = run_with_workers(spec, folder, screen, lambda: bool(stopped()), before, force=force)
+            return _ended(summary, stopped())
     with _loading(spec.config):
         from treereason.controller.experiment import run_experiment
         from treereason.controller.model import load
@@ -175,15 +182,19 @@ def go(spec: RunSpec, folder: Path, *, before: RecordedRun | None = None, force:
     if capabilities := getattr(model, "capabilities", None):
         note(f"the server: {capabilities}")
     screen = display(spec.config.display)
-    user_code = UserCode()
     with interrupt.first_ends_run(screen.stopping, user_code.leave) as stopped:
         summary = run_experiment(
             spec, model, folder, screen, lambda: bool(stopped()), user_code, before=before, force=force
         )
-        if stopped() and summary["status"] == "done":  # it is whole, but in a sweep no other may follow
-            raise interrupt.Interrupted(stopped() - 128)
-        if stopped():  # closed cleanly, and said so
-            raise SystemExit(stopped())
+        return _ended(summary, stopped())
+
+
+def _ended(summary: dict[str, Any], code: int) -> dict[str, Any]:
+    """The summary of a run that no signal has ended; code: the exit code of the one that came, 0 for none."""
+    if code and summary["status"] == "done":  # it is whole, but in a sweep no other may follow
+        raise interrupt.Interrupted(code - 128)
+    if code:  # closed cleanly, and said so
+        raise SystemExit(code)
     return summary
 
 

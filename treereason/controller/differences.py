@@ -7,7 +7,7 @@ from typing import Any
 
 from treereason.text import shown
 
-FREE = ("display ", "engine.profile ")
+FREE = ("display ", "engine.profile ", "workers ")
 """How lines begin of what may change when a run goes on: it decides nothing."""
 
 

@@ -6,7 +6,7 @@ import logging
 import sys
 import traceback
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from treereason.controller.log_once import LogOnce
 from treereason.controller.problem_result import ProblemResult
 from treereason.controller.tree import SearchTree
 from treereason.controller.user_code import Left, UserCode
+from treereason.controller.waiting import Listed, Waiting
 from treereason.core import Basis, Problem, Sampling, Score, Scorer, Search, Status, Task, Thought
 from treereason.profile import Profile
 from treereason.record.recorded_problem import RecordedProblem
@@ -145,7 +146,7 @@ class Runner:
         user_code: UserCode | None = None,
         profile: Profile | None = None,
         collect: Callable[[ProblemResult], None] = lambda _: None,
-        records: Mapping[str, RecordedProblem] | None = None,
+        records: dict[str, RecordedProblem] | None = None,
     ) -> None:
         self._engine = engine
         self._scoring = scoring
@@ -164,22 +165,24 @@ class Runner:
         self._profile = profile or Profile()
         self._collect = collect
         self._log_once = LogOnce()
-        self._records = dict(records or {})
+        self._records = records if records is not None else {}
         self._known_verdicts: list[tuple[Thought, Score | str]] = []
         self._active: dict[str, _Run] = {}
         self._ready: deque[_Run] = deque()
 
-    def run(self, problems: Sequence[Problem]) -> None:
+    def run(self, problems: Sequence[Problem] | Waiting) -> None:
         with suppress(Left):
-            self._drive(deque(problems))
+            self._drive(problems if isinstance(problems, Waiting) else Listed(problems))
         for run in list(self._active.values()):
             self._end(run)
 
-    def _drive(self, waiting: deque[Problem]) -> None:
-        while (waiting or self._active) and not self._stopped():
+    def _drive(self, waiting: Waiting) -> None:
+        while (waiting.more or self._active) and not self._stopped():
             with self._profile.measure("search"):
-                while waiting and len(self._active) < self._parallel_problems:
-                    self._start(waiting.popleft())
+                while len(self._active) < self._parallel_problems:
+                    if (problem := waiting.take(wait=not self._active)) is None:
+                        break
+                    self._start(problem)
                 for run in [self._ready.popleft() for _ in range(len(self._ready))]:
                     self._advance(run)
             for name, run in list(self._active.items()):
