@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -23,6 +24,8 @@ NAME = "journal.sqlite"
 VERSION = 1
 LOCKED_S = 60.0
 """How long to wait for another program that has locked the journal: a backup, a browser of databases."""
+WAL_HEADER, WAL_FRAME = 32, 24
+"""Bytes at the head of SQLite's write-ahead log, and of each of its frames (https://sqlite.org/fileformat2.html)."""
 _CREATE = """
 CREATE TABLE IF NOT EXISTS events (
     id INTEGER PRIMARY KEY,
@@ -128,6 +131,8 @@ def read_rows(path: Path, first: int = 0, kinds: Sequence[str] = ()) -> Iterator
     """
     if not path.is_file():
         raise UserError(f"{path} does not exist: give the journal of a run folder")
+    if torn(path):
+        _log.warning("%s ends in the middle of an event, which is lost; those before it are whole", path)
     where = f" AND kind IN ({','.join('?' * len(kinds))})" if kinds else ""
     try:
         with closing(_open_to_read(path)) as db:
@@ -168,6 +173,23 @@ def last_run(timed: Iterable[tuple[float, Event]]) -> list[tuple[float, Event]]:
             run = []
         run.append((moment, event))
     return run
+
+
+def torn(path: Path) -> bool:
+    """Whether the last event of a journal whose process was killed is not whole in the log beside it."""
+    try:
+        log = path.with_name(f"{path.name}-wal")
+        size = log.stat().st_size
+        with log.open("rb") as file:
+            page_size = int.from_bytes(file.read(12)[8:], "big")
+            rest = (size - WAL_HEADER) % (page_size + WAL_FRAME)
+            if size < WAL_HEADER or rest:
+                return size > 0
+            file.seek(-(page_size + WAL_FRAME), os.SEEK_END)
+            ends_transaction = any(file.read(8)[4:])  # the size of the database behind it, 0 within a transaction
+            return size > WAL_HEADER and not ends_transaction
+    except OSError:
+        return False
 
 
 def _open_to_read(path: Path) -> sqlite3.Connection:
