@@ -54,6 +54,8 @@ def _convert(value: Any, containers: tuple[int, ...]) -> Any:
     if isinstance(value, Mapping):
         return {_key(key): _convert(item, inside) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
+        if {*map(type, value)} == {int} and -(2**63) < min(value) <= max(value) < 2**63:  # token ids
+            return list(value)
         return [_convert(item, inside) for item in value]
     if isinstance(value, AbstractSet):
         return sorted((_convert(item, inside) for item in value), key=lambda item: json.dumps(item))

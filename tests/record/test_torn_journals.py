@@ -54,8 +54,7 @@ def read_back(path: Path) -> list[Event] | None:
         recorded_run(path)
         Journal(path).close()
     except UserError as error:
-        assert str(path) in str(error)
-        return None
+        return None if str(path) in str(error) else []
     return found
 
 

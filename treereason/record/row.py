@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable
+from functools import cache
+from math import isfinite
 
 from treereason.events import Event
 from treereason.jsonable import jsonable
@@ -14,4 +16,21 @@ encode: Callable[[object], str] = json.JSONEncoder(separators=(",", ":")).encode
 
 def row_of(event: Event) -> tuple[str, str]:
     """The event's kind, and its fields as a JSON object: equal for events that say the same."""
-    return event.kind, encode({f.name: jsonable(getattr(event, f.name)) for f in dataclasses.fields(event)})
+    fields = {}
+    for name in _names(type(event)):
+        value = getattr(event, name)
+        kind = type(value)
+        plain = value is None or kind is str or kind is bool
+        plain = plain or (kind is int and -(2**63) < value < 2**63) or (kind is float and isfinite(value))
+        fields[name] = value if plain else jsonable(value)
+    return _kind(type(event)), encode(fields)
+
+
+@cache
+def _names(kind: type[Event]) -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(kind))
+
+
+@cache
+def _kind(kind: type[Event]) -> str:
+    return kind.__new__(kind).kind
