@@ -7,6 +7,7 @@ subtree. So the rows below a node are an interval [lo, hi), and one rule says wh
 
 Decode is one row per branch; prefill and token trees are several. Causality needs no mask of its own: along a
 path positions only grow. DeFT (arXiv 2404.00242, section 3) marks the same with one bit per branch and chunk of KV.
+Where rows see parts of nodes, these parts are listed in the nodes' place (span_plan.py).
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ class Plan:
     node_lo, node_hi: [V] rows at or below the node.
     node_start: [V] position of the node's first token.
     node_tokens: [V] tokens of the node whose KV is readable in this step, the step's new ones included.
+    node_offset: [V] slots of the node's first page in front of its first token; 0 but for parts of nodes.
     node_page: [V + 1] the node's pages are pages[node_page[v]:node_page[v + 1]], in token order.
     pages: [P] page numbers.
     """
@@ -39,6 +41,7 @@ class Plan:
     node_hi: Int32
     node_start: Int32
     node_tokens: Int32
+    node_offset: Int32
     node_page: Int32
     pages: Int32
     page_size: int
@@ -55,7 +58,7 @@ class Plan:
 
     @property
     def kv_tokens_read_tree(self) -> int:
-        """KV tokens read when each node is read once for all rows below it."""
+        """KV tokens read when each node is read once for all rows of its interval."""
         return int(self.node_tokens[self.node_hi > self.node_lo].sum())
 
     def slots(self, node: int) -> Int32:
@@ -63,7 +66,8 @@ class Plan:
         pages = self.pages[self.node_page[node] : self.node_page[node + 1]]
         within = np.arange(self.page_size, dtype=np.int32)
         slots: Int32 = np.add.outer(pages * self.page_size, within).reshape(-1)
-        return slots[: self.node_tokens[node]]
+        first = self.node_offset[node]
+        return slots[first : first + self.node_tokens[node]]
 
 
 def make_plan(
@@ -96,6 +100,7 @@ def make_plan(
         node_hi=before[subtree_end],
         node_start=start,
         node_tokens=tokens,
+        node_offset=np.zeros_like(tokens),
         node_page=page_offset,
         pages=pages,
         page_size=page_size,

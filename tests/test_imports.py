@@ -71,6 +71,18 @@ ALLOWED: dict[str, set[str]] = {
     "treereason.remote": {"treereason.core", "treereason.events", "treereason.text", "httpx", "tenacity"},
     "treereason.embedded": set(),
     "treereason.config": {*BASE, "pydantic"},
+    "treereason.analysis": {
+        *BASE,
+        "treereason.config",
+        "treereason.display",
+        "treereason.record",
+        "treereason.scoring",
+        "numpy",
+        "rich",
+        "yaml",
+        "pyarrow",
+        "tensorboard",
+    },
 }
 UNBOUND = {  # they wire the others together
     "treereason",  # its public names

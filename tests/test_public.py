@@ -29,7 +29,7 @@ PUBLIC = {
     "Engine", "Prompt", "Sampling", "Expansion", "Writing", "Resumption", "Decoded", "Cost", "Finish",
     # tasks, searches and scorers of one's own
     "Problem", "Thought", "Status", "Score", "oracle", "label_free", "judge", "derived", "register",
-    "Task", "Tree", "Search", "UserError",
+    "Task", "Tree", "Search", "UserError", "SpanGrammar",
 }  # fmt: skip
 TASKS = {"BaseTask", "Template", *(cls.__name__ for cls in builtin("task").values())}
 SEARCHES = {cls.__name__ for cls in builtin("search").values()}

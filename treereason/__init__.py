@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from treereason.core import Sampling as Sampling
     from treereason.core import Score as Score
     from treereason.core import Search as Search
+    from treereason.core import SpanGrammar as SpanGrammar
     from treereason.core import Status as Status
     from treereason.core import Task as Task
     from treereason.core import Thought as Thought
@@ -65,6 +66,7 @@ _MODULES = {
     "Sampling": "treereason.core",
     "Score": "treereason.core",
     "Search": "treereason.core",
+    "SpanGrammar": "treereason.core",
     "Status": "treereason.core",
     "Task": "treereason.core",
     "Thought": "treereason.core",

@@ -25,6 +25,7 @@ from treereason.core import Scorer, Search, Task, UserError
 from treereason.display.modes import display as open_display
 from treereason.engine.model.compiled import Compiled
 from treereason.engine.model.language_model import LanguageModel
+from treereason.events import Sink
 from treereason.record.folder import folder_lock
 from treereason.text import from_home
 
@@ -164,8 +165,10 @@ def run(
     threads: int | None = None,
     deterministic: bool = False,
     token_statistics: bool = False,
+    spans: Literal["auto", "off"] = "auto",
     graphs: bool = True,
     profile: bool = False,
+    trackers: Sequence[Sink] = (),
 ) -> Run:
     """Run a search over all problems of a task; the same settings give the same numbers as on the command line.
 
@@ -196,8 +199,10 @@ def run(
     deterministic: logits have the same bits whatever else decodes in the step; slow.
     token_statistics: thoughts hold entropy, self-certainty and confidence of each token; scorers that need them turn it
         on by themselves.
+    spans: "auto" lets a token see what the task's `spans` say (docs/spans.md); "off" lets it see everything.
     graphs: on a GPU, decode steps may be replayed from CUDA graphs.
     profile: adds to the summary where the time went.
+    trackers: functions that get every event (treereason.events) as it happens, for trackers of experiments.
 
     Raises UserError for a setting that is not valid, and for problems that cannot be read. A problem that fails does
     not raise: see `Run.failed`. Ctrl-C raises KeyboardInterrupt as everywhere in Python; no process is left behind.
@@ -229,6 +234,7 @@ def run(
                 "threads": threads,
                 "deterministic": deterministic,
                 "token_statistics": token_statistics,
+                "spans": spans,
                 "graphs": graphs,
                 "cpu": models.cpu_option(model),
                 "profile": profile,
@@ -245,5 +251,6 @@ def run(
             where,
             open_display(config.display),
             collect=lambda result: found.update({result.id: result}),
+            trackers=trackers,
         )
     return Run([found[problem.id] for problem in spec.problems], summary, where)

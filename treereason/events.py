@@ -101,6 +101,7 @@ class ThoughtDecoded(Event):
     logprob: as in Thought, None where it is not known.
     finish: why: "end" (of text), "stop" (a stop string), "length" (the token limit) or "given" (text that the search
     wrote, nothing was sampled); "" where it is not known.
+    seen: under a span policy, what its last token saw of its path, piece by piece; () where that is everything.
     tokens: ids of the tokens sampled, none where a server does not tell. num_tokens, stop: as in Thought.
     token_statistics: (entropy, self-certainty, confidence) of each of the tokens, where the run computes them.
     Text, logprob and num_tokens are of the whole thought; costs, tokens and their statistics of this piece, where it
@@ -118,6 +119,7 @@ class ThoughtDecoded(Event):
     kv_token_steps: int = 0
     seconds: float = 0.0
     finish: str = ""
+    seen: tuple[str, ...] = ()
     tokens: tuple[int, ...] = ()
     num_tokens: int = 0
     stop: str = ""
@@ -176,6 +178,7 @@ class StepDone(Event):
     tokens_rebuilt: tokens computed again because their KV had been evicted; not among the other counts.
     kv_tokens_read_tree: KV tokens read when each node is read once for all rows below it.
     kv_tokens_read_sequence: KV tokens read when every row reads its own path.
+    kv_tokens_read_spans: KV tokens read when each node is read once for all rows that see it; 0 without a span policy.
     launch: on a GPU, "graph" for a step replayed from a graph, else why it ran eagerly; "" elsewhere.
     graph_bytes: device memory that graphs hold after the step, beside model and KV.
     """
@@ -194,6 +197,7 @@ class StepDone(Event):
     tokens_rebuilt: int = 0
     launch: str = ""
     graph_bytes: int = 0
+    kv_tokens_read_spans: int = 0
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,7 @@ class Cut(NamedTuple):
 def node_groups(plan: Plan, chunk_pages: int | None) -> Cut:
     """One group per node, or several of `chunk_pages` pages each (Node and Node-Chunk, section 3)."""
     live = np.flatnonzero((plan.node_hi > plan.node_lo) & (plan.node_tokens > 0))
-    pages = -(-plan.node_tokens[live] // plan.page_size)
+    pages = -(-(plan.node_offset[live] + plan.node_tokens[live]) // plan.page_size)
     chunks = np.ones_like(pages) if chunk_pages is None else -(-pages // chunk_pages)
     node = np.repeat(live, chunks)
     size = np.repeat(pages if chunk_pages is None else np.full_like(pages, chunk_pages), chunks)
@@ -114,7 +114,7 @@ def make_groups(cut: Cut, plan: Plan, *, block_rows: int, tile_pages: int) -> Gr
     entry = (np.repeat(first[group], num_pages) + rank(num_pages)).astype(np.int32)
     masked = mixed[group][part] | (table.page_tokens[entry] < plan.page_size)
     seen = SeenPages(part, entry, masked)
-    tiles = lay_tiles(seen, row_lo, row_hi, table, tile_pages=tile_pages, page_size=plan.page_size)
+    tiles = lay_tiles(seen, row_lo, row_hi, table, tile_pages=tile_pages)
     rows = row_hi - row_lo
     pair_group = np.repeat(np.arange(len(row_lo), dtype=np.int32), rows)
     pair_row = row_lo[pair_group] + rank(rows)

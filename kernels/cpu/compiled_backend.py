@@ -6,6 +6,7 @@ Rows are cut into blocks; a thread takes a block and a KV head, and walks the no
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -31,7 +32,7 @@ class _Plan(ctypes.Structure):
     _fields_: ClassVar = [
         *[(name, ctypes.c_int32) for name in ("num_rows", "page_size", "num_blocks", "num_threads")],
         *[(name, ctypes.c_void_p) for name in ("row_position", "row_slot", "node_lo", "node_hi", "node_start")],
-        *[(name, ctypes.c_void_p) for name in ("node_tokens", "node_page", "pages")],
+        *[(name, ctypes.c_void_p) for name in ("node_tokens", "node_offset", "node_page", "pages")],
         *[(name, ctypes.c_void_p) for name in ("block_row", "block_node", "nodes")],
     ]
 
@@ -40,7 +41,8 @@ class _Layer(ctypes.Structure):
     """`Layer` of tree_attention.cpp."""
 
     _fields_: ClassVar = [
-        *[(name, ctypes.c_void_p) for name in ("q", "k", "v", "keys", "values", "out", "lse", "cos", "sin", "sinks")],
+        *[(name, ctypes.c_void_p) for name in ("q", "k", "v", "keys", "values", "out", "lse")],
+        *[(name, ctypes.c_void_p) for name in ("cos", "sin", "sinks", "wanted")],
         *[(name, ctypes.c_int64) for name in ("q_row", "q_head", "k_row", "k_head", "v_row", "v_head")],
         *[(name, ctypes.c_int64) for name in ("keys_slot", "keys_head", "values_slot", "values_head", "angle_row")],
         *[(name, ctypes.c_int32) for name in ("num_heads", "num_kv_heads", "head_dim", "window")],
@@ -96,21 +98,31 @@ class CompiledBackend:
         attend(ctypes.addressof(plan), ctypes.addressof(layer))
         return out
 
-    def decoder_layer(
+    def decoder_layers(
         self,
         x: torch.Tensor,
-        weights: LayerWeights,
-        k_pool: torch.Tensor,
-        v_pool: torch.Tensor,
-        options: AttentionOptions,
+        layers: Sequence[LayerWeights],
+        pools: Sequence[tuple[torch.Tensor, torch.Tensor]],
         rotation: tuple[torch.Tensor, torch.Tensor],
+        wanted: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """What a whole layer makes of x [N, width], contiguous; other arguments as in `attend`."""
-        plan = self._planned(weights.num_heads // k_pool.shape[1], k_pool.shape[1])
-        layer = _layer(weights.num_heads, k_pool, v_pool, options, rotation)
+        """What layers with equal heads make of x [N, width], contiguous, one after the other.
+
+        pools: of keys and values, of each layer. rotation: as in `attend`. wanted: [N] bool, the rows whose result is
+        read; the others have any. None for all.
+        """
+        first, num_layers = layers[0], len(layers)
+        plan = self._planned(first.num_heads // first.num_kv_heads, first.num_kv_heads)
+        attending = (_Layer * num_layers)(
+            *(_layer(each.num_heads, *pool, each.options, rotation) for each, pool in zip(layers, pools, strict=True))
+        )
+        if wanted is not None:
+            attending[-1].wanted = wanted.data_ptr()
+        weights = (ctypes.c_void_p * num_layers)(*(ctypes.addressof(each.numbers) for each in layers))
         out = torch.empty_like(x)
-        decode = function(f"decoder_layer_{SUFFIXES[x.dtype]}", *[ctypes.c_void_p] * 5)
-        decode(*map(ctypes.addressof, (plan, layer, weights.numbers)), x.data_ptr(), out.data_ptr())
+        types = *[ctypes.c_void_p] * 3, ctypes.c_int64, *[ctypes.c_void_p] * 2
+        decode = function(f"decoder_layers_{SUFFIXES[x.dtype]}", *types)
+        decode(*map(ctypes.addressof, (plan, attending, weights)), num_layers, x.data_ptr(), out.data_ptr())
         return out
 
     def _planned(self, group_size: int, num_kv_heads: int) -> _Plan:
@@ -130,6 +142,7 @@ class CompiledBackend:
                     plan.node_hi,
                     plan.node_start,
                     plan.node_tokens,
+                    plan.node_offset,
                     plan.node_page,
                     plan.pages,
                     block_row,

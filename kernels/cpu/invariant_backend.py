@@ -30,7 +30,7 @@ class InvariantBackend:
             slots[rows, columns] = plan.slots(node)[: columns.stop - columns.start]
             seen[rows, columns] = True
         age = plan.row_position[:, None] - np.arange(slots.shape[1], dtype=np.int32)
-        slots[~seen] = np.broadcast_to(slots[:, :1], slots.shape)[~seen]  # padding reads a stored token, weight 0
+        slots[~seen] = np.broadcast_to(plan.row_slot[:, None], slots.shape)[~seen]  # a stored token, of weight 0
         self._slots = torch.from_numpy(slots)  # [N, splits * SPLIT]
         self._age = torch.from_numpy(np.where(seen, age, -1))
 

@@ -1,4 +1,4 @@
-"""The weights of a decoder layer as decoder_layer.cpp takes them."""
+"""The weights of a decoder layer as decoder_layers.cpp takes them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import ClassVar
 import torch
 
 from treereason.kernels.norm_form import NormForm
+from treereason.kernels.options import AttentionOptions
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Matrix:
 
 
 class _Weights(ctypes.Structure):
-    """`Weights` of decoder_layer.cpp."""
+    """`Weights` of decoder_layers.cpp."""
 
     _fields_: ClassVar = [
         *[(name, ctypes.c_void_p) for name in ("first_norm", "second_norm", "qkv_bias", "out_bias", "gate_up_bias")],
@@ -43,8 +44,8 @@ class _Weights(ctypes.Structure):
 class LayerWeights:
     """Norms before attention and the gated network; matrices of q, k and v, of the output, of gate and up, of down.
 
-    num_heads: query heads. head_dim: of queries, keys and values. inner_width: of the gated network. All tensors are
-    kept, and of one dtype.
+    index: which layer of the model it is. num_heads: query heads. head_dim: of queries, keys and values. inner_width:
+    of the gated network. All tensors are kept, and of one dtype.
     """
 
     def __init__(
@@ -56,11 +57,14 @@ class LayerWeights:
         gate_up: Matrix,
         down: Matrix,
         *,
+        index: int,
+        options: AttentionOptions,
         num_heads: int,
         num_kv_heads: int,
         head_dim: int,
         inner_width: int,
     ) -> None:
+        self.index, self.options = index, options
         self.num_heads, self.num_kv_heads, self.head_dim = num_heads, num_kv_heads, head_dim
         self._kept = first, second, qkv, out, gate_up, down
         self.numbers = _Weights(width=len(first.weight), inner_width=inner_width)

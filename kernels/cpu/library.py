@@ -21,7 +21,7 @@ from typing import Any, cast
 import torch
 
 FOLDER = Path(__file__).parent
-SOURCES = [FOLDER / f"{name}.cpp" for name in ("decoder_layer", "linear", "rows", "sample", "tree_attention")]
+SOURCES = [FOLDER / f"{name}.cpp" for name in ("decoder_layers", "linear", "rows", "sample", "tree_attention")]
 HEADERS = [FOLDER / f"{name}.h" for name in ("functions", "plan", "tiles", "vectors")]
 SUFFIXES = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
 """What the names of the functions for a dtype end in."""

@@ -45,14 +45,20 @@ static void linear(const T *x, const uint32_t *packed, const T *bias, T *out, in
         sums.resize(num_rows * WIDTH);
 #pragma omp for schedule(dynamic, 1)
         for (int64_t panel = 0; panel < num_panels; panel++) {
-            for (int64_t first = 0; first < depth; first += DEPTH)
+            for (int64_t first = 0; first < depth; first += DEPTH) {
+                const int64_t length = std::min(DEPTH, depth - first);  // of this block; its lines follow one another
+                const uint32_t *block = packed + (panel * depth + first) * WIDTH;
+                const bool last = first + length == depth;  // then this thread's next block is likely a later panel's
+                const char *next = (const char *)(block + (last ? (num_threads - 1) * depth + length : length) * WIDTH);
                 for (int64_t group = 0; group < num_groups; group++) {
                     const int64_t row = group * num_rows / num_groups, end = (group + 1) * num_rows / num_groups;
+                    const char *ahead = next + group * length * 64;
+                    if (group >= VECTORS || ahead >= (const char *)(packed + num_panels * depth * WIDTH)) ahead = nullptr;
                     multiply<T>(int(end - row), &sums[row * WIDTH], int64_t(WIDTH),
-                                words + row * depth + first, depth,
-                                packed + (panel * depth + first) * WIDTH, int64_t(WIDTH),
-                                int(std::min(DEPTH, depth - first)), VECTORS, first ? ones : (const float *)nullptr);
+                                words + row * depth + first, depth, block, int64_t(WIDTH), int(length), VECTORS,
+                                first ? ones : (const float *)nullptr, ahead);
                 }
+            }
             const int64_t output = panel * WIDTH, width = std::min<int64_t>(WIDTH, num_outputs - output);
             T offset[WIDTH] = {}, rounded_sums[WIDTH];
             if (bias) memcpy(offset, bias + output, width * sizeof(T));

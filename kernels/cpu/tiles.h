@@ -43,15 +43,17 @@ static inline uint32_t word(const uint16_t *from) {
 }
 
 // sum[g][v] += a[g][k] * b[k][v], over k; a: words of GROUP rows, b: packed vectors. Of `shrink`, sum is scaled first.
+// ahead: what is read soon, or null; a line of it is fetched with each k, so that no burst of them fills the queue.
 template <class T, int Q, int V>
 static inline void tile(float *sum, int64_t sum_row, const uint32_t *a, int64_t a_row, const uint32_t *b, int64_t b_row,
-                        int depth, const float *shrink) {
+                        int depth, const float *shrink, const char *ahead) {
     Floats acc[Q][V];
 #pragma GCC unroll 8
     for (int g = 0; g < Q; g++)
 #pragma GCC unroll 8
         for (int v = 0; v < V; v++) acc[g][v] = shrink ? read(sum + g * sum_row + v * LANES) * shrink[g] : Floats{};
     for (int k = 0; k < depth; k++) {
+        if (ahead) __builtin_prefetch(ahead + k * 64);
         Words vectors[V];
 #pragma GCC unroll 8
         for (int v = 0; v < V; v++) vectors[v] = load<Words>(b + k * b_row + v * LANES);
@@ -70,15 +72,15 @@ static inline void tile(float *sum, int64_t sum_row, const uint32_t *a, int64_t 
 
 template <class T, int Q>
 static void columns(float *sum, int64_t sum_row, const uint32_t *a, int64_t a_row, const uint32_t *b, int64_t b_row,
-                    int depth, int num_vectors, const float *shrink) {
+                    int depth, int num_vectors, const float *shrink, const char *ahead = nullptr) {
     for (int v = 0; v < num_vectors; v += VECTORS) {
         float *to = sum + v * LANES;
         const uint32_t *from = b + v * LANES;
         switch (std::min(VECTORS, num_vectors - v)) {
-            case 1: tile<T, Q, 1>(to, sum_row, a, a_row, from, b_row, depth, shrink); break;
-            case 2: tile<T, Q, 2>(to, sum_row, a, a_row, from, b_row, depth, shrink); break;
-            case 3: tile<T, Q, 3>(to, sum_row, a, a_row, from, b_row, depth, shrink); break;
-            default: tile<T, Q, 4>(to, sum_row, a, a_row, from, b_row, depth, shrink);
+            case 1: tile<T, Q, 1>(to, sum_row, a, a_row, from, b_row, depth, shrink, ahead); break;
+            case 2: tile<T, Q, 2>(to, sum_row, a, a_row, from, b_row, depth, shrink, ahead); break;
+            case 3: tile<T, Q, 3>(to, sum_row, a, a_row, from, b_row, depth, shrink, ahead); break;
+            default: tile<T, Q, 4>(to, sum_row, a, a_row, from, b_row, depth, shrink, ahead);
         }
     }
 }

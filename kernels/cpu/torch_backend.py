@@ -2,120 +2,46 @@
 
 Per node a partial attention with its log-sum-exp, then an exact merge over the nodes of each row's path
 (DeFT, arXiv 2404.00242, section 3). Small regions of similar shape share one padded matrix product, long ones are read
-in place by torch's blocked attention, so the number of torch calls does not grow with the number of branches.
+in place by torch's blocked attention, so the number of torch calls does not grow with the number of branches. Where all
+rows see little, each row's path is gathered instead, and nothing is left to merge.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
 import torch
 
+from treereason.kernels.cpu.batch import SCORE_BYTES, Batch, widest_path
 from treereason.kernels.cpu.regions import LARGE_PRODUCT, Int, Regions, cut_regions
 from treereason.kernels.options import AttentionOptions
 from treereason.kernels.plan import Int32, Plan
 
 ALONE_TOKENS = 512
+GATHERED_SLOTS = 1 << 12
+"""Rows times the tokens of the widest row's view: up to so many, paths are gathered (docs/log.md)."""
 BLOCKED_ROWS = 256
 BLOCKED_PRODUCT = 1 << 22
 """In 16 bits torch's blocked attention wins from so many rows on, and for few multiplications; in float32 always
 (docs/log.md)."""
-GATHERED_BYTES = 1 << 20
-SCORE_BYTES = 2 << 20
-"""What is gathered, and how many scores are made, at once: they should stay in the processor's cache (docs/log.md)."""
-
-
-class _Batch:
-    """Regions attended together: M regions, padded to R rows and n tokens.
-
-    rows: [M * R] row indices, a slice when consecutive. slots: [M, n] likewise.
-    partial_row: [M * R] the row of each partial result, -1 for padding.
-    causal: the one region is a square that each row sees up to its own token.
-    """
-
-    def __init__(self, plan: Plan, regions: Regions) -> None:
-        below = regions.hi - regions.lo
-        num_rows, num_tokens = int(below.max()), int(regions.tokens.max())
-        self.shape = len(below), num_rows, num_tokens
-        self.causal = bool(regions.causal[0])
-        rank, offset = np.arange(num_rows, dtype=np.int32), np.arange(num_tokens, dtype=np.int32)
-        real = rank < below[:, None]  # [M, R]
-        rows = np.where(real, regions.lo[:, None] + rank, regions.lo[:, None])
-        self._position = plan.row_position[rows]
-        self._first_position = plan.node_start[regions.node] + regions.first
-        self._tokens = regions.tokens
-        self.partial_row: Int32 = np.where(real, rows, -1).reshape(-1).astype(np.int32)
-        self.rows = _as_slice(rows.reshape(-1))
-        # Padding reads the first token: a weight of 0 times what was never stored may be NaN.
-        within = regions.first[:, None] + np.where(offset < regions.tokens[:, None], offset, 0)
-        page = plan.pages[plan.node_page[regions.node][:, None] + within // plan.page_size]
-        slots = page.astype(np.int64) * plan.page_size + within % plan.page_size
-        self.slots = _as_slice(slots.reshape(-1)) if len(below) == 1 else torch.from_numpy(slots)
-        last = self._first_position + regions.tokens - 1
-        self._all_see_all = self.causal or bool((self._position.min(axis=1) >= last).all())
-        self.max_age = int((self._position.max(axis=1) - self._first_position).max())
-        self._pool_index: dict[tuple[int, int], torch.Tensor] = {}
-
-    @cached_property
-    def hidden(self) -> torch.Tensor | None:
-        """What causality or padding hides, broadcastable to [M, 1, R, 1, n]; None for nothing."""
-        if self._all_see_all:
-            if (self._tokens == self.shape[2]).all():
-                return None
-            padding = np.arange(self.shape[2]) >= self._tokens[:, None]
-            return torch.from_numpy(padding)[:, None, None, None, :]
-        return self.age < 0
-
-    @cached_property
-    def age(self) -> torch.Tensor:
-        """Row position - token position, [M, 1, R, 1, n]; -1 for padding."""
-        offset = np.arange(self.shape[2], dtype=np.int32)
-        age = self._position[:, :, None] - (self._first_position[:, None] + offset)[:, None, :]
-        age = np.where((offset < self._tokens[:, None])[:, None, :], age, -1)
-        return torch.from_numpy(age)[:, None, :, None, :]
-
-    def blocks(self, num_kv_heads: int, group_size: int, kv_bytes: int) -> Iterator[tuple[slice, slice]]:
-        """Which regions and KV heads to attend at a time, in order; kv_bytes: of one key of one head.
-
-        Many regions are cut by what they gather, one region by its scores.
-        """
-        num_regions, num_rows, num_tokens = self.shape
-        every = slice(None)
-        if num_regions > 1:
-            step = max(1, GATHERED_BYTES // (num_kv_heads * num_tokens * kv_bytes))
-            yield from ((slice(i, i + step), every) for i in range(0, num_regions, step))
-        else:
-            step = max(1, SCORE_BYTES // (4 * num_rows * group_size * num_tokens))
-            yield from ((every, slice(i, i + step)) for i in range(0, num_kv_heads, step))
-
-    def read(self, pool: torch.Tensor, regions: slice = slice(None), heads: slice = slice(None)) -> torch.Tensor:
-        """Keys or values [regions * heads, n, D] of a pool: in place when consecutive."""
-        by_head = pool.transpose(0, 1)
-        if isinstance(self.slots, slice):
-            return by_head[heads, self.slots]
-        num_slots, num_kv_heads, head_dim = pool.shape
-        key = num_slots, num_kv_heads
-        if key not in self._pool_index:
-            head = torch.arange(num_kv_heads)[:, None] * num_slots
-            self._pool_index[key] = self.slots.view(self.shape[0], 1, -1) + head
-        index = self._pool_index[key][regions, heads]  # [regions, heads, n]
-        return by_head.reshape(-1, head_dim).index_select(0, index.reshape(-1)).view(-1, self.shape[2], head_dim)
 
 
 class _CutPlan:
-    """A plan cut into batches, and how their partial results merge."""
+    """A plan cut into batches, and how their partial results merge. paths: attend to each row's whole path instead."""
 
-    def __init__(self, plan: Plan, regions: Regions) -> None:
+    def __init__(self, plan: Plan, regions: Regions, *, paths: bool = False) -> None:
+        if paths:
+            self.batches, self.stacked = [Batch.of_paths(plan)], True
+            return
         rows, tokens = _coarse(regions.hi - regions.lo), _coarse(regions.tokens)
         alone = (rows * tokens > LARGE_PRODUCT) | (regions.tokens >= ALONE_TOKENS) | (regions.causal > 0)
         key = np.where(alone, -1 - np.arange(len(alone)), rows * 2**31 + tokens)
         _, which = np.unique(key, return_inverse=True)
         order = np.argsort(which, kind="stable")
         members = np.split(order, np.flatnonzero(np.diff(which[order])) + 1)
-        self.batches = [_Batch(plan, regions.take(index)) for index in members]
+        self.batches = [Batch.of_regions(plan, regions.take(index)) for index in members]
         # Usual steps need no table: each batch has one result for every row, in order.
         everyone = np.arange(plan.num_rows)
         self.stacked = all(np.array_equal(batch.partial_row, everyone) for batch in self.batches)
@@ -151,12 +77,13 @@ class TorchBackend:
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self._whole = _CutPlan(plan, cut_regions(plan, masks=False))
+        self._paths = plan.num_rows * widest_path(plan) <= GATHERED_SLOTS
+        self._whole = _CutPlan(plan, cut_regions(plan, masks=False), paths=self._paths)
         self._max_age = max(batch.max_age for batch in self._whole.batches)
 
     @cached_property
     def _masked(self) -> _CutPlan:
-        return _CutPlan(self._plan, cut_regions(self._plan, masks=True))
+        return self._whole if self._paths else _CutPlan(self._plan, cut_regions(self._plan, masks=True))
 
     def __call__(
         self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, options: AttentionOptions
@@ -166,12 +93,13 @@ class TorchBackend:
         num_kv_heads = k.shape[1]
         if options.window is not None and options.window > self._max_age:
             options = replace(options, window=None)
-        read = self._whole if options.window is None and options.softcap is None else self._masked
+        plain = options.window is None and options.softcap is None
+        read = self._whole if plain else self._masked
         outs: list[torch.Tensor] = []
         lses: list[torch.Tensor] = []
         q_heads = q.view(num_rows, num_kv_heads, num_heads // num_kv_heads, head_dim)
         for batch in read.batches:
-            blocked = read is self._whole and isinstance(batch.slots, slice) and batch.hidden is None
+            blocked = plain and isinstance(batch.slots, slice) and batch.hidden is None
             if batch.causal or (blocked and _blocked_wins(batch, q)):
                 out, lse = _blocked(batch, q_heads, k, v, options.scale)
             else:
@@ -191,13 +119,6 @@ def _coarse(count: Int32) -> Int:
     return size
 
 
-def _as_slice(index: Int32) -> torch.Tensor | slice:
-    first = int(index[0])
-    if index[-1] - first == len(index) - 1 and (len(index) == 1 or (np.diff(index) == 1).all()):
-        return slice(first, first + len(index))
-    return torch.from_numpy(index).long()
-
-
 def _merge_table(partial_row: Int32, num_rows: int) -> tuple[torch.Tensor, torch.Tensor | None]:
     """For every row the partial results of its path, [longest path, N] padded with 0, and which are absent if any."""
     real = np.flatnonzero(partial_row >= 0)
@@ -212,14 +133,14 @@ def _merge_table(partial_row: Int32, num_rows: int) -> tuple[torch.Tensor, torch
     return torch.from_numpy(index), torch.from_numpy(absent) if absent.any() else None
 
 
-def _blocked_wins(batch: _Batch, q: torch.Tensor) -> bool:
+def _blocked_wins(batch: Batch, q: torch.Tensor) -> bool:
     _, num_rows, num_tokens = batch.shape
     num_products = num_rows * num_tokens * q.shape[1] * q.shape[2]
     return q.dtype == torch.float32 or num_rows >= BLOCKED_ROWS or num_products <= BLOCKED_PRODUCT
 
 
 def _blocked(
-    batch: _Batch, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: float
+    batch: Batch, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """As `_partial` for one region without a mask, by torch's own attention, which also tells the log-sum-exp."""
     num_rows = batch.shape[1]
@@ -239,7 +160,7 @@ def _blocked(
 
 
 def _partial(
-    batch: _Batch,
+    batch: Batch,
     q: torch.Tensor,
     k: torch.Tensor,
     v: torch.Tensor,

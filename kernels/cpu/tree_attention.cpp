@@ -59,15 +59,16 @@ struct Block {  // rows of one KV head and what they have seen so far; the memor
         return (const T *)layer.values + slot * layer.values_slot + head * layer.values_head;
     }
     static int64_t slot_of(const Plan &plan, int node, int token) {
+        token += plan.node_offset[node];
         const int page = plan.pages[plan.node_page[node] + token / plan.page_size];
         return int64_t(page) * plan.page_size + token % plan.page_size;
     }
-    void prefetch(const Plan &plan, const Layer &layer, int head, int node, int token) {
-        const int64_t slot = slot_of(plan, node, token);
-        for (int byte = 0; byte < head_dim * int(sizeof(T)); byte += 64) {
-            __builtin_prefetch((const char *)key_of(layer, head, slot) + byte);
-            __builtin_prefetch((const char *)value_of(layer, head, slot) + byte);
-        }
+    // Page i of a block of tokens, its keys first, then its values; null where the block ends before.
+    static const char *page_of(const Plan &plan, const Layer &layer, int head, int node, int first, int num, int i) {
+        const int num_pages = (num + plan.page_size - 1) / plan.page_size;
+        if (i >= 2 * num_pages) return nullptr;
+        const int64_t slot = slot_of(plan, node, first + i % num_pages * plan.page_size);
+        return (const char *)(i < num_pages ? key_of(layer, head, slot) : value_of(layer, head, slot));
     }
 
     void pack(const Plan &plan, const Layer &layer, int head, int node, int first, int num) {
@@ -154,8 +155,6 @@ struct Block {  // rows of one KV head and what they have seen so far; the memor
             for (int m = (lo - row) * group_size, next = 0, group; m < end; m += group) {
                 const int num_groups = (end - m + GROUP - 1) / GROUP;  // of nearly equal sizes
                 group = (end - m + num_groups - 1) / num_groups;
-                for (int stop = std::min(num_next, next + TOKENS * GROUP / (end - m) + 1); next < stop; next++)
-                    prefetch(plan, layer, head, node, first + num + next);
                 int from[GROUP], to[GROUP];
                 float shrink[GROUP];
                 for (int g = 0; g < group; g++) {
@@ -165,11 +164,13 @@ struct Block {  // rows of one KV head and what they have seen so far; the memor
                 }
                 const int num_vectors = (num + LANES - 1) / LANES;
                 multiply<T>(group, (float *)scores, int64_t(TOKENS), &q[size_t(m) * depth], int64_t(depth), keys.data(),
-                            int64_t(TOKENS), depth, num_vectors, (const float *)nullptr);
+                            int64_t(TOKENS), depth, num_vectors, (const float *)nullptr,
+                            page_of(plan, layer, head, node, first + num, num_next, next++));
                 weigh(num_vectors, layer, m, group, from, to, shrink);
                 multiply<T>(group, &out[size_t(m) * head_dim], int64_t(head_dim), (const uint32_t *)scores,
                             int64_t(TOKENS), values.data(), int64_t(head_dim), (num + P::STEP - 1) / P::STEP,
-                            head_dim / LANES, (const float *)shrink);
+                            head_dim / LANES, (const float *)shrink,
+                            page_of(plan, layer, head, node, first + num, num_next, next++));
             }
         }
     }
@@ -240,6 +241,7 @@ static void attend(const Plan &plan, const Layer &layer) {
         for (int task = 0; task < num_tasks; task++) {
             const int b = task / layer.num_kv_heads, head = task % layer.num_kv_heads;
             const int row = plan.block_row[b], end = plan.block_row[b + 1];
+            if (layer.wanted && !std::any_of(layer.wanted + row, layer.wanted + end, [](bool is) { return is; })) continue;
             block.begin(end - row, layer);
             std::vector<T> turned(layer.head_dim);
             for (int m = 0; m < (end - row) * group_size; m++) {

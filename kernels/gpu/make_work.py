@@ -53,7 +53,7 @@ def make_work(
     lo, hi = edges[:-1], edges[1:]
     owner = _owners(plan)
     seen = seen_pages(plan, edges, owner, window)
-    tiles = lay_tiles(seen, lo, hi, page_table(plan), tile_pages=tile_pages, page_size=plan.page_size)
+    tiles = lay_tiles(seen, lo, hi, page_table(plan), tile_pages=tile_pages)
     tile_block = np.repeat(np.arange(len(lo), dtype=np.int32), tiles.last - tiles.first)
     if num_spans is None:
         part = _equal_parts(tile_block, len(lo), piece_tiles)
@@ -66,7 +66,7 @@ def make_work(
     merges = _merges(pieces.block, len(lo))
     order, span_piece = _schedule(pieces, num_spans)
     # Row by row, the places in its block of its node's pages: the one in use, and the last one.
-    in_node = (plan.row_position - plan.node_start[owner]) // plan.page_size
+    in_node = (plan.row_position - plan.node_start[owner] + plan.node_offset[owner]) // plan.page_size
     num_later = np.diff(plan.node_page)[owner] - 1 - in_node
     row_page = _places(seen, tiles, np.repeat(np.arange(len(lo)), hi - lo), plan.node_page[owner] + in_node)
     return Work(
@@ -189,9 +189,11 @@ def _schedule(pieces: _Pieces, num_spans: int | None) -> tuple[Int64, Int32]:
 def _owners(plan: Plan) -> Int32:
     """[N] the node that holds the row's own token."""
     nodes = np.flatnonzero(plan.node_hi > plan.node_lo).astype(np.int32)
-    # The owner starts where its own first row lies; nodes without new tokens start there too but come earlier.
-    last = np.searchsorted(plan.node_lo[nodes], np.arange(plan.num_rows, dtype=np.int32), side="right") - 1
-    return nodes[last]
+    # Of all rows that see an owner the first one is its own, and lies in it; the first of others lies below them.
+    in_it = plan.row_position[plan.node_lo[nodes]] < plan.node_start[nodes] + plan.node_tokens[nodes]
+    owners = nodes[in_it]
+    owners = owners[np.argsort(plan.node_lo[owners], kind="stable")]
+    return owners[np.searchsorted(plan.node_lo[owners], np.arange(plan.num_rows, dtype=np.int32), side="right") - 1]
 
 
 def _places(seen: SeenPages, tiles: Tiles, block: Int64, entry: Int32) -> Int32:

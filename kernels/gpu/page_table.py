@@ -14,11 +14,11 @@ from treereason.kernels.plan import Int32, Plan
 class PageTable:
     """Host int32 arrays, [P] each, pages in the plan's order; an entry is an index into them.
 
-    page: page number. page_tokens: tokens stored in it, from its beginning. page_start: position of its first token.
+    page_slot: first slot of the node's tokens in it. page_tokens: how many. page_start: position of the first.
     page_lo, page_hi: rows at or below its node.
     """
 
-    page: Int32
+    page_slot: Int32
     page_tokens: Int32
     page_start: Int32
     page_lo: Int32
@@ -29,11 +29,12 @@ def page_table(plan: Plan) -> PageTable:
     """The table of a plan, pages that are only reserved included."""
     page_count = np.diff(plan.node_page)
     node = np.repeat(np.arange(plan.num_nodes, dtype=np.int32), page_count)
-    offset = plan.page_size * rank(page_count)
+    offset = plan.page_size * rank(page_count) - plan.node_offset[node]
+    skipped = np.maximum(-offset, 0)  # of a part's first page
     return PageTable(
-        page=plan.pages.copy(),
-        page_tokens=np.clip(plan.node_tokens[node] - offset, 0, plan.page_size).astype(np.int32),
-        page_start=plan.node_start[node] + offset,
+        page_slot=plan.pages * plan.page_size + skipped,
+        page_tokens=np.clip(plan.node_tokens[node] - offset, 0, plan.page_size).astype(np.int32) - skipped,
+        page_start=plan.node_start[node] + offset + skipped,
         page_lo=plan.node_lo[node],
         page_hi=plan.node_hi[node],
     )

@@ -34,7 +34,9 @@ def seen_pages(plan: Plan, edges: Int32, owner: Int32, window: int | None) -> Se
     """
     node, block = _meetings(plan, edges)
     lowest = np.minimum.reduceat(plan.row_position, edges[:-1])[block]
-    start, tokens = plan.node_start[node], plan.node_tokens[node]
+    # A node that begins within a page is taken from the page's beginning on; that page gets a mask.
+    offset = plan.node_offset[node]
+    start, tokens = plan.node_start[node] - offset, plan.node_tokens[node] + offset
     # A block may end inside the node's own new tokens: later ones are invisible to all its rows.
     last_row = np.minimum(edges[block + 1], plan.node_hi[node]) - 1
     visible = np.minimum(plan.row_position[last_row] - start + 1, tokens)
@@ -48,11 +50,12 @@ def seen_pages(plan: Plan, edges: Int32, owner: Int32, window: int | None) -> Se
     first_token = np.repeat(start, count) + page * plan.page_size
     # The page that a node still fills is its last one in use.
     masked = page >= np.repeat((tokens - 1) // plan.page_size, count)
+    masked |= (page == 0) & np.repeat(offset > 0, count)
     masked |= np.repeat((plan.node_lo[node] > edges[block]) | (plan.node_hi[node] < edges[block + 1]), count)
     masked |= first_token + plan.page_size - 1 > np.repeat(lowest, count)
     if window is not None:
-        room = plan.node_start[owner] + plan.page_size * np.diff(plan.node_page)[owner]  # [N] where a row has to stop
-        furthest = np.maximum.reduceat(room, edges[:-1])[block]
+        room = plan.node_start - plan.node_offset + plan.page_size * np.diff(plan.node_page)
+        furthest = np.maximum.reduceat(room[owner], edges[:-1])[block]  # where its last row has to stop
         masked |= np.repeat(furthest, count) - first_token >= window
     entry = np.repeat(plan.node_page[node], count) + page
     return SeenPages(np.repeat(block, count), entry, masked)

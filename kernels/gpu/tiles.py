@@ -31,7 +31,7 @@ class Tiles:
     place: Int32
 
 
-def lay_tiles(seen: SeenPages, lo: Int32, hi: Int32, table: PageTable, *, tile_pages: int, page_size: int) -> Tiles:
+def lay_tiles(seen: SeenPages, lo: Int32, hi: Int32, table: PageTable, *, tile_pages: int) -> Tiles:
     """Tiles of the pages that readers see; block numbers are numbers of readers. lo, hi: [B] the readers' rows.
 
     Pages of one reader fill its tiles whatever nodes they belong to: full ones in tiles without a mask, then what is
@@ -48,7 +48,7 @@ def lay_tiles(seen: SeenPages, lo: Int32, hi: Int32, table: PageTable, *, tile_p
     own = np.where(seen.masked, num_plain[seen.block] + masked_before, plain_before)
     place = (tile_pages * first[seen.block] + own).astype(np.int32)
     arrays = np.zeros((3, (int(last[-1]) + 1) * tile_pages), dtype=np.int32)
-    arrays[0, place] = table.page[seen.entry] * page_size
+    arrays[0, place] = table.page_slot[seen.entry]
     arrays[1, place] = pack_seen(
         np.maximum(table.page_lo[seen.entry] - lo[seen.block], 0),
         np.minimum(table.page_hi[seen.entry], hi[seen.block]) - lo[seen.block],

@@ -16,9 +16,9 @@ class Work:
     """Host int32 arrays. N rows, C pages of all tiles, E pieces, S spans, M merges.
 
     row_position, row_slot: [N] as in Plan.
-    page_slot, page_seen, page_start: [C] the pages of every tile, tile after tile, `tile_pages` each: the page's first
-    slot; who sees how much of it, packed by `pack_seen`; and its first token's position. A page that several blocks
-    read is listed for each. Places without a page have no tokens; one tile of them comes last.
+    page_slot, page_seen, page_start: [C] the pages of every tile, tile after tile, `tile_pages` each: the first slot
+    that is read of it; who sees how much of it, packed by `pack_seen`; and its first token's position. A page that
+    several blocks read is listed for each. Places without a page have no tokens; one tile of them comes last.
     row_page: [N] place in [C] of the page that holds the row's token. row_last_page: [N] of the last its node owns.
     piece_lo, piece_hi: [E] rows of the piece's block. piece_first, piece_mixed, piece_last: [E] tiles [first, mixed)
     are full pages that every row of the block sees, [mixed, last) need a mask.
@@ -70,12 +70,13 @@ class Work:
         row_pages: [N] page of each row's new token, where the plan reserved pages that were not known yet.
         Raises NoPageLeft, and changes nothing, when a branch has no page left: then it is time for a new plan.
         """
-        full = stored_tokens(self.page_seen[self.row_page]) == self.page_size
+        stored = self.page_slot[self.row_page] + stored_tokens(self.page_seen[self.row_page])
+        full = stored % self.page_size == 0
         if (full & (self.row_page == self.row_last_page)).any():
             raise NoPageLeft("a branch has filled its reserved pages; plan again")
         self.row_page[:] += full
         if row_pages is not None:
-            self.page_slot[self.row_page] = row_pages * self.page_size
+            self.page_slot[self.row_page[full]] = row_pages[full] * self.page_size
         self.row_position[:] += 1
         self.row_slot[:] = self.page_slot[self.row_page] + stored_tokens(self.page_seen[self.row_page])
         self.page_seen[self.row_page] += ONE_TOKEN

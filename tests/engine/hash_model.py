@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 
 from treereason.core import Finish, Prompt, Sampling
+from treereason.core.spans import EVERYTHING, SpanPolicy, View, view
 from treereason.engine.attention.eager_step import AttentionKind, EagerStep
 from treereason.engine.kv.cache import KVCache
 from treereason.engine.steps.cuda_capture import Body
@@ -177,23 +178,52 @@ class GraphModel(HashModel):
 
 
 class HashSequence:
-    """The same network over one sequence, token after token."""
+    """The same network over one sequence, token after token, each of which sees what the policy says."""
 
-    def __init__(self) -> None:
+    def __init__(self, policy: SpanPolicy | None = None) -> None:
         self.num_tokens = 0
-        self._first = self._second = np.zeros(1, dtype=np.uint64)
+        self._policy = policy
+        self._state = policy.start() if policy else None
+        self._sums = np.zeros((2, MAX_POSITIONS + 1), dtype=np.uint64)  # of each layer's KV in front of a position
+        self._attended = np.zeros(1, dtype=np.uint64)
 
     def read(self, tokens: Sequence[int]) -> None:
         """Go on by these tokens."""
-        positions = np.arange(self.num_tokens, self.num_tokens + len(tokens), dtype=np.uint64)
-        first = self._first + np.cumsum(_embed(np.array(tokens, dtype=np.uint64), positions), dtype=np.uint64)
-        self._second = self._second + _second(first, positions).sum(dtype=np.uint64, keepdims=True)
-        self._first = first[-1:] if len(tokens) else self._first
-        self.num_tokens += len(tokens)
+        for token in tokens:
+            position, view = self.num_tokens, EVERYTHING
+            if self._policy:
+                self._state, view = self._policy.read(self._state, token, position)
+            where = np.array([position], dtype=np.uint64)
+            values = _embed(np.array([token], dtype=np.uint64), where)
+            for layer, sums in enumerate(self._sums):
+                sums[position + 1] = (sums[position : position + 1] + values)[0]
+                spans = np.array([*view.earlier, (view.own, position + 1)])
+                attended = (sums[spans[:, 1]] - sums[spans[:, 0]]).sum(dtype=np.uint64, keepdims=True)
+                values = _second(attended, where) if layer == 0 else values
+            self._attended = attended
+            self.num_tokens += 1
 
     def logits(self) -> torch.Tensor:
         """[1, V] of the next token."""
-        return _logits(self._second)
+        return _logits(self._attended)
+
+
+@dataclass(frozen=True)
+class RandomPolicy:
+    """Views by hash of all tokens so far: now and then, a token opens others and closes what was open. A SpanPolicy."""
+
+    seed: int
+
+    def start(self) -> tuple[int, View]:
+        return self.seed, EVERYTHING
+
+    def read(self, state: tuple[int, View], token: int, position: int) -> tuple[tuple[int, View], View]:
+        number, seen = state
+        number = int(_mix(np.array([number * 31 + token + 1], dtype=np.uint64))[0] >> np.uint64(8))
+        if number % 3 == 0:
+            borders = sorted((number >> shift) % (position + 1) for shift in (2, 7, 12, 17, 22))
+            seen = view([(borders[0], borders[1]), (borders[2], borders[3])], borders[4])
+        return (number, seen), seen
 
 
 @dataclass(frozen=True)
@@ -213,9 +243,11 @@ def text_of(tokens: Sequence[int]) -> str:
     return "".join(LETTERS[token] for token in tokens)
 
 
-def decode_alone(prompt_tokens: list[int], prompt: Prompt, sampling: Sampling, key: int) -> Answer:
+def decode_alone(
+    prompt_tokens: list[int], prompt: Prompt, sampling: Sampling, key: int, policy: SpanPolicy | None = None
+) -> Answer:
     """A branch by its definition: one token after another, from nothing but the tokens before it."""
-    sequence, own, logprob = HashSequence(), list[int](), 0.0
+    sequence, own, logprob = HashSequence(policy), list[int](), 0.0
     sequence.read(prompt_tokens)
     while True:
         logits = sequence.logits()
@@ -241,9 +273,9 @@ def decode_alone(prompt_tokens: list[int], prompt: Prompt, sampling: Sampling, k
             return answer
 
 
-def measure_alone(prompt_tokens: list[int], text: str) -> Answer:
+def measure_alone(prompt_tokens: list[int], text: str, policy: SpanPolicy | None = None) -> Answer:
     """A given text by its definition: each token's log-probability after all before it."""
-    sequence, logprob, error = HashSequence(), 0.0, None
+    sequence, logprob, error = HashSequence(policy), 0.0, None
     sequence.read(prompt_tokens)
     own = [LETTERS.index(letter) for letter in text]
     for token in own:

@@ -31,12 +31,14 @@ from tests.engine.hash_model import (
     GraphModel,
     HashGraphStep,
     HashModel,
+    RandomPolicy,
     decode_alone,
     measure_alone,
     text_of,
 )
 from tests.lanes import slow
 from treereason.core import Decoded, Expansion, Finish, Prompt, Resumption, Sampling, ThoughtPath, Writing
+from treereason.core.spans import LinePolicy, SpanPolicy
 from treereason.engine.engine import PAGE_SIZE, Engine
 from treereason.engine.kv import step_memory
 from treereason.engine.kv.forest import RUN, Node
@@ -55,6 +57,17 @@ SHARED = ("", "abcdefgh" * 3, "abcdefgh" * 2 + "hg")
 BASES = ("abcdefghabcdefgaaabbbcccdddeeefffggg" * 2, "abcdefghabcdefgahhhggg" * 3, "c" * 60)
 TEXTS = ("", "a", "b", "abc", "abcdabcd", "abcdabcdefgh" * 3, "abcdabcdefgh" * 2 + "a", "c" * 30, "a" * 85)
 PROBLEMS = ("p", "q", "r")
+POLICIES = st.one_of(
+    st.builds(RandomPolicy, st.integers(0, 99)),
+    st.builds(
+        LinePolicy,
+        labels=st.just(frozenset({0, 1, 2})),
+        line_end=st.just(frozenset({3})),
+        names_end=st.sampled_from([frozenset({4}), frozenset[int]()]),
+        sink=st.integers(0, 3),
+        wide=st.booleans(),
+    ),
+)
 
 
 class WatchedEngine(Engine):
@@ -118,14 +131,17 @@ class EngineMachine(RuleBasedStateMachine):
 
     tally = Tally()
     from_graphs = False
+    has_spans = False
 
     @initialize(
         num_pages=st.sampled_from([1, 2, 3, 4, 5, 6, 8, 12, 40]),
         max_branches=st.sampled_from([1, 2, 3, 64]),
         prefill_tokens=st.sampled_from([1, 5, 16, 200]),
+        policy=POLICIES,
     )
-    def start(self, num_pages: int, max_branches: int, prefill_tokens: int) -> None:
+    def start(self, num_pages: int, max_branches: int, prefill_tokens: int, policy: SpanPolicy) -> None:
         self.max_branches, self.prefill_tokens = max_branches, prefill_tokens
+        self.policy = policy if self.has_spans else None
         kind = GraphModel if self.from_graphs else HashModel
         model = kind(num_pages * PAGE_SIZE, max_branches + prefill_tokens)
         self.engine = WatchedEngine(
@@ -134,6 +150,7 @@ class EngineMachine(RuleBasedStateMachine):
             max_branches=max_branches,
             prefill_tokens=prefill_tokens,
             kv_tokens=num_pages * PAGE_SIZE,
+            spans=self.policy,
             capture=model.capture if isinstance(model, GraphModel) else None,
         )
         self.asked: dict[Key, Asked] = {}
@@ -220,7 +237,7 @@ class EngineMachine(RuleBasedStateMachine):
         if answer.finish is Finish.LENGTH and len(answer.tokens) < MAX_POSITIONS:
             above = list(answer.tokens[: len(answer.tokens) - answer.num_own])
             whole = replace(prompt, max_tokens=answer.num_own + num_tokens)
-            answer = decode_alone(above, whole, known.sampling, branch_key(3, *key))
+            answer = decode_alone(above, whole, known.sampling, branch_key(3, *key), self.policy)
             del self.thoughts[key]
             self.tally.count("resumed")
         self.asked[key] = replace(known, answer=answer, num_before=known.answer.num_own)
@@ -350,7 +367,7 @@ class EngineMachine(RuleBasedStateMachine):
         tokens, error = self._prompt_tokens(problem, parent, prompt, measured=False)
         for path in children:
             if error is None:
-                answer = decode_alone(tokens, prompt, sampling, branch_key(3, problem, path))
+                answer = decode_alone(tokens, prompt, sampling, branch_key(3, problem, path), self.policy)
             else:
                 answer = refusal(error)
             self.asked[problem, path] = Asked(answer, prompt, sampling, refused=error is not None)
@@ -364,7 +381,7 @@ class EngineMachine(RuleBasedStateMachine):
             too_long = len(tokens) + len(text) > MAX_POSITIONS
             line = f"a text that ends at token {len(tokens) + len(text)}: the model takes {MAX_POSITIONS}, so give less"
             why = error or (line if too_long else None)
-            answer = measure_alone(tokens, text) if why is None else refusal(why)
+            answer = measure_alone(tokens, text, self.policy) if why is None else refusal(why)
             self.asked[problem, path] = Asked(answer, prompt, Sampling(), refused=why is not None, num_before=len(text))
         self.engine.submit(Writing(problem, parent, prompt, children, tuple(texts)))
         self.check_all()
@@ -381,6 +398,7 @@ class EngineMachine(RuleBasedStateMachine):
         if figures is not None:
             assert figures.num_branches <= self.max_branches
             assert (figures.kv_tokens_read_tree, figures.kv_tokens_read_sequence) == self.engine.reads
+            assert bool(figures.kv_tokens_read_spans) == self.has_spans
             assert figures.kv_tokens_peak <= figures.kv_tokens_capacity
             if figures.launch:
                 type(self).tally.count(figures.launch)
@@ -423,13 +441,13 @@ def refusal(error: str) -> Answer:
     return Answer("", (), 0, 0.0, None, error=error)
 
 
-def run_machine(examples: int, steps: int, from_graphs: bool = False) -> Tally:
+def run_machine(examples: int, steps: int, from_graphs: bool = False, has_spans: bool = False) -> Tally:
     """Run the machine; what it counted."""
 
     class Counted(EngineMachine):
         tally = Tally()
 
-    Counted.from_graphs = from_graphs
+    Counted.from_graphs, Counted.has_spans = from_graphs, has_spans
 
     run_state_machine_as_test(
         Counted,
@@ -462,6 +480,20 @@ def test_steps_from_graphs_hold_under_random_use(examples: int, monkeypatch: pyt
     assert set(tally.kinds) >= {*KINDS, "graph", "prefill", "ahead"}
     assert tally.kinds["graph"] > 200
     assert tally.plans < tally.kinds["graph"] / 2, "plans are made where the last one could go on"
+
+
+@pytest.mark.parametrize("examples", [6, *slow(150)])
+def test_answers_under_random_span_policies_are_those_of_one_thought_alone(examples: int) -> None:
+    tally = run_machine(examples=examples, steps=50, has_spans=True)
+    assert set(tally.kinds) >= {"done", "written", "rebuilt"}
+
+
+@pytest.mark.parametrize("examples", [6, *slow(150)])
+def test_steps_from_graphs_hold_under_random_span_policies(examples: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graph_steps, "GraphStep", HashGraphStep)
+    tally = run_machine(examples=examples, steps=50, from_graphs=True, has_spans=True)
+    assert set(tally.kinds) >= {"done", "graph", "prefill"}
+    assert tally.plans < tally.kinds["graph"], "some views last longer than a token"
 
 
 @pytest.mark.parametrize("examples", [6, *slow(120)])

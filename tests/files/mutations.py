@@ -6,7 +6,9 @@ import json
 import os
 import random
 import re
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +102,35 @@ def odd_gguf(content: bytes, head: int, rng: random.Random) -> bytes:
         at = rng.randrange(head, len(content) - 8)
     changed[at : at + size] = field
     return bytes(changed)
+
+
+def odd_journal(path: Path, rng: random.Random) -> None:
+    """A journal with an odd event, odd rows, or odd bytes."""
+    way = rng.random()
+    if way < 0.2:
+        path.write_bytes(odd_bytes(path.read_bytes(), rng))
+        return
+    with closing(sqlite3.connect(path)) as db, db:
+        rows = db.execute("SELECT id, kind, data FROM events").fetchall()
+        kind = rng.choice(sorted({kind for _, kind, _ in rows}))
+        row, _, data = rng.choice([each for each in rows if each[1] == kind])
+        if way < 0.75:
+            changed = odd_json(data.encode(), rng).decode("utf-8", "surrogateescape").encode("utf-8", "surrogateescape")
+            db.execute("UPDATE events SET data=CAST(? AS TEXT) WHERE id=?", (changed, row))
+        elif way < 0.85:
+            db.execute("DELETE FROM events WHERE kind=? AND abs(random()) % 2 = 0", (kind,))
+        elif way < 0.9:
+            db.execute("UPDATE events SET id=-id")
+        elif way < 0.97:
+            column = rng.choice(["time", "kind", "data", "problem"])
+            odd = rng.choice([0, -1.5, 1e308, b"\xff", "", "x", "thought_created", "run_started", "[]", "9" * 5000])
+            db.execute(f"UPDATE events SET {column}=? WHERE id=?", (odd, row))
+        else:
+            db.execute(
+                rng.choice(
+                    ["PRAGMA user_version=2", "PRAGMA user_version=-1", "DROP TABLE events", "DELETE FROM events"]
+                )
+            )
 
 
 def odd_thing(path: Path, rng: random.Random) -> None:

@@ -15,10 +15,12 @@ from pathlib import Path
 from types import TracebackType
 
 import pytest
+import yaml
 
+import treereason as tr
 from tests.engine.model.gguf_writing import random_network, write_gguf
 from tests.fakes import OWN_DATA, ROOT
-from tests.files.mutations import odd_bytes, odd_gguf, odd_json, odd_lines, odd_thing, odd_weights
+from tests.files.mutations import odd_bytes, odd_gguf, odd_journal, odd_json, odd_lines, odd_thing, odd_weights
 from treereason.engine.model.load import EMBEDDED
 
 LIMIT_S = 30
@@ -152,6 +154,35 @@ def gguf_files(folder: Path, seed: int, number: int) -> Iterator[tuple[str, Path
         yield "model", path
 
 
+def run_folders(folder: Path, seed: int, number: int) -> Iterator[tuple[str, Path]]:
+    good = folder / "good"
+    task = tr.tasks.FewShot(operations=2, limit=3, stepwise=True)
+    tr.run(task, tr.search.TreeOfThoughts(k=2, b=1, steps=4), tr.load("embedded"), folder=good, threads=1)
+    content = (good / "journal.sqlite").read_bytes()
+    for i in range(number):
+        rng = random.Random(f"runs/{seed}/{i}")
+        here = folder / f"run_{i}"
+        here.mkdir()
+        path = here / "journal.sqlite"
+        path.write_bytes(content)
+        (odd_thing if rng.random() < 0.05 else odd_journal)(path, rng)
+        yield "run", here
+
+
+def prompt_files(folder: Path, seed: int, number: int) -> Iterator[tuple[str, Path]]:
+    content = (ROOT / "tasks/prompts/few_shot.yaml").read_bytes()
+    for i in range(number):
+        rng = random.Random(f"prompts/{seed}/{i}")
+        path = folder / f"prompts_{i}.yaml"
+        if rng.random() < 0.05:
+            odd_thing(path, rng)
+        elif rng.random() < 0.5:
+            path.write_bytes(odd_bytes(content, rng))
+        else:
+            path.write_bytes(odd_json(json.dumps(yaml.safe_load(content)).encode(), rng))  # YAML holds JSON
+        yield "prompts", path
+
+
 def check(files: Iterator[tuple[str, Path]], log: Path) -> Counter[str]:
     """Each file is read, or refused in one short line and nothing else; libraries may warn of what is read."""
     outcomes: Counter[str] = Counter()
@@ -181,4 +212,18 @@ def test_malformed_models_are_read_or_refused_in_one_line(number: int, tmp_path:
     models = chain(model_folders(tmp_path, 0, number), gguf_files(tmp_path, 0, number))
     outcomes = check(models, tmp_path / "log")
     assert outcomes["refused"] > number / 2
+    assert outcomes["read"] > 0
+
+
+@pytest.mark.parametrize("number", [16, pytest.param(500, marks=pytest.mark.slow)])
+def test_malformed_run_folders_are_read_or_refused_in_one_line(number: int, tmp_path: Path) -> None:
+    outcomes = check(run_folders(tmp_path, 0, number), tmp_path / "log")
+    assert outcomes["refused"] > number / 4
+    assert outcomes["read"] > 0
+
+
+@pytest.mark.parametrize("number", [12, pytest.param(500, marks=pytest.mark.slow)])
+def test_malformed_prompts_are_read_or_refused_in_one_line(number: int, tmp_path: Path) -> None:
+    outcomes = check(prompt_files(tmp_path, 0, number), tmp_path / "log")
+    assert outcomes["refused"] > number / 4
     assert outcomes["read"] > 0

@@ -1,7 +1,7 @@
 """Reads files that are named on stdin, one per line, with bounded memory; says on stdout what came of each.
 
-A line is JSON: {what, path}, where what is "model" or a task's name. An answer is {outcome, text}: "read", "refused"
-(a UserError), or the exception's name.
+A line is JSON: {what, path}, where what is "model", "run", "prompts" or a task's name. An answer is {outcome, text}:
+"read", "refused" (a UserError), or the exception's name.
 """
 
 from __future__ import annotations
@@ -13,6 +13,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from treereason.analysis.browser import Browser
+from treereason.analysis.browser_frame import frame
+from treereason.analysis.comparison import compare
+from treereason.analysis.curve import curve, outcomes
+from treereason.analysis.page import page
+from treereason.analysis.recorded_run import read_run
+from treereason.analysis.replay import replay
+from treereason.config.user_files import telling
 from treereason.core import Thought, UserError
 from treereason.engine.model.load import load_model
 from treereason.tasks.choices import Choices
@@ -45,9 +53,25 @@ def read(what: str, path: str) -> None:
     if what == "model":
         load_model(path, style="embedded")
         return
-    task = TASKS[what](path=path)
+    if what == "run":
+        read_run_folder(Path(path))
+        return
+    task = FewShot(prompts=path) if what == "prompts" else TASKS[what](path=path)
     for problem in task.problems(0)[:20]:
         task.prompt(Thought(problem), "plain")
+
+
+def read_run_folder(path: Path) -> None:
+    """What compare, show and report make of a folder."""
+    run = read_run(path)
+    page(compare([run], [None], ["run"]), [curve(outcomes(run, None))])
+    browser = Browser(run)
+    for key in ("*", "end", "enter"):
+        browser.press(key)
+        frame(browser, 80, 24)
+    with telling():
+        replayed = replay(run)
+        compare([run], [replayed], ["run"])
 
 
 def answer(what: str, path: str) -> dict[str, str]:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.lanes import slow
-from treereason.kernels.cpu import torch_backend
+from treereason.kernels.cpu import batch, torch_backend
 from treereason.kernels.cpu.torch_backend import TorchBackend
 from treereason.kernels.options import AttentionOptions
 from treereason.kernels.plan import Plan, kv_pool, make_plan
@@ -99,8 +99,11 @@ def compare(
     options = AttentionOptions(0.3, window, softcap, sink_logits)
     want, want_lse = reference_attention(plan, q.float(), k.float(), v.float(), options)
     with pytest.MonkeyPatch.context() as patch:
-        for limit in ("GATHERED_BYTES", "SCORE_BYTES"):
-            patch.setattr(torch_backend, limit, bytes_at_once)
+        patch.setattr(batch, "GATHERED_BYTES", bytes_at_once)
+        for module in (batch, torch_backend):
+            patch.setattr(module, "SCORE_BYTES", bytes_at_once)
+        if seed % 2:  # else small plans are gathered path by path
+            patch.setattr(torch_backend, "GATHERED_SLOTS", 0)
         got, got_lse = TorchBackend(plan)(q, k, v, options)
     assert got.dtype == dtype
     error = TOLERANCE[dtype]

@@ -352,3 +352,12 @@ def test_a_missing_file() -> None:
 def test_fields_are_constrained(values: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         TypeAdapter(FewShot).validate_python(values)
+
+
+def test_examples_as_text_in_a_chat_stand_before_the_heading_of_the_question() -> None:
+    task = FewShot(examples=2, examples_as="text")
+    prompt = asked(task, Thought(task.problems(0)[0]), "chat")
+    text = prompt.shared + prompt.text
+    assert text.startswith(f"Question: {task.worked[0].question}\n")
+    assert text.count("Question: ") == 3
+    assert f"\n\nQuestion: {task.problems(0)[0].input}\n\n" in text

@@ -14,6 +14,12 @@ from treereason.text import nearest
 
 COMMANDS = {
     "list": "what can be chosen, with all options",
+    "compare": "runs side by side, paired by problem and at equal tokens",
+    "show": "the thoughts of a run in the terminal",
+    "report": "one HTML page of one run or several",
+    "rescore": "a run by another scorer, without a model",
+    "export": "a run for TensorBoard or inspect_ai",
+    "reselect": "a run with another vote or fewer samples, without a model",
     "resume": "go on with a run that was cut off",
 }
 """Name -> what it does, for `--help`."""

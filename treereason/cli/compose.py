@@ -15,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from treereason.cli import safety
 from treereason.cli.choices import FOLDERS
+from treereason.cli.notes import LONGEST_MESSAGE
 from treereason.cli.overrides import Overrides
 from treereason.cli.values import as_name, is_misread, quoted
 from treereason.config.options import REQUIRED
@@ -22,7 +23,6 @@ from treereason.config.validate import takes_text
 from treereason.core import UserError
 from treereason.text import LONGEST_LINE, from_home, one_line, shorten, shown
 
-LONGEST_MESSAGE = 2000
 _NO_FILE = "UserError raised while resolving interpolation: "  # OmegaConf's words for what `missing_file` raises
 
 

@@ -41,6 +41,12 @@ Usage: treereason [OPTION=VALUE] ...                     one run
        treereason --cfg job [OPTION=VALUE] ...           show the configuration, run nothing
        treereason task=./mine.py:MyTask --help           this help, with your own options
        treereason list [searches|NAME] [--json]          what can be chosen, plug-ins included
+       treereason compare RUN...                         runs side by side, paired by problem
+       treereason show RUN [PROBLEM]                     the thoughts of a run, in the terminal
+       treereason report RUN...                          one HTML page of runs, for any browser
+       treereason rescore RUN scorer=NAME                a run by another scorer, without a model
+       treereason reselect RUN vote=VOTE n=N             a run with another vote, or fewer samples
+       treereason export RUN --inspect FILE.json         for inspect_ai, or --tensorboard FOLDER
 
 A run leaves results.jsonl (one line for each problem), summary.json (the figures), journal.sqlite
 (every event), scorer.log (what a scorer prints) and .hydra/ (the configuration) in

@@ -13,10 +13,8 @@ from collections.abc import Sequence
 
 from treereason.cli import interrupt
 from treereason.cli.commands import command
-from treereason.cli.completion import complete
 from treereason.cli.flags import parse_flags
-from treereason.cli.help import help_text
-from treereason.cli.run import complain, run
+from treereason.cli.notes import complain
 from treereason.config.user_files import telling
 from treereason.core import UserError
 from treereason.display.base import PrintableFormatter
@@ -51,6 +49,11 @@ def _main(arguments: list[str]) -> int:
     if (chosen := command(arguments)) is not None:
         return chosen(arguments[1:])
     flags = parse_flags(arguments)
+    # Hydra, which a third of a second of imports brings, is for runs alone.
+    from treereason.cli.completion import complete
+    from treereason.cli.help import help_text
+    from treereason.cli.run import run
+
     if flags.help:
         print(printable_lines(help_text(flags.overrides)))  # noqa: T201
     elif flags.version:

@@ -24,9 +24,9 @@ from rich.text import Text
 
 from treereason.cli import interrupt
 from treereason.cli.choices import store_all
-from treereason.cli.compose import LONGEST_MESSAGE, compose, missing_file, plain
+from treereason.cli.compose import compose, missing_file, plain
 from treereason.cli.flags import hydra_flags, only_shows
-from treereason.cli.notes import note
+from treereason.cli.notes import LONGEST_MESSAGE, complain, note
 from treereason.cli.overrides import Overrides
 from treereason.cli.values import quoted, typed
 from treereason.config.schema import Config, ModelConfig, parse
@@ -120,12 +120,6 @@ def hand_over(flags: argparse.Namespace, overrides: list[str]) -> int:
     finally:
         sys.argv = argv
     return ALL_FAILED if any(0 < each["problems_done"] == each["failed"] for each in summaries) else 0
-
-
-def complain(error: UserError) -> int:
-    """Print the user's mistake as one line; returns the exit code."""
-    note(f"error: {one_line(error, LONGEST_MESSAGE)}")
-    return 2
 
 
 def _job(config_dir: str | None, config: DictConfig) -> dict[str, Any]:

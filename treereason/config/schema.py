@@ -209,6 +209,13 @@ class EngineConfig(_Strict):
             "them turn it on by themselves"
         ),
     ] = False
+    spans: Annotated[
+        Literal["auto", "off"],
+        Field(
+            description="auto: a task may say which lines of its text a token sees, and only these are read "
+            "(docs/spans.md); off: every token sees everything"
+        ),
+    ] = "auto"
     graphs: Annotated[
         bool,
         Field(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from treereason import events
 from treereason.controller.fingerprint import fingerprint
 from treereason.controller.machine import Machine
 from treereason.controller.model import settled
@@ -32,6 +33,7 @@ def run_experiment(
     stopped: Callable[[], bool] = lambda: False,
     user_code: UserCode | None = None,
     collect: Callable[[ProblemResult], None] = lambda _: None,
+    trackers: Sequence[events.Sink] = (),
     before: RecordedRun | None = None,
     *,
     force: bool = False,
@@ -41,7 +43,8 @@ def run_experiment(
     folder: where the run is recorded; without one nothing is written to disk. screen: shows the run; opened and closed
     by this function. stopped: asked between two steps; True ends the run early and cleanly, with status "interrupted".
     user_code: lets whoever stops the run leave a search that does not give way. collect: is called with the result of
-    each problem that the search has finished here.
+    each problem that the search has finished here. trackers: get every event as well, in the order in which it is
+    recorded.
     before: what an earlier process has done of this run, which then goes on. force: also when something has changed.
 
     Raises UserError when the folder cannot be written, and when what decides the results is not as it was before.
@@ -56,7 +59,7 @@ def run_experiment(
     # What may fail comes first: a start that fails leaves the record of an earlier run alone.
     with (
         Machine(spec, model, folder, profile) as machine,
-        Recording(folder, screen or Display(), before, profile) as emit,
+        Recording(folder, screen or Display(), before, profile, trackers) as emit,
     ):
         emit.go_on(found)
         for pass_name, _, _ in passes(spec):

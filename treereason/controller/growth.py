@@ -338,5 +338,6 @@ def _told(decoded: Decoded, before: Thought) -> dict[str, Any]:
         "tokens": decoded.token_ids,
         "num_tokens": decoded.num_tokens,
         "stop": decoded.stop,
+        "seen": decoded.seen,
         "token_statistics": rows,
     }

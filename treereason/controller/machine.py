@@ -18,6 +18,7 @@ from treereason.controller.run_spec import RunSpec
 from treereason.controller.runner import Runner
 from treereason.controller.user_code import UserCode
 from treereason.core import basis_of
+from treereason.core.spans import Spans
 from treereason.engine.model.language_model import LanguageModel
 from treereason.profile import Profile
 from treereason.record.recorded_problem import RecordedProblem
@@ -37,7 +38,9 @@ class Machine:
         self._profile = profile or Profile()
         self._scorer = inline_scorer(spec)
         with ExitStack() as on_error:
-            self._engine = on_error.enter_context(open_engine(spec.config, model, self._profile, statistics_for(spec)))
+            self._spans: Spans | None = getattr(spec.task, "spans", None)
+            opened = open_engine(spec.config, model, self._profile, statistics_for(spec), self._spans)
+            self._engine = on_error.enter_context(opened)
             self._scoring = start_scoring(spec, folder, start=self._scorer is None)
             on_error.callback(self._scoring.close)
             self._opened = on_error.pop_all()
@@ -53,7 +56,7 @@ class Machine:
     @property
     def repeats(self) -> str:
         """When the run gives the same results again, in words."""
-        return repeats(self._spec.config, self._model, basis_of(scorer_of(self._spec)))
+        return repeats(self._spec.config, self._model, basis_of(scorer_of(self._spec)), self._spans)
 
     @property
     def remarks(self) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import torch
 from treereason.config.schema import KV_TOKENS_LIMIT, AnyModelConfig, Config, EngineConfig, RemoteModelConfig
 from treereason.controller.free_cores import free_cores
 from treereason.core import Basis, Sampling, UserError
+from treereason.core.spans import SpanPolicy, Spans
 from treereason.engine.engine import PAGE_SIZE, Engine
 from treereason.engine.model.compiled import Compiled
 from treereason.engine.model.embedded import load_embedded
@@ -93,15 +94,21 @@ def settled(config: Config, model: LanguageModel | Server) -> Config:
     return config.model_copy(update={"model": config.model.model_copy(update=found)})
 
 
-def repeats(config: Config, model: LanguageModel | Server, basis: Basis = Basis.ORACLE) -> str:
-    """When a run of one seed gives the same results again, in words. basis: what the scorer's verdicts rest on."""
+def repeats(
+    config: Config, model: LanguageModel | Server, basis: Basis = Basis.ORACLE, spans: Spans | None = None
+) -> str:
+    """When a run of one seed gives the same results again, in words.
+
+    basis: what the scorer's verdicts rest on. spans: the task's.
+    """
     if config.budget.seconds is not None:
         return "not for certain: what budget.seconds cuts off depends on the machine's pace"
     if not isinstance(model, LanguageModel):
         return "as far as the server keeps to its seed"
     if config.scorer == "reward_model" and config.reward.batch_size > 1:
         return "on this machine, to the last digits of scores, which depend on what reward.batch_size puts together"
-    if model.same_bits:
+    # What others name cuts the nodes that a row reads, and so moves the last bits of its logits.
+    if model.same_bits and (spans is None or config.engine.spans == "off"):
         return ANY_BRANCHES
     if not config.engine.deterministic and basis in (Basis.LABEL_FREE, Basis.JUDGE):
         # Texts do not depend on the last bits of logits, but these scores do, and may tip what is nearly equal.
@@ -116,12 +123,17 @@ def repeats(config: Config, model: LanguageModel | Server, basis: Basis = Basis.
 
 @contextmanager
 def open_engine(
-    config: Config, model: LanguageModel | Server, profile: Profile, statistics_for: str | None = None
+    config: Config,
+    model: LanguageModel | Server,
+    profile: Profile,
+    statistics_for: str | None = None,
+    spans: Spans | None = None,
 ) -> Iterator[Engine | RemoteEngine]:
     """The engine that decodes on the model. Its end frees the KV, or ends the requests in flight.
 
-    statistics_for: the option that asks for token statistics, None where none does. Raises UserError for a server,
-    which does not tell them.
+    statistics_for: the option that asks for token statistics, None where none does. spans: what the task says of
+    attention spans. Raises UserError for a server, which does not tell them, and where the model's tokens do not suit
+    the spans.
     """
     if isinstance(model, LanguageModel):
         if asked := other_sampling(model.generation, sampling_of(config)):
@@ -141,6 +153,7 @@ def open_engine(
                 deterministic=config.engine.deterministic,
                 token_statistics=statistics_for is not None,
                 graphs=config.engine.graphs,
+                spans=_policy(config, model, spans),
                 profile=profile,
             )
             local.threads = told
@@ -160,6 +173,16 @@ def open_engine(
 def sampling_of(config: Config) -> Sampling:
     """How the run's tokens are drawn."""
     return Sampling(config.temperature, config.top_p, config.top_k, config.min_p)
+
+
+def _policy(config: Config, model: LanguageModel, spans: Spans | None) -> SpanPolicy | None:
+    """The policy of the task's spans, None without any. Raises UserError."""
+    if spans is None or config.engine.spans == "off":
+        return None
+    try:
+        return spans.policy(model.encode_text)
+    except ValueError as error:
+        raise UserError(f"task={config.task['name']} model.name={model.name}: {error}; take engine.spans=off") from None
 
 
 def _kv_tokens(config: EngineConfig, bytes_per_token: int) -> int | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -32,7 +32,12 @@ class Recording:
     """
 
     def __init__(
-        self, folder: Path | None, screen: Display, before: RecordedRun | None = None, profile: Profile | None = None
+        self,
+        folder: Path | None,
+        screen: Display,
+        before: RecordedRun | None = None,
+        profile: Profile | None = None,
+        trackers: Sequence[events.Sink] = (),
     ) -> None:
         self._clock = RunClock()
         self.summary = Summary(self._clock)
@@ -41,7 +46,7 @@ class Recording:
         self._profile = profile or Profile()
         self._results: Results | None = None
         self._journal: list[events.Sink] = []
-        self._sinks: list[events.Sink] = [self.summary, screen]
+        self._sinks: list[events.Sink] = [self.summary, screen, *trackers]
         self._opened = ExitStack()
         with ExitStack() as on_error:
             if folder is not None:

@@ -20,6 +20,7 @@ from treereason.core.protocols import (
     oracle,
 )
 from treereason.core.requests import Decoded, Expansion, Request, Resumption, Writing
+from treereason.core.spans import SpanGrammar
 from treereason.core.thought import Cost, Finish, Problem, Score, Status, Thought, ThoughtPath
 from treereason.core.token_statistics import TokenStatistics
 
@@ -40,6 +41,7 @@ __all__ = [
     "Score",
     "Scorer",
     "Search",
+    "SpanGrammar",
     "Splittable",
     "Status",
     "Task",

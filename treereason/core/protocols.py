@@ -12,7 +12,10 @@ from treereason.core.thought import Cost, Problem, Score, Thought
 
 
 class Task(Protocol):
-    """A kind of problem. `tasks/base.py` has defaults for most of it."""
+    """A kind of problem. `tasks/base.py` has defaults for most of it.
+
+    A task may have an attribute `spans`, a `core.spans.Spans`: how its text tells what a token sees of it.
+    """
 
     @property
     def scorer(self) -> str:

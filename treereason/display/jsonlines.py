@@ -77,5 +77,6 @@ def _add(earlier: StepDone, later: StepDone) -> StepDone:
         tokens_rebuilt=earlier.tokens_rebuilt + later.tokens_rebuilt,
         kv_tokens_read_tree=earlier.kv_tokens_read_tree + later.kv_tokens_read_tree,
         kv_tokens_read_sequence=earlier.kv_tokens_read_sequence + later.kv_tokens_read_sequence,
+        kv_tokens_read_spans=earlier.kv_tokens_read_spans + later.kv_tokens_read_spans,
         seconds=earlier.seconds + later.seconds,
     )

@@ -237,7 +237,12 @@ def _figures(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
         found.append(("server", printable(str(server))))
     if ratio := summary.get("kv_read_ratio"):
         read, alone = (int(summary.get(f"kv_tokens_read_{name}") or 0) for name in ("tree", "sequence"))
-        found.append(("KV reads", f"{read:,} tokens, {alone:,} if every branch read its own: {ratio:.1f}x"))
+        told = f"{read:,} tokens, {alone:,} if every branch read its own: {ratio:.1f}x"
+        if seen := summary.get("kv_tokens_read_spans"):
+            told = (
+                f"{seen:,} tokens with spans, {read:,} if branches saw all: {read / seen:.1f}x; {alone:,} each its own"
+            )
+        found.append(("KV reads", told))
     if summary.get("guided_by_basis") is not None and summary.get("problems_done"):
         guides = (f"{name} ({BASES[basis]})" if basis in BASES else name for name, basis in _guides(summary))
         found.append(("guides", printable(", ".join(guides) or "no score")))

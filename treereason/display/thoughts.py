@@ -23,7 +23,7 @@ from treereason.text import printable
 
 @dataclass(slots=True)
 class ShownThought:
-    """One thought. `text` and `error` are one line and safe to show.
+    """One thought. `text`, `seen` and `error` are one line each and safe to show.
 
     children: direct ones; num_decoding: how many of them are being decoded.
     """
@@ -36,6 +36,7 @@ class ShownThought:
     num_parents: int = 1
     children: list[ThoughtPath] = field(default_factory=list)
     num_decoding: int = 0
+    seen: tuple[str, ...] = ()
 
 
 @dataclass
@@ -68,6 +69,7 @@ class ShownProblem:
                 self.probes.remove(event.thought)
             case ThoughtDecoded():
                 thought = self._set(event.thought, Status.DECODED)
+                thought.seen = tuple(printable(piece) for piece in event.seen)
                 thought.text = printable(event.text) or (
                     "" if event.answer is None else formatting.answer(event.answer)
                 )

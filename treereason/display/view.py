@@ -52,7 +52,7 @@ def frame(snapshot: Snapshot, width: int, height: int, min_rows: int = 0, stoppi
 def _header(snapshot: Snapshot, width: int, stopping: bool) -> list[Text]:
     started = snapshot.started
     if started is None:
-        return [_fit(Text("treereason", style="bold"), width)]
+        return [fit(Text("treereason", style="bold"), width)]
     name = "greedy baseline" if started.pass_name == "greedy" else started.search
     title = Text.assemble(("treereason  ", "bold"), (name, "bold cyan"), f" on {started.task}")
     solved = Text("no problem done yet", style=FAINT)
@@ -64,9 +64,9 @@ def _header(snapshot: Snapshot, width: int, stopping: bool) -> list[Text]:
         solved.append(f"   mean score {formatting.score(snapshot.mean_score)}")
         solved.append(f"   best {formatting.score(snapshot.best_score)}", style=FAINT)
     return [
-        _spread(title, Text(f"{started.model}   seed {started.seed}", style=FAINT), width),
+        spread(title, Text(f"{started.model}   seed {started.seed}", style=FAINT), width),
         _progress(snapshot, width),
-        _fit(Text(STOPPING, style="bold yellow") if stopping else solved, width),
+        fit(Text(STOPPING, style="bold yellow") if stopping else solved, width),
     ]
 
 
@@ -79,7 +79,7 @@ def _progress(snapshot: Snapshot, width: int) -> Text:
     usual_width = 2 * len(f"{total:,}") + len("   of    00:00   00:00 left")
     figure.pad_left(max(2, usual_width - figure.cell_len))
     share = done / total if total else 0.0
-    return _fit(Text.assemble(bar(max(4, width - figure.cell_len), share, style="green"), figure), width)
+    return fit(Text.assemble(bar(max(4, width - figure.cell_len), share, style="green"), figure), width)
 
 
 def _thoughts(snapshot: Snapshot, width: int, rows: int) -> Panel:
@@ -105,7 +105,7 @@ def _thoughts(snapshot: Snapshot, width: int, rows: int) -> Panel:
 
 
 def _thought_lines(viewport: Viewport, width: int) -> list[Text]:
-    lines = [_spread(*_row(row), width) for row in viewport.rows]
+    lines = [spread(*_row(row), width) for row in viewport.rows]
     if viewport.levels_above:
         levels = formatting.count(viewport.levels_above, "level")
         lines.insert(0, Text(f"… {levels} above", style=FAINT))
@@ -132,6 +132,8 @@ def _row(row: Row) -> tuple[Text, Text]:
         line.append(f"{row.num_thoughts:,} decoding" if row.num_thoughts > 1 else "decoding", style=FAINT)
     else:
         line.append(row.text or "(empty)", style=_text_style(row))
+        if row.seen:
+            line.append(f"  saw {' … '.join(row.seen)}", style=FAINT)
     right.append(f"{row.num_hidden:,} more " if row.num_hidden else "", style=FAINT)
     score = formatting.score(row.score) if row.score is not None else ""
     return line, right.append(score.rjust(SCORE_WIDTH), style=_score_style(row))
@@ -165,14 +167,14 @@ def _engine(snapshot: Snapshot, width: int) -> list[Text]:
     shared = Text.assemble(("shared    ", FAINT), f"{snapshot.tokens_reused:,} prompt tokens reused")
     ratio = snapshot.kv_read_ratio
     saved = Text.assemble((f"{ratio:.1f}x", "bold green"), " fewer KV reads") if ratio else Text()
-    return [_spread(branches, pace, width), _kv(snapshot, width), _spread(shared, saved, width)]
+    return [spread(branches, pace, width), _kv(snapshot, width), spread(shared, saved, width)]
 
 
 def _kv(snapshot: Snapshot, width: int) -> Text:
     label = Text("KV cache  ", style=FAINT)
     used, peak, capacity = snapshot.kv_tokens_used, snapshot.kv_tokens_peak, snapshot.kv_tokens_capacity
     if not capacity:  # nothing computed yet, or a server's memory, which is not ours to count
-        return _fit(label.append("-"), width)
+        return fit(label.append("-"), width)
     figure = Text.assemble(
         (f"  {used:,}", "bold"),
         f" of {capacity:,} tokens",
@@ -180,8 +182,8 @@ def _kv(snapshot: Snapshot, width: int) -> Text:
     )
     bar_width = width - label.cell_len - figure.cell_len
     if bar_width < 8:
-        return _fit(label.append_text(figure), width)
-    return _fit(Text.assemble(label, bar(bar_width, used / capacity, "cyan", mark=peak / capacity), figure), width)
+        return fit(label.append_text(figure), width)
+    return fit(Text.assemble(label, bar(bar_width, used / capacity, "cyan", mark=peak / capacity), figure), width)
 
 
 def bar(width: int, share: float, style: str, mark: float | None = None) -> Text:
@@ -196,17 +198,17 @@ def bar(width: int, share: float, style: str, mark: float | None = None) -> Text
     return line.append(rest, style=FAINT)
 
 
-def _spread(left: Text, right: Text, width: int) -> Text:
+def spread(left: Text, right: Text, width: int) -> Text:
     """One line with `right` at its right edge; `left` is cut where they would meet."""
     left_width = width - right.cell_len - (2 if right.cell_len else 0)
     if left_width < width // 3:
-        return _fit(left, width)
-    line = _fit(left, left_width)
+        return fit(left, width)
+    line = fit(left, left_width)
     line.append(" " * (width - right.cell_len - cell_len(line.plain)))
     return line.append_text(right)
 
 
-def _fit(line: Text, width: int) -> Text:
+def fit(line: Text, width: int) -> Text:
     line.truncate(width, overflow="ellipsis")
     line.no_wrap = True
     return line

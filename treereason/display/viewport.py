@@ -19,6 +19,7 @@ class Row:
     """One row, copied so that it can be drawn while the thoughts change.
 
     guides: the lines that tie it to its parent, two cells per level.
+    seen: as in ThoughtDecoded.
     num_thoughts: thoughts that the row stands for: siblings that are being decoded share one.
     num_hidden: direct children that no row stands for.
     probed: whether a probe of it is being decoded.
@@ -26,6 +27,7 @@ class Row:
 
     guides: str
     text: str
+    seen: tuple[str, ...]
     status: Status
     score: float | None
     error: str
@@ -137,6 +139,7 @@ def _rows(problem: ShownProblem, shown: set[ThoughtPath], top: ThoughtPath, best
         yield Row(
             guides=bars + corner,
             text=thought.text,
+            seen=thought.seen,
             status=thought.status,
             score=thought.score,
             error=thought.error,

@@ -8,7 +8,9 @@ from dataclasses import replace
 from time import perf_counter
 
 from treereason.core import Cost, Decoded, Expansion, Request, ThoughtPath, Writing
+from treereason.core.spans import EVERYTHING, SpanPolicy
 from treereason.engine.attention.eager_step import AttentionKind
+from treereason.engine.attention.span_reader import SpanReader
 from treereason.engine.kv.cache import KVCache
 from treereason.engine.kv.capacity import default_kv_tokens
 from treereason.engine.kv.forest import Forest
@@ -45,6 +47,7 @@ class Engine:
     computes max_branches + prefill_tokens rows, and every branch reads its own path.
     token_statistics: what comes back also tells what the distributions of its tokens looked like
     (core.TokenStatistics); changes nothing else. On a GPU all steps are then eager.
+    spans: what tokens see of their paths, told by the tokens themselves (core/spans.py); None: everything.
     attention: the model's own way by default; "sequence" lets every branch read its own path, for comparison.
     graphs: decode steps may be replayed from graphs. capture: how they become graphs; CUDA's own way by default on a
     GPU, none on a CPU. With a GPU, text is made while the next step runs, so a finished child comes back one step
@@ -61,6 +64,7 @@ class Engine:
         kv_tokens: int | None = None,
         deterministic: bool = False,
         token_statistics: bool = False,
+        spans: SpanPolicy | None = None,
         attention: AttentionKind | None = None,
         graphs: bool = True,
         capture: Capture | None = None,
@@ -78,11 +82,18 @@ class Engine:
         if capture is None and model.device.type == "cuda":
             capture = cuda_capture(model.device)
         kind: AttentionKind = "invariant" if deterministic else attention or model.attention
+        self._reader = reader = None if spans is None else SpanReader(spans)
         self._step_kinds: list[StepKind] = []  # the quickest first; the last one takes every step
         if capture is not None and graphs and kind == "triton" and not token_statistics:
             self._step_kinds.append(
                 GraphSteps(
-                    model, self.forest, self._cache, max_branches=max_branches, capture=capture, profile=self._profile
+                    model,
+                    self.forest,
+                    self._cache,
+                    max_branches=max_branches,
+                    capture=capture,
+                    reader=reader,
+                    profile=self._profile,
                 )
             )
         num_rows = max_branches + prefill_tokens if deterministic else 0
@@ -94,6 +105,7 @@ class Engine:
                 attention=kind,
                 num_rows=num_rows,
                 token_statistics=token_statistics,
+                reader=reader,
                 profile=self._profile,
             )
         )
@@ -213,6 +225,7 @@ class Engine:
             kv_tokens_capacity=self.forest.pool.num_pages * PAGE_SIZE,
             kv_tokens_read_tree=kind.kv_tokens_read,
             kv_tokens_read_sequence=read_sequence or kind.kv_tokens_read,
+            kv_tokens_read_spans=kind.kv_tokens_seen if self._reader else 0,
             seconds=perf_counter() - started,
             launch=launch,
             graph_bytes=sum(kind.num_bytes for kind in self._step_kinds),
@@ -294,7 +307,16 @@ class Engine:
     def _decoded(self) -> list[Decoded]:
         """The children that have finished since it was last asked, with their texts."""
         finished, self._finished = self._finished, []
-        return [branch.decoded(self.model) for branch in finished]
+        return [replace(branch.decoded(self.model), seen=self._seen(branch)) for branch in finished]
+
+    def _seen(self, branch: Branch) -> tuple[str, ...]:
+        """As `Decoded.seen`."""
+        view = self._reader.at_end(branch.node) if self._reader else EVERYTHING
+        if view == EVERYTHING:
+            return ()
+        tokens = branch.node.token_ids()
+        pieces = (tokens[first:last] for first, last in (*view.earlier, (view.own, len(tokens))))
+        return tuple(text for piece in pieces if (text := self.model.decode(piece).strip()))
 
     def _refuse(self, batch: StepBatch) -> None:
         for item in batch.too_large:

@@ -9,6 +9,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, suppress
+from functools import cache
 from pathlib import Path
 from types import NoneType, TracebackType, UnionType
 from typing import Any, NamedTuple, Self, Union, get_args, get_origin, get_type_hints
@@ -230,13 +231,36 @@ def _kind(cls: type[Event]) -> str:
 
 def _rebuild(hint: Any, value: Any) -> Any:
     """`value` as the type that a field declares: lists back to tuples, "nan" back to a float."""
+    return _reader(hint)(value)
+
+
+@cache
+def _reader(hint: Any) -> Callable[[Any], Any]:
+    """What reads values of a type; made once, for a journal has a hundred values a thought."""
     options = get_args(hint)
     if get_origin(hint) in (Union, UnionType):
-        if value is None:
-            return None
-        return _rebuild(next(option for option in options if option is not NoneType), value)
+        inner = _reader(next(option for option in options if option is not NoneType))
+        return lambda value: None if value is None else inner(value)
     if get_origin(hint) is tuple:
-        return tuple(_rebuild(options[0], item) for item in value)
-    if hint in (int, bool, str) and not isinstance(value, (int, str) if hint is str else int):
+        of_item = _reader(options[0])
+        if options[0] is int:
+            return lambda value: tuple(value) if set(map(type, value)) <= {int} else tuple(map(of_item, value))
+        return lambda value: tuple(map(of_item, value))
+    if hint in (int, bool, str):
+        return lambda value: _checked(hint, value)
+    if get_origin(hint) is dict:
+        return lambda value: _checked(dict, value)
+    return _float if hint is float else lambda value: value
+
+
+def _checked(hint: type, value: Any) -> Any:
+    if not isinstance(value, (int, str) if hint is str else dict if hint is dict else int):
         raise TypeError(f"{shown(value)} instead of {hint.__name__}")
-    return float(value) if hint is float else value
+    return value
+
+
+def _float(value: Any) -> float:
+    try:
+        return float(value)
+    except OverflowError as error:
+        raise ValueError(str(error)) from None

@@ -133,6 +133,7 @@ class RecordedProblem:
                 error=data.get("error"),
                 finish=Finish(data["finish"]) if data["finish"] else None,
                 stop=data["stop"],
+                seen=tuple(data["seen"]),
                 num_tokens=data["num_tokens"],
                 token_statistics=statistics,
                 token_ids=tuple(data["tokens"]),

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from functools import cache
 from math import isfinite
+from typing import Any
 
 from treereason.events import Event
 from treereason.jsonable import jsonable
@@ -23,14 +24,9 @@ def row_of(event: Event) -> tuple[str, str]:
         plain = value is None or kind is str or kind is bool
         plain = plain or (kind is int and -(2**63) < value < 2**63) or (kind is float and isfinite(value))
         fields[name] = value if plain else jsonable(value)
-    return _kind(type(event)), encode(fields)
+    return event.kind, encode(fields)
 
 
 @cache
-def _names(kind: type[Event]) -> tuple[str, ...]:
+def _names(kind: Any) -> tuple[str, ...]:
     return tuple(field.name for field in dataclasses.fields(kind))
-
-
-@cache
-def _kind(kind: type[Event]) -> str:
-    return kind.__new__(kind).kind

@@ -36,6 +36,7 @@ class _Pass:
     kv_tokens_peak: int = 0
     kv_tokens_read_tree: int = 0
     kv_tokens_read_sequence: int = 0
+    kv_tokens_read_spans: int = 0
     launches: Counter[str] = field(default_factory=Counter)
     graph_bytes: int = 0
 
@@ -45,6 +46,7 @@ class _Pass:
         self.kv_tokens_peak = max(self.kv_tokens_peak, event.kv_tokens_peak)
         self.kv_tokens_read_tree += event.kv_tokens_read_tree
         self.kv_tokens_read_sequence += event.kv_tokens_read_sequence
+        self.kv_tokens_read_spans += event.kv_tokens_read_spans
         if event.launch:
             self.launches[event.launch] += 1
         self.graph_bytes = max(self.graph_bytes, event.graph_bytes)
@@ -204,6 +206,7 @@ class Summary:
             "kv_tokens_peak": search.kv_tokens_peak,
             "kv_tokens_read_tree": search.kv_tokens_read_tree,
             "kv_tokens_read_sequence": search.kv_tokens_read_sequence,
+            **({"kv_tokens_read_spans": search.kv_tokens_read_spans} if search.kv_tokens_read_spans else {}),
             "kv_read_ratio": _ratio(search.kv_tokens_read_sequence, search.kv_tokens_read_tree),
             "seconds": seconds,
             "tokens_per_second": _ratio(search.tokens_decoded, seconds),

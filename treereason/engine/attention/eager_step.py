@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,6 +11,7 @@ import torch
 
 from treereason.engine.attention.forest_plan import forest_plan
 from treereason.engine.attention.sequence_plan import each_branch_alone
+from treereason.engine.attention.span_reader import SpanReader
 from treereason.engine.kv.cache import KVCache
 from treereason.engine.kv.forest import Forest, Node
 from treereason.kernels.cpu.compiled_backend import CompiledBackend
@@ -47,9 +48,12 @@ class EagerStep:
     token_ids, positions: [N] int64, rows in depth-first order, then `num_padding` rows of padding.
     slots: [N - num_padding] int64, where a row's key and value are stored.
     rows: of each node that computes tokens, the rows of those, in their order.
+    wanted: [N] bool, the rows whose logits are read; None for all.
+    whole: the plan if rows saw their whole paths.
     """
 
     plan: Plan
+    whole: Plan
     backend: Backend
     profile: Profile
     cache: KVCache
@@ -58,6 +62,7 @@ class EagerStep:
     slots: torch.Tensor
     rows: dict[Node, range]
     num_padding: int = 0
+    wanted: torch.Tensor | None = None
 
     def attend(
         self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, options: AttentionOptions
@@ -96,24 +101,23 @@ class EagerStep:
             out, _lse = self.backend(query, keys, values, options)
             return self._padded(out)
 
-    def decoder_layer(
-        self,
-        layer: int,
-        x: torch.Tensor,
-        weights: LayerWeights,
-        rotation: tuple[torch.Tensor, torch.Tensor],
-        options: AttentionOptions,
-    ) -> torch.Tensor | None:
-        """What a whole decoder layer makes of x [N, width], its keys and values stored; None where this step cannot.
+    @property
+    def computes_layers(self) -> bool:
+        """Whether `decoder_layers` may be called."""
+        return isinstance(self.backend, CompiledBackend) and not self.num_padding
+
+    def decoder_layers(
+        self, x: torch.Tensor, layers: Sequence[LayerWeights], rotation: tuple[torch.Tensor, torch.Tensor]
+    ) -> torch.Tensor:
+        """What a model's decoder layers make of x [N, width], their keys and values stored; of `wanted` rows alone.
 
         rotation: as in RotatingStep.
         """
-        if not isinstance(self.backend, CompiledBackend) or self.num_padding:
-            return None
-        heads = x.new_empty(0, weights.num_kv_heads, weights.head_dim)
-        pools = self.cache.reserve(layer, heads, heads)
+        assert isinstance(self.backend, CompiledBackend)
+        heads = x.new_empty(0, layers[0].num_kv_heads, layers[0].head_dim)
+        pools = [self.cache.reserve(layer.index, heads, heads) for layer in layers]
         with self.profile.measure("layers"):
-            return self.backend.decoder_layer(x, weights, *pools, options, rotation)
+            return self.backend.decoder_layers(x, layers, pools, rotation, self.wanted)
 
     def _padded(self, out: torch.Tensor) -> torch.Tensor:
         return torch.nn.functional.pad(out, (0, 0, 0, 0, 0, self.num_padding)) if self.num_padding else out
@@ -126,14 +130,15 @@ def eager_step(
     *,
     attention: AttentionKind = "tree",
     num_rows: int = 0,
+    reader: SpanReader | None = None,
     device: torch.device | str = "cpu",
     profile: Profile | None = None,
 ) -> EagerStep:
     """The step that computes the last num_new[node] stored tokens of every node in `num_new`.
 
-    num_rows: rows to pad to, so that every step has the same shape; 0 for none.
+    num_rows: rows to pad to, so that every step has the same shape; 0 for none. reader: as in forest_plan.
     """
-    planned = forest_plan(forest, num_new)
+    planned = forest_plan(forest, num_new, reader=reader)
     plan = planned.plan
     token_ids = [
         token
@@ -143,6 +148,7 @@ def eager_step(
     num_padding = max(0, num_rows - plan.num_rows)
     return EagerStep(
         plan=plan,
+        whole=planned.whole,
         backend=BACKENDS[attention](each_branch_alone(plan, planned.num_new) if attention in ALONE else plan),
         profile=profile or Profile(),
         cache=cache,

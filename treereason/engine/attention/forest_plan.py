@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from treereason.engine.attention.span_reader import SpanReader
 from treereason.engine.kv.forest import Forest, Node
 from treereason.kernels.plan import Int32, Plan, make_plan
+from treereason.kernels.span_plan import span_plan
 
 
 @dataclass(frozen=True)
@@ -16,22 +18,27 @@ class ForestPlan:
     """A step's plan. nodes: those in it, depth-first. num_new: [V] int32, tokens computed of each.
 
     The step's rows are the nodes' new tokens, in the same order.
+    whole: the plan of whole nodes; `plan` is the same where rows see their whole paths, else that of parts of nodes.
     """
 
     plan: Plan
+    whole: Plan
     nodes: list[Node]
     num_new: Int32
 
     def rows(self) -> dict[Node, range]:
         """The rows of each node that computes tokens, in the tokens' order."""
-        lows, nums = self.plan.node_lo.tolist(), self.num_new.tolist()
+        lows, nums = self.whole.node_lo.tolist(), self.num_new.tolist()
         return {node: range(lo, lo + num) for node, lo, num in zip(self.nodes, lows, nums, strict=True) if num}
 
 
-def forest_plan(forest: Forest, num_new: Mapping[Node, int], num_reserved: int = 0) -> ForestPlan:
+def forest_plan(
+    forest: Forest, num_new: Mapping[Node, int], num_reserved: int = 0, reader: SpanReader | None = None
+) -> ForestPlan:
     """The plan of a step that computes the last num_new[node] stored tokens of nodes.
 
     num_reserved: entries without a page yet that these nodes get behind their last page, to grow into.
+    reader: tells what rows see; None where they see their whole paths.
     """
     on_path: set[Node] = set()
     for node in num_new:
@@ -53,7 +60,9 @@ def forest_plan(forest: Forest, num_new: Mapping[Node, int], num_reserved: int =
         page_offset=np.cumsum([0, *map(len, pages)], dtype=np.int32),
         page_size=forest.page_size,
     )
-    return ForestPlan(plan, nodes, new_tokens)
+    new = zip(nodes, new_tokens.tolist(), plan.node_lo.tolist(), strict=True)
+    spans = reader and reader.spans(each for each in new if each[1])
+    return ForestPlan(span_plan(plan, spans) if spans else plan, plan, nodes, new_tokens)
 
 
 def _depth_first(root: Node, on_path: set[Node]) -> tuple[list[Node], Int32]:

@@ -10,21 +10,22 @@ from treereason.kernels.plan import Int32, Plan
 
 
 def each_branch_alone(plan: Plan, num_new: Int32) -> Plan:
-    """The same rows and KV, but each node that computes tokens has its whole path listed for its own rows.
+    """The same rows and KV, but each node that computes tokens has all that its rows see listed for them alone.
 
-    num_new: [V], how many tokens are computed of each node of `plan`, depth-first.
+    num_new: how many tokens are computed of each node of the forest, depth-first.
     """
-    owners = np.flatnonzero(num_new)
-    lows = plan.node_lo[owners]
-    above = (plan.node_lo[None] <= lows[:, None]) & (lows[:, None] < plan.node_hi[None]) & (plan.node_tokens > 0)
-    owner, node = np.nonzero(above)
+    edges = np.cumsum([0, *num_new[num_new > 0]], dtype=np.int32)
+    lo = np.maximum(plan.node_lo, edges[:-1, None])
+    hi = np.minimum(plan.node_hi, edges[1:, None])
+    owner, node = np.nonzero((lo < hi) & (plan.node_tokens > 0))
     pages = [plan.pages[plan.node_page[i] : plan.node_page[i + 1]] for i in node]
     return replace(
         plan,
-        node_lo=lows[owner],
-        node_hi=(lows + num_new[owners])[owner],
+        node_lo=lo[owner, node],
+        node_hi=hi[owner, node],
         node_start=plan.node_start[node],
         node_tokens=plan.node_tokens[node],
+        node_offset=plan.node_offset[node],
         node_page=np.cumsum([0, *map(len, pages)], dtype=np.int32),
         pages=np.concatenate(pages),
     )

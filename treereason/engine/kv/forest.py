@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from treereason.engine.kv.pages import PagePool
 
@@ -25,7 +26,7 @@ class Node:
     start: position of the first token along the path. num_references: how many thoughts, branches, prompts or shared
     prefixes need it. growing: a branch still appends to it, so nothing may attach below or inside. num_computed:
     most tokens that were ever stored; more than `num_cached` after an eviction. last_used: the step that last read or
-    wrote it.
+    wrote it. reading: what a span policy has made of its tokens, kept by span_reader.py.
     """
 
     owner: Owner
@@ -39,6 +40,7 @@ class Node:
     growing: bool = False
     num_computed: int = 0
     last_used: int = 0
+    reading: Any = None
 
     def __repr__(self) -> str:
         """Short, because a node holds all of the forest around it."""
@@ -244,6 +246,7 @@ class Forest:
         assert node.parent is not None
         upper = Node(owner=node.owner, parent=node.parent, start=node.start, children=[node])
         upper.tokens, node.tokens = node.tokens[:at], node.tokens[at:]
+        node.reading = None
         upper.num_cached, upper.num_computed = min(at, node.num_cached), min(at, node.num_computed)
         node.num_cached -= upper.num_cached
         node.num_computed -= upper.num_computed

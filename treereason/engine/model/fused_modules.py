@@ -73,10 +73,11 @@ class FusedAttention(nn.Module):
 class FusedLayer(nn.Module):
     """A layer that adds its first residual and takes the norm of the sum in one launch.
 
-    whole: the weights by which a step may compute all of it at once; None where they are not known.
+    whole: the weights by which a step may compute all layers at once, in the first of them, and none in the others;
+    None where they are not known.
     """
 
-    whole: LayerWeights | None = None
+    whole: tuple[LayerWeights, ...] | None = None
 
     def forward(self, hidden_states: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
         if args:
@@ -84,14 +85,11 @@ class FusedLayer(nn.Module):
         this: Any = self
         step: Any = kwargs.get("step")
         rotation = kwargs.get("position_embeddings")
-        # By name: isinstance of a protocol looks at all its methods, in every layer of every step.
-        if self.whole is not None and rotation is not None and hasattr(step, "decoder_layer"):
-            attention, (cos, sin) = this.self_attn, rotation
-            options = AttentionOptions(scale=attention.scaling, window=attention.window())
-            x = hidden_states[0].contiguous()
-            out = step.decoder_layer(attention.layer_idx, x, self.whole, (cos[0], sin[0]), options)
-            if out is not None:
-                return out[None]
+        if self.whole is not None and rotation is not None and getattr(step, "computes_layers", False):
+            if not self.whole:
+                return hidden_states  # the first layer has computed all
+            [cos], [sin] = rotation
+            return step.decoder_layers(hidden_states[0].contiguous(), self.whole, (cos, sin))[None]
         norm: FusedNorm = this.post_attention_layernorm
         attended, _ = this.self_attn(hidden_states=this.input_layernorm(hidden_states), **kwargs)
         normed, total = norm.kernels.add_rms_norm(attended, hidden_states, *norm.numbers(), norm.form)

@@ -84,6 +84,10 @@ class LanguageModel:
         """Logits [len(rows), V] of the given rows; KV of all rows is stored on the way."""
         # A padded step computes as many logits as it has rows, so that the head's shape is fixed as well.
         padding = [0] * (len(step.token_ids) - len(rows)) if step.num_padding else []
+        if len(rows) < len(step.token_ids):
+            wanted = torch.zeros(len(step.token_ids), dtype=torch.bool)
+            wanted[rows] = True
+            step = replace(step, wanted=wanted)
         output = self._network(
             input_ids=step.token_ids[None],
             position_ids=step.positions[None],

@@ -1,4 +1,4 @@
-"""Hands the weights of whole decoder layers to the compiled kernel, where every part of a layer is known to it."""
+"""Hands the weights of all decoder layers to the compiled kernel, where every part of them is known to it."""
 
 from __future__ import annotations
 
@@ -9,13 +9,17 @@ from torch import nn
 from treereason.engine.model.fused_modules import FusedAttention, FusedGate, FusedLayer, FusedNorm
 from treereason.engine.model.packed import CompiledLinear, LinearPart
 from treereason.kernels.cpu.layer_weights import LayerWeights, Matrix, Norm
+from treereason.kernels.options import AttentionOptions
 
 
 def know_whole_layers(network: nn.Module) -> None:
-    """Let fused layers be computed at once, those whose matrices are compiled and that do nothing else."""
-    for layer in network.modules():
-        if isinstance(layer, FusedLayer):
-            layer.whole = _weights(layer)
+    """Let all fused layers be computed at once, if their matrices are compiled and they do nothing else."""
+    layers = [layer for layer in network.modules() if isinstance(layer, FusedLayer)]
+    weights = [known for layer in layers if (known := _weights(layer)) is not None]
+    if layers and len(weights) == len(layers):
+        for layer in layers:
+            layer.whole = ()
+        layers[0].whole = tuple(weights)
 
 
 def _weights(layer: Any) -> LayerWeights | None:
@@ -34,5 +38,17 @@ def _weights(layer: Any) -> LayerWeights | None:
     qkv, out, gate_up, down = (Matrix(linear.packed, linear.bias) for linear in linears)
     head_dim = attention.head_dim
     num_heads, num_kv_heads = (linear.num_outputs // head_dim for linear in (inputs, attention.k_proj))
-    sizes = {"num_heads": num_heads, "num_kv_heads": num_kv_heads, "head_dim": head_dim}
-    return LayerWeights(first, second, qkv, out, gate_up, down, **sizes, inner_width=gates.num_outputs)
+    return LayerWeights(
+        first,
+        second,
+        qkv,
+        out,
+        gate_up,
+        down,
+        index=attention.layer_idx,
+        options=AttentionOptions(scale=attention.scaling, window=attention.window()),
+        num_heads=num_heads,
+        num_kv_heads=num_kv_heads,
+        head_dim=head_dim,
+        inner_width=gates.num_outputs,
+    )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from treereason.engine.attention.eager_step import COMPILED, AttentionKind, EagerStep, eager_step
+from treereason.engine.attention.span_reader import SpanReader
 from treereason.engine.kv.cache import KVCache
 from treereason.engine.kv.forest import Forest, Node
 from treereason.engine.model.language_model import LanguageModel
@@ -49,6 +50,7 @@ class EagerSteps:
     """Takes every step. num_rows: rows that each step is padded to; 0 for none.
 
     token_statistics: also tell branches and given texts what the distributions of their tokens looked like.
+    reader: tells what rows see; None where they see their whole paths.
     """
 
     launch = ""
@@ -64,6 +66,7 @@ class EagerSteps:
         attention: AttentionKind,
         num_rows: int = 0,
         token_statistics: bool = False,
+        reader: SpanReader | None = None,
         profile: Profile | None = None,
     ) -> None:
         self._model = model
@@ -72,6 +75,7 @@ class EagerSteps:
         self._attention = attention
         self._num_rows = num_rows
         self._token_statistics = token_statistics
+        self._reader = reader
         self._profile = profile or Profile()
         self._started: _Started | None = None
 
@@ -84,6 +88,7 @@ class EagerSteps:
                 self._cache,
                 attention=self._attention,
                 num_rows=self._num_rows,
+                reader=self._reader,
                 device=self._model.device,
                 profile=self._profile,
             )
@@ -114,6 +119,12 @@ class EagerSteps:
 
     @property
     def kv_tokens_read(self) -> int:
+        """As in StepKind."""
+        assert self._started is not None
+        return self._started.step.whole.kv_tokens_read_tree
+
+    @property
+    def kv_tokens_seen(self) -> int:
         """As in StepKind."""
         assert self._started is not None
         return self._started.step.plan.kv_tokens_read_tree

@@ -19,8 +19,10 @@ from dataclasses import dataclass, replace
 import torch
 
 from treereason.core import UserError
+from treereason.core.spans import View
 from treereason.engine.attention.forest_plan import forest_plan
 from treereason.engine.attention.graph_step import GraphStep
+from treereason.engine.attention.span_reader import SpanReader
 from treereason.engine.kv.cache import KVCache
 from treereason.engine.kv.forest import Forest, Node
 from treereason.engine.model.language_model import LanguageModel
@@ -46,6 +48,7 @@ class _Launched:
     step: int
     row_of: dict[Node, int]
     kv_tokens_read: int
+    kv_tokens_seen: int
     fetched: int
 
     def serves(self, batch: StepBatch) -> bool:
@@ -55,12 +58,17 @@ class _Launched:
 
 @dataclass
 class _Loaded:
-    """The plan that lies in a bucket's buffers. row_of: the row of each leaf, in order. step: the last one launched."""
+    """The plan that lies in a bucket's buffers. row_of: the row of each leaf, in order. step: the last one launched.
+
+    views: of the rows, under a span policy.
+    """
 
     bucket: int
     row_of: dict[Node, int]
     cuts: Cuts
     kv_tokens_read: int
+    kv_tokens_seen: int
+    views: list[View]
     step: int
 
 
@@ -81,12 +89,14 @@ class GraphSteps:
         *,
         max_branches: int,
         capture: Capture,
+        reader: SpanReader | None = None,
         profile: Profile | None = None,
     ) -> None:
         self._model = model
         self._forest = forest
         self._cache = cache
         self._capture = capture
+        self._reader = reader
         self._profile = profile or Profile()
         most = min(max_branches, BUCKETS[-1])
         self._buckets = [*(rows for rows in BUCKETS if rows < most), most]
@@ -111,7 +121,8 @@ class GraphSteps:
         if ahead is not None and ahead.serves(batch):
             self._started = ahead
             if len(batch.tokens) < len(ahead.row_of):
-                self._started = replace(ahead, kv_tokens_read=_kv_tokens_above(batch.tokens))
+                read = _kv_tokens_above(batch.tokens)
+                self._started = replace(ahead, kv_tokens_read=read, kv_tokens_seen=read)
         else:
             if ahead is not None:
                 self._loaded = None
@@ -136,6 +147,12 @@ class GraphSteps:
         """As in StepKind; without what was read for branches that have ended."""
         assert self._started is not None
         return self._started.kv_tokens_read
+
+    @property
+    def kv_tokens_seen(self) -> int:
+        """As in StepKind."""
+        assert self._started is not None
+        return self._started.kv_tokens_seen
 
     @property
     def ahead(self) -> Collection[Node]:
@@ -172,6 +189,8 @@ class GraphSteps:
         assert loaded is not None
         if batch.others_wait or loaded.row_of.keys() != batch.tokens.keys():
             return None
+        if self._reader is not None:  # what the next row sees is told by the token that is being drawn
+            return None
         if any(len(branch.tokens) + 1 == branch.max_tokens for branch in batch.branches):
             return None
         if not all(self._forest.reserve_page(leaf) for leaf in loaded.row_of) or not self._move(loaded):
@@ -182,29 +201,36 @@ class GraphSteps:
     def _run(self, loaded: _Loaded, replay: Body) -> _Launched:
         replay()
         fetched = self._buffers.fetch(len(loaded.row_of))
-        return _Launched(loaded.step, loaded.row_of, loaded.kv_tokens_read, fetched)
+        return _Launched(loaded.step, loaded.row_of, loaded.kv_tokens_read, loaded.kv_tokens_seen, fetched)
 
     def _advance(self, batch: StepBatch) -> _Loaded | None:
         """The loaded plan, one token further; None when it is not the plan of this step.
 
-        It is, when the last step was of the same branches: nodes above them cannot have changed in between.
+        It is, when the last step was of the same branches, and they see the same: nodes above them cannot have changed
+        in between.
         """
         loaded = self._loaded
         if loaded is None or batch.step != loaded.step + 1 or loaded.row_of.keys() != batch.tokens.keys():
             return None
+        if self._views(loaded.row_of) != loaded.views:
+            return None
         return loaded if self._move(loaded) else None
+
+    def _views(self, leaves: Iterable[Node]) -> list[View]:
+        return [] if self._reader is None else [self._reader.at_end(leaf) for leaf in leaves]
 
     def _move(self, loaded: _Loaded) -> bool:
         """Move the plan to its next step, whose pages its leaves have; False when it is time for a new plan."""
         if not self._trees[loaded.bucket].backend.advance([leaf.pages[-1] for leaf in loaded.row_of]):
             return False
         loaded.kv_tokens_read += len(loaded.row_of)
+        loaded.kv_tokens_seen += len(loaded.row_of)
         loaded.step += 1
         return True
 
     def _plan(self, batch: StepBatch) -> _Loaded:
         """The batch's plan, made anew and put where its bucket's graph reads it."""
-        planned = forest_plan(self._forest, batch.tokens, NUM_RESERVED)
+        planned = forest_plan(self._forest, batch.tokens, NUM_RESERVED, self._reader)
         plan = planned.plan
         self.num_plans += 1
         bucket = self._buckets[bisect_left(self._buckets, plan.num_rows)]
@@ -221,7 +247,9 @@ class GraphSteps:
             bucket=bucket,
             row_of={leaf: row for row, leaf in enumerate(leaves)},
             cuts=Cuts.of(branch.sampling for branch in branches),
-            kv_tokens_read=plan.kv_tokens_read_tree,
+            kv_tokens_read=planned.whole.kv_tokens_read_tree,
+            kv_tokens_seen=plan.kv_tokens_read_tree,
+            views=self._views(leaves),
             step=batch.step,
         )
         return self._loaded

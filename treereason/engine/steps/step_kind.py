@@ -48,6 +48,11 @@ class StepKind(Protocol):
         ...
 
     @property
+    def kv_tokens_seen(self) -> int:
+        """As `kv_tokens_read`, but of what rows see under a span policy; the same without one."""
+        ...
+
+    @property
     def ahead(self) -> Collection[Node]:
         """Nodes of branches whose next token it computes already: the next step is to be of these branches alone."""
         ...

@@ -1,7 +1,8 @@
-// A whole decoder layer: norm, attention, norm, gated network, and both sums. Called by decoder_layer.py.
+// Decoder layers: norm, attention, norm, gated network, and both sums of each. Called by compiled_backend.py.
 //
-// Thirty layers of a small model spend as long between such calls in Python as within them.
+// Between calls from Python threads fall asleep; all layers of a step are one call.
 
+#include <cstring>
 #include <vector>
 
 #include "functions.h"
@@ -34,13 +35,24 @@ struct Functions<uint16_t> {
     static constexpr auto sum = add_bfloat16;
 };
 
-// x, out: [rows, width], out may be x. layer: of attention; its q, k, v and out are set here.
+// Moves the wanted rows to the front; returns their number.
+template <class T>
+static int64_t gather(const uint8_t *wanted, int64_t num_rows, int64_t width, T *rows) {
+    int64_t num = 0;
+    for (int64_t row = 0; row < num_rows; row++)
+        if (wanted[row]) memmove(rows + num++ * width, rows + row * width, width * sizeof(T));
+    return num;
+}
+
+// x, out: [rows, width], out may be x. layer: of attention; its q, k, v and out are set here. Rows that are not wanted
+// store their keys and values and do no more: their part of out is not written.
 template <class T>
 static void decode(const Plan *plan, Layer layer, const Weights *weights, const T *x, T *out) {
     using F = Functions<T>;
-    static thread_local std::vector<T> normed, total, qkv, attended, projected, gates, gated;
+    static thread_local std::vector<T> normed, total, qkv, attended, projected, gates, gated, kept;
     const Weights &w = *weights;
-    const int64_t rows = plan->num_rows, head = layer.head_dim;
+    int64_t rows = plan->num_rows;
+    const int64_t head = layer.head_dim;
     const int64_t q_width = layer.num_heads * head, kv_width = layer.num_kv_heads * head;
     const int threads = plan->num_threads;
     normed.resize(rows * w.width), total.resize(rows * w.width), projected.resize(rows * w.width);
@@ -55,6 +67,12 @@ static void decode(const Plan *plan, Layer layer, const Weights *weights, const 
     layer.q_head = layer.k_head = layer.v_head = head;
     layer.out = attended.data();
     F::attend(plan, &layer);
+    if (layer.wanted) {
+        kept.assign(x, x + rows * w.width);
+        gather(layer.wanted, rows, q_width, attended.data());
+        rows = gather(layer.wanted, rows, w.width, kept.data());
+        x = kept.data();
+    }
     F::multiply(attended.data(), w.out, (const T *)w.out_bias, projected.data(), rows, w.width, q_width, threads);
     F::norm(projected.data(), x, (const T *)w.second_norm, total.data(), normed.data(), rows, w.width, w.second_eps,
             w.second_more, w.second_late, threads);
@@ -62,15 +80,25 @@ static void decode(const Plan *plan, Layer layer, const Weights *weights, const 
                 threads);
     F::gate(gates.data(), gates.data() + w.inner_width, gated.data(), rows, w.inner_width, 2 * w.inner_width, threads);
     F::multiply(gated.data(), w.down, (const T *)w.down_bias, projected.data(), rows, w.width, w.inner_width, threads);
-    F::sum(total.data(), projected.data(), out, rows * w.width);
+    F::sum(total.data(), projected.data(), layer.wanted ? kept.data() : out, rows * w.width);
+    if (layer.wanted)
+        for (int64_t row = 0, next = 0; row < plan->num_rows; row++)
+            if (layer.wanted[row]) memcpy(out + row * w.width, &kept[next++ * w.width], w.width * sizeof(T));
+}
+
+template <class T>
+static void decode_all(const Plan *plan, const Layer *layers, const Weights *const *weights, int64_t num_layers,
+                       const T *x, T *out) {
+    for (int64_t i = 0; i < num_layers; i++) decode(plan, layers[i], weights[i], i ? out : x, out);
 }
 
 extern "C" {
-void decoder_layer_float32(const Plan *plan, const Layer *layer, const Weights *weights, const float *x, float *out) {
-    decode(plan, *layer, weights, x, out);
+void decoder_layers_float32(const Plan *plan, const Layer *layers, const Weights *const *weights, int64_t num_layers,
+                            const float *x, float *out) {
+    decode_all(plan, layers, weights, num_layers, x, out);
 }
-void decoder_layer_bfloat16(const Plan *plan, const Layer *layer, const Weights *weights, const uint16_t *x,
-                            uint16_t *out) {
-    decode(plan, *layer, weights, x, out);
+void decoder_layers_bfloat16(const Plan *plan, const Layer *layers, const Weights *const *weights, int64_t num_layers,
+                             const uint16_t *x, uint16_t *out) {
+    decode_all(plan, layers, weights, num_layers, x, out);
 }
 }
