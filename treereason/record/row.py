@@ -17,8 +17,8 @@ encode: Callable[[object], str] = json.JSONEncoder(separators=(",", ":")).encode
 
 def row_of(event: Event) -> tuple[str, str]:
     """The event's kind, and its fields as a JSON object: equal for events that say the same."""
-    fields = {}
-    for name in _names(type(event)):
+    fields, cls = {}, type(event)
+    for name in _names(cls):  # type: ignore[arg-type]  # a class is hashable, whatever its objects are
         value = getattr(event, name)
         kind = type(value)
         plain = value is None or kind is str or kind is bool
