@@ -22,6 +22,7 @@ RETRIES_LIMIT = 100  # waiting doubles from one to the next
 LONGEST_S = 30 * 24 * 3600.0  # timers of the system overflow somewhere beyond
 TOKENS_LIMIT = 2**40  # years of decoding
 MOST_TOP_K = 2**20  # vocabularies have fewer tokens
+WORKERS_LIMIT = 256  # each loads the model
 HOTTEST = 100.0  # all tokens are equally likely long before
 
 Style = Literal["embedded", "spans", "chat", "plain"]
@@ -391,6 +392,15 @@ class Config(_Strict):
         Literal["auto", "rich", "plain", "json", "none"],
         Field(description="auto, rich (live), plain (lines), json (events as lines on stdout) or none"),
     ] = "auto"
+    workers: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=WORKERS_LIMIT,
+            description="processes that share the problems, each with a model of its own: one a GPU, or the cores are "
+            "shared out; changes no result that engine.max_branches does not change",
+        ),
+    ] = 1
     scorer_timeout_s: Annotated[
         float, Field(gt=0, le=LONGEST_S, description="a scorer that takes more seconds fails its thought")
     ] = 10.0
