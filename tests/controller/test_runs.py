@@ -18,7 +18,7 @@ from tests.fakes import ROOT, slow
 from treereason import events
 from treereason.cli.main import main
 from treereason.config.schema import EngineConfig
-from treereason.controller import experiment
+from treereason.controller import recording
 from treereason.controller.model import _kv_tokens
 from treereason.core import UserError
 from treereason.display.base import STOPPING
@@ -181,7 +181,7 @@ def test_ctrl_c_between_the_model_and_the_first_problem_ends_cleanly(
         os.kill(os.getpid(), signal.SIGINT)
         return Results(folder)
 
-    monkeypatch.setattr(experiment, "Results", results)
+    monkeypatch.setattr(recording, "Results", results)
     assert main([f"hydra.run.dir={tmp_path}", "display=plain", "engine.threads=1", "task.limit=1"]) == 130
     assert json.loads((tmp_path / "summary.json").read_text())["status"] == "interrupted"
     assert str(tmp_path) in capsys.readouterr().out

@@ -59,6 +59,12 @@ def _logits(attended: Uint64) -> torch.Tensor:
     return logits
 
 
+def _layers(cache: KVCache) -> list[Uint64]:
+    """The KV of both layers, [num_slots] each: the cache's memory."""
+    like = torch.zeros(1, 1, 1, dtype=torch.int64)
+    return [cache.reserve(layer, like, like)[0][:, 0, 0].numpy().view(np.uint64) for layer in range(2)]
+
+
 class HashModel:
     """What the engine asks of a model. KV are hashes: layer 2's depend on all that layer 1 of the row has read."""
 
@@ -69,8 +75,7 @@ class HashModel:
     attention: AttentionKind = "tree"
     device = torch.device("cpu")
 
-    def __init__(self, num_slots: int, max_rows: int) -> None:
-        self._layers = [np.zeros(num_slots, dtype=np.uint64) for _ in range(2)]
+    def __init__(self, max_rows: int) -> None:
         self._max_rows = max_rows
 
     def forward(self, step: EagerStep, rows: list[int]) -> torch.Tensor:
@@ -79,7 +84,7 @@ class HashModel:
         assert len(set(slots.tolist())) == len(slots), "two rows store into one slot"
         positions = step.positions.numpy().astype(np.uint64)
         values = _embed(step.token_ids.numpy().astype(np.uint64), positions)
-        for layer, stored in enumerate(self._layers):
+        for layer, stored in enumerate(_layers(step.cache)):
             stored[slots] = values
             attended = self._attend(step, stored)
             if layer == 0:
@@ -136,7 +141,8 @@ class HashBackend:
 class HashGraphStep:
     """As engine.attention.graph_step.GraphStep."""
 
-    def __init__(self, cache: KVCache, plan: Plan, num_rows: int) -> None:  # noqa: ARG002
+    def __init__(self, cache: KVCache, plan: Plan, num_rows: int) -> None:
+        self.cache = cache
         self.backend = HashBackend(plan)
         self.num_rows = num_rows
 
@@ -163,7 +169,7 @@ class GraphModel(HashModel):
         assert len(set(work.row_slot.tolist())) == num_rows, "two rows store into one slot"
         where = positions.numpy()[:num_rows].astype(np.uint64)
         values = _embed(token_ids.numpy()[:num_rows].astype(np.uint64), where)
-        for layer, stored in enumerate(self._layers):
+        for layer, stored in enumerate(_layers(step.cache)):
             stored[work.row_slot] = values
             attended = np.zeros(num_rows, dtype=np.uint64)
             for piece, lo in enumerate(work.piece_lo.tolist()):

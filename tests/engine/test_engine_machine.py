@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import random
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
@@ -27,6 +27,7 @@ from hypothesis.stateful import (
 from tests.engine.hash_model import (
     LETTERS,
     MAX_POSITIONS,
+    VOCABULARY,
     Answer,
     GraphModel,
     HashGraphStep,
@@ -44,9 +45,12 @@ from treereason.engine.kv import step_memory
 from treereason.engine.kv.forest import RUN, Node
 from treereason.engine.model.language_model import LanguageModel
 from treereason.engine.schedule.branch import Branch
+from treereason.engine.schedule.draft import Draft
 from treereason.engine.schedule.given_text import GivenText
 from treereason.engine.schedule.pending_prompt import PendingPrompt
 from treereason.engine.schedule.step_batch import StepBatch
+from treereason.engine.speculation.drafter import Drafter
+from treereason.engine.speculation.sibling_drafts import SiblingDrafts
 from treereason.engine.steps import graph_steps
 from treereason.engine.steps.graph_steps import GraphSteps
 from treereason.engine.steps.sampler import branch_key
@@ -132,6 +136,7 @@ class EngineMachine(RuleBasedStateMachine):
     tally = Tally()
     from_graphs = False
     has_spans = False
+    drafter: Callable[[EngineMachine], Drafter | None] = staticmethod(lambda _: None)
 
     @initialize(
         num_pages=st.sampled_from([1, 2, 3, 4, 5, 6, 8, 12, 40]),
@@ -143,7 +148,7 @@ class EngineMachine(RuleBasedStateMachine):
         self.max_branches, self.prefill_tokens = max_branches, prefill_tokens
         self.policy = policy if self.has_spans else None
         kind = GraphModel if self.from_graphs else HashModel
-        model = kind(num_pages * PAGE_SIZE, max_branches + prefill_tokens)
+        model = kind(max_branches + prefill_tokens)
         self.engine = WatchedEngine(
             cast(LanguageModel, model),
             seed=3,
@@ -152,13 +157,14 @@ class EngineMachine(RuleBasedStateMachine):
             kv_tokens=num_pages * PAGE_SIZE,
             spans=self.policy,
             capture=model.capture if isinstance(model, GraphModel) else None,
+            drafter=self.drafter(self),
         )
         self.asked: dict[Key, Asked] = {}
         self.thoughts: dict[Key, Asked] = {}
         self.dropped: set[Key] = set()
         self.stopped: set[Key] = set()
         self.num_children: dict[Key, int] = {}
-        self.num_plans = 0
+        self.num_plans = self.num_right = 0
 
     @rule(
         problem=st.sampled_from(PROBLEMS),
@@ -397,7 +403,8 @@ class EngineMachine(RuleBasedStateMachine):
         assert done or figures is not None, "busy, but a step did nothing"
         if figures is not None:
             assert figures.num_branches <= self.max_branches
-            assert (figures.kv_tokens_read_tree, figures.kv_tokens_read_sequence) == self.engine.reads
+            if self.engine.speculation is None:
+                assert (figures.kv_tokens_read_tree, figures.kv_tokens_read_sequence) == self.engine.reads
             assert bool(figures.kv_tokens_read_spans) == self.has_spans
             assert figures.kv_tokens_peak <= figures.kv_tokens_capacity
             if figures.launch:
@@ -406,6 +413,10 @@ class EngineMachine(RuleBasedStateMachine):
                 type(self).tally.count("rebuilt")
         for child in done:
             self._compare(child)
+        if self.engine.speculation is not None:
+            num_right = self.engine.speculation.figures.tokens
+            type(self).tally.kinds["right"] = type(self).tally.kinds.get("right", 0) + num_right - self.num_right
+            self.num_right = num_right
         graphs = self.engine._step_kinds[0]
         if isinstance(graphs, GraphSteps):
             type(self).tally.plans += graphs.num_plans - self.num_plans
@@ -441,13 +452,52 @@ def refusal(error: str) -> Answer:
     return Answer("", (), 0, 0.0, None, error=error)
 
 
-def run_machine(examples: int, steps: int, from_graphs: bool = False, has_spans: bool = False) -> Tally:
+class AnyDrafts:
+    """Proposes chains and trees, in which every token is right by chance, and often more than a branch can take."""
+
+    def __init__(self, machine: EngineMachine) -> None:
+        self._machine = machine
+        self._chance = random.Random(0)
+
+    def propose(self, branches: Sequence[Branch]) -> list[Draft]:
+        return [self._propose(branch) for branch in branches]
+
+    def forget(self, problem: str) -> None:
+        pass
+
+    def _propose(self, branch: Branch) -> Draft:
+        known = branch.node.token_ids()
+        truth = [*self._machine.asked[branch.problem, branch.path].answer.tokens, *[0] * 90][len(known) :]
+        chance, draft = self._chance, Draft()
+        taken: set[tuple[int, int]] = set()
+        for _ in range(chance.choice([0, 1, 3, 8, 40])):
+            parent = chance.choice(
+                [len(draft.tokens) - 1, len(draft.tokens) - 1, chance.randrange(-1, len(draft.tokens))]
+            )
+            depth = draft.depths()[parent] + 1 if parent >= 0 else 0
+            token = truth[depth] if chance.random() < 0.8 else chance.randrange(VOCABULARY)
+            if (parent, token) not in taken:
+                taken.add((parent, token))
+                draft.tokens.append(token)
+                draft.parents.append(parent)
+                draft.levels.append(depth)
+        return draft
+
+
+def run_machine(
+    examples: int,
+    steps: int,
+    from_graphs: bool = False,
+    has_spans: bool = False,
+    drafter: Callable[[EngineMachine], Drafter | None] = lambda _: None,
+) -> Tally:
     """Run the machine; what it counted."""
 
     class Counted(EngineMachine):
         tally = Tally()
 
     Counted.from_graphs, Counted.has_spans = from_graphs, has_spans
+    Counted.drafter = staticmethod(drafter)
 
     run_state_machine_as_test(
         Counted,
@@ -508,6 +558,21 @@ def test_no_order_of_eviction_changes_an_answer(examples: int, monkeypatch: pyte
     monkeypatch.setattr(step_memory, "eviction_order", any_order)
     tally = run_machine(examples=examples, steps=50)
     assert set(tally.kinds) >= {"done", "rebuilt"}
+
+
+@pytest.mark.parametrize("examples", [8, *slow(500)])
+@pytest.mark.parametrize("drafter", [AnyDrafts, lambda _: SiblingDrafts(4)], ids=["any", "siblings"])
+def test_no_proposal_changes_an_answer(examples: int, drafter: Callable[[EngineMachine], Drafter]) -> None:
+    tally = run_machine(examples=examples, steps=50, drafter=drafter)
+    assert set(tally.kinds) >= {"done", "written", "resumed", "rebuilt", "stopped"}
+    assert tally.kinds["right"] > examples
+
+
+@pytest.mark.parametrize("examples", [8, *slow(100)])
+def test_steps_from_graphs_and_steps_with_drafts_take_turns(examples: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graph_steps, "GraphStep", HashGraphStep)
+    tally = run_machine(examples=examples, steps=50, from_graphs=True, drafter=AnyDrafts)
+    assert set(tally.kinds) >= {"done", "graph", "drafts", "right"}
 
 
 @pytest.mark.slow

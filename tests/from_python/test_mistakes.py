@@ -70,7 +70,7 @@ def test_a_run_wants_a_loaded_model() -> None:
 
 def test_the_defaults_are_those_of_the_configuration_but_for_the_display() -> None:
     given = {name: each.default for name, each in inspect.signature(tr.run).parameters.items()}
-    given_by_group = ("confidence", "judge", "reward")  # scorer_options
+    given_by_group = ("confidence", "judge", "reward", "draft")  # scorer_options, and draft
     for name, field in (Config.model_fields | EngineConfig.model_fields).items():
         # plugins: Python imports itself; cpu: of `load`, there
         own = ("task", "search", "model", "plugins", "engine", "budget", "display", "cpu")

@@ -22,9 +22,11 @@ RETRIES_LIMIT = 100  # waiting doubles from one to the next
 LONGEST_S = 30 * 24 * 3600.0  # timers of the system overflow somewhere beyond
 TOKENS_LIMIT = 2**40  # years of decoding
 MOST_TOP_K = 2**20  # vocabularies have fewer tokens
+WORKERS_LIMIT = 256  # each loads the model
 HOTTEST = 100.0  # all tokens are equally likely long before
 
-Style = Literal["embedded", "chat", "plain"]
+Style = Literal["embedded", "spans", "chat", "plain"]
+Speculative = Literal["auto", "siblings", "model", "none"]
 
 
 class _Strict(BaseModel):
@@ -40,15 +42,15 @@ class ModelConfig(_Strict):
         str,
         Field(
             min_length=1,
-            description="folder, GGUF file or hub id of a causal language model; embedded: the included one; smollm2: "
-            "the instruction model of its package",
+            description="folder, GGUF file or hub id of a causal language model; embedded, embedded_spans: the "
+            "included ones; smollm2: the instruction model of its package",
         ),
     ]
     style: Annotated[
         Style,
         Field(
             description="chat: prompts go through the tokenizer's chat template; plain: as they are, for models "
-            "without one; embedded: in the terse format of the included model"
+            "without one; embedded, spans: in the terse formats of the included models"
         ),
     ] = "chat"
     dtype: Annotated[
@@ -97,8 +99,8 @@ class RemoteModelConfig(_Strict):
     style: Annotated[
         Style,
         Field(
-            description="plain: prompts as they are; chat: for the chat endpoint; embedded: in the terse format of the "
-            "included model; null: what fits the endpoint"
+            description="plain: prompts as they are; chat: for the chat endpoint; embedded, spans: in the terse "
+            "formats of the included models; null: what fits the endpoint"
         ),
     ] = "chat"
     api_key_env: Annotated[
@@ -313,6 +315,27 @@ class RewardConfig(_Strict):
     ] = "auto"
 
 
+class DraftConfig(_Strict):
+    """Of speculative decoding."""
+
+    model: Annotated[
+        Annotated[str, Field(min_length=1)] | None,
+        Field(
+            description="speculative=model, auto: folder, GGUF file or hub id of a small model with the same "
+            "vocabulary, which decodes ahead"
+        ),
+    ] = None
+    depth: Annotated[int, Field(ge=1, le=64, description="tokens that are proposed to follow each other, at most")] = 8
+    width: Annotated[
+        int, Field(ge=1, le=8, description="speculative=siblings, auto: continuations that are proposed, at most")
+    ] = 1
+
+    @field_validator("model")
+    @classmethod
+    def _home(cls, name: str | None) -> str | None:
+        return name and from_home(name)
+
+
 class Config(_Strict):
     """One run. `task` and `search` hold the name of a class and its options."""
 
@@ -369,6 +392,15 @@ class Config(_Strict):
         Literal["auto", "rich", "plain", "json", "none"],
         Field(description="auto, rich (live), plain (lines), json (events as lines on stdout) or none"),
     ] = "auto"
+    workers: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=WORKERS_LIMIT,
+            description="processes that share the problems, each with a model of its own: one a GPU, or the cores are "
+            "shared out; changes no result that engine.max_branches does not change",
+        ),
+    ] = 1
     scorer_timeout_s: Annotated[
         float, Field(gt=0, le=LONGEST_S, description="a scorer that takes more seconds fails its thought")
     ] = 10.0
@@ -376,11 +408,30 @@ class Config(_Strict):
         float,
         Field(gt=0, le=LONGEST_S, description="seconds that a scorer may take to load, a model of its own included"),
     ] = 120.0
+    speculative: Annotated[
+        Speculative,
+        Field(
+            description="several tokens of a branch a step, with the same results: siblings proposes what other texts "
+            "of the problem say after the same words, model what a small model says; auto does so where it is measured "
+            "to pay; none: one token a step"
+        ),
+    ] = "none"
+    draft: DraftConfig = DraftConfig()
     engine: EngineConfig = EngineConfig()
     budget: BudgetConfig = BudgetConfig()
     confidence: ConfidenceConfig = ConfidenceConfig()
     judge: JudgeConfig = JudgeConfig()
     reward: RewardConfig = RewardConfig()
+
+    @model_validator(mode="after")
+    def _who_drafts(self) -> Self:
+        if isinstance(self.model, RemoteModelConfig) and self.speculative in ("siblings", "model"):
+            raise UserError(
+                f"speculative={self.speculative}: a server decodes by itself; leave it out, or take a local model"
+            )
+        if self.speculative == "model" and self.draft.model is None:
+            raise UserError("speculative=model: give draft.model=FOLDER, a small model with the same vocabulary")
+        return self
 
     @field_validator("plugins", mode="before")
     @classmethod

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from treereason.config.schema import KV_TOKENS_LIMIT, AnyModelConfig, Config, EngineConfig, RemoteModelConfig
+from treereason.controller.drafting import drafting
 from treereason.controller.free_cores import free_cores
 from treereason.core import Basis, Sampling, UserError
 from treereason.core.spans import SpanPolicy, Spans
 from treereason.engine.engine import PAGE_SIZE, Engine
 from treereason.engine.model.compiled import Compiled
-from treereason.engine.model.embedded import load_embedded
+from treereason.engine.model.embedded import SHIPPED, load_embedded
 from treereason.engine.model.generation_rules import other_sampling
 from treereason.engine.model.language_model import LanguageModel
 from treereason.profile import Profile
@@ -38,8 +39,8 @@ def load(config: AnyModelConfig, cpu: Compiled = "auto") -> LanguageModel | Serv
     if isinstance(config, RemoteModelConfig):
         return _connect(config)
     device = "cpu" if config.device == "auto" and not torch.cuda.is_available() else config.device
-    if (config.name, device) == ("embedded", "cpu"):
-        return load_embedded(style=config.style, dtype=config.dtype, fused=config.fused, cpu=cpu)
+    if config.name in SHIPPED and device == "cpu":
+        return load_embedded(config.name, style=config.style, dtype=config.dtype, fused=config.fused, cpu=cpu)
     from treereason.engine.model.load import load_model  # seconds of imports
 
     options: dict[str, Any] = {"dtype": config.dtype, "device": config.device, "fused": config.fused, "cpu": cpu}
@@ -142,6 +143,9 @@ def open_engine(
                 model.name,
                 asked,
             )
+        drafts, policy = drafting(config, model), _policy(config, model, spans)
+        if policy is not None and drafts.drafter is not None:
+            raise UserError(f"speculative={config.speculative}: not with attention spans; take engine.spans=off")
         num_threads, told = _num_threads(config.engine, model)
         with _threads(num_threads):
             local = Engine(
@@ -152,11 +156,13 @@ def open_engine(
                 kv_tokens=_kv_tokens(config.engine, model.kv_bytes_per_token),
                 deterministic=config.engine.deterministic,
                 token_statistics=statistics_for is not None,
+                drafter=drafts.drafter,
+                row_budget=drafts.budget,
                 graphs=config.engine.graphs,
-                spans=_policy(config, model, spans),
+                spans=policy,
                 profile=profile,
             )
-            local.threads = told
+            local.threads, local.drafts = told, drafts.why
             yield local
         return
     if statistics_for is not None:
@@ -198,7 +204,7 @@ def _num_threads(config: EngineConfig, model: LanguageModel) -> tuple[int | None
     """As configured, None for torch's own number; on a busy machine fewer than all cores, and then that in words."""
     if config.threads is not None or model.device.type != "cpu":
         return config.threads, ""
-    if model.name == "embedded":
+    if model.name in SHIPPED:
         return 1, ""  # it is too small to gain from more (docs/log.md)
     free, most = free_cores(), torch.get_num_threads()
     if free is None or free >= most:

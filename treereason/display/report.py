@@ -232,6 +232,8 @@ def _figures(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
         held = f" of {num_bytes / 2**30:,.1f} GiB" if (num_bytes := summary.get("graph_bytes")) else ""
         from_graphs = f"{graph:,} from graphs{held}"
         found.append(("steps", ", ".join([from_graphs, *(f"{n:,} eager: {why}" for why, n in eager)])))
+    if drafts := summary.get("speculative"):
+        found.append(("drafts", _drafts(drafts)))
     found += [(name, str(summary[name])) for name in ("fused", "threads") if summary.get(name)]
     if server := summary.get("server"):
         found.append(("server", printable(str(server))))
@@ -249,6 +251,19 @@ def _figures(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     if repeats := summary.get("repeats"):
         found.append(("repeats", printable(str(repeats))))
     return found
+
+
+def _drafts(drafts: Mapping[str, Any]) -> str:
+    if why := drafts.get("why"):
+        return printable(str(why))
+    rows, right = int(drafts.get("rows") or 0), int(drafts.get("tokens_from_drafts") or 0)
+    shares = zip(drafts.get("right_by_depth") or [], drafts.get("proposed_by_depth") or [], strict=False)
+    text = f"{right:,} tokens from {rows:,} rows"
+    if rows:
+        text += f"; right by depth: {', '.join(f'{part / whole:.0%}' for part, whole in shares if whole)}"
+    if (saved := drafts.get("saved_s")) is not None:
+        text += f"; {'saved' if saved >= 0 else 'cost'} about {formatting.duration(abs(saved))}"
+    return text
 
 
 def _grid(rows: list[tuple[str, str]], left: str, right: str) -> Table:

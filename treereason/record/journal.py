@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import logging
+import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, suppress
 from functools import cache
 from pathlib import Path
 from types import NoneType, TracebackType, UnionType
-from typing import Any, Self, Union, get_args, get_origin, get_type_hints
+from typing import Any, NamedTuple, Self, Union, get_args, get_origin, get_type_hints
 
 from treereason import events
 from treereason.core import UserError
 from treereason.events import Event
-from treereason.jsonable import jsonable
 from treereason.record.folder import ELSEWHERE, unwritable
+from treereason.record.row import row_of
 from treereason.text import one_line, shown
 
 NAME = "journal.sqlite"
 VERSION = 1
 LOCKED_S = 60.0
 """How long to wait for another program that has locked the journal: a backup, a browser of databases."""
+WAL_HEADER, WAL_FRAME = 32, 24
+"""Bytes at the head of SQLite's write-ahead log, and of each of its frames (https://sqlite.org/fileformat2.html)."""
 _CREATE = """
 CREATE TABLE IF NOT EXISTS events (
     id INTEGER PRIMARY KEY,
@@ -71,9 +73,9 @@ class Journal:
         """Append the event. Raises UserError when the disk is full, and on every later call: a journal has no gaps."""
         if self._broken is not None:
             raise self._broken
-        data = {f.name: jsonable(getattr(event, f.name)) for f in dataclasses.fields(event)}
-        problem = str(data.get("problem", "")).encode("utf-8", "replace").decode() or None
-        row = (self._clock(), event.kind, problem, json.dumps(data, separators=(",", ":")))
+        kind, data = row_of(event)
+        problem = str(getattr(event, "problem", "")).encode("utf-8", "replace").decode() or None
+        row = (self._clock(), kind, problem, data)
         try:
             self._db.execute("INSERT INTO events (time, kind, problem, data) VALUES (?, ?, ?, ?)", row)
         except sqlite3.DatabaseError as error:
@@ -96,6 +98,16 @@ class Journal:
         self.close()
 
 
+class Row(NamedTuple):
+    """An event as it lies in the file. time: seconds since 1970. data: its fields as JSON. problem: "" for none."""
+
+    id: int
+    time: float
+    kind: str
+    problem: str
+    data: str
+
+
 def read(path: Path) -> Iterator[Event]:
     """The events of a journal in order, also while it is being written. Raises as `read_timed` does."""
     return (event for _, event in read_timed(path))
@@ -110,13 +122,48 @@ def read_timed(path: Path) -> Iterator[tuple[float, Event]]:
 
     Raises UserError when there is no journal at `path`, when a newer version wrote it, or when an event lacks a field.
     """
+    return typed(path, read_rows(path))
+
+
+def read_rows(path: Path, first: int = 0, kinds: Sequence[str] = ()) -> Iterator[Row]:
+    """The rows of a journal in order, from the id `first` on; of these kinds alone, where some are given.
+
+    Raises UserError when there is no journal at `path`, or when a newer version wrote it.
+    """
     if not path.is_file():
         raise UserError(f"{path} does not exist: give the journal of a run folder")
+    if torn(path):
+        _log.warning("%s ends in the middle of an event, which is lost; those before it are whole", path)
+    where = f" AND kind IN ({','.join('?' * len(kinds))})" if kinds else ""
     try:
         with closing(_open_to_read(path)) as db:
-            yield from _rows(db, path)
+            _check_version(db, path)
+            if not db.execute("SELECT 1 FROM sqlite_master WHERE name='events'").fetchone():
+                return  # its process was killed when it had just made the file
+            select = f"SELECT id, time, kind, problem, data FROM events WHERE id >= ?{where} ORDER BY id"
+            for number, moment, kind, problem, data in db.execute(select, (first, *kinds)):
+                yield Row(number, _time(path, number, kind, moment), str(kind), problem or "", data)
     except sqlite3.DatabaseError as error:
         raise UserError(f"{path} cannot be read as a journal: {error}") from error
+
+
+def typed(path: Path, rows: Iterable[Row]) -> Iterator[tuple[float, Event]]:
+    """(time, event) of rows of the journal at `path`. Raises UserError for one that lacks a field."""
+    kinds = {_kind(cls): (cls, get_type_hints(cls, vars(events))) for cls in Event.__subclasses__()}
+    unknown = 0
+    for row in rows:
+        if row.kind not in kinds:
+            unknown += 1
+            continue
+        cls, hints = kinds[row.kind]
+        try:
+            fields = json.loads(row.data)
+            event = cls(**{key: _rebuild(hints[key], fields[key]) for key in hints if key in fields})
+        except (TypeError, ValueError, RecursionError) as error:
+            raise unreadable(path, row.id, row.kind, error) from error
+        yield row.time, event
+    if unknown:
+        _log.warning("%s: left out %d events of kinds that only a newer treereason knows", path, unknown)
 
 
 def last_run(timed: Iterable[tuple[float, Event]]) -> list[tuple[float, Event]]:
@@ -127,6 +174,23 @@ def last_run(timed: Iterable[tuple[float, Event]]) -> list[tuple[float, Event]]:
             run = []
         run.append((moment, event))
     return run
+
+
+def torn(path: Path) -> bool:
+    """Whether the last event of a journal whose process was killed is not whole in the log beside it."""
+    try:
+        log = path.with_name(f"{path.name}-wal")
+        size = log.stat().st_size
+        with log.open("rb") as file:
+            page_size = int.from_bytes(file.read(12)[8:], "big")
+            rest = (size - WAL_HEADER) % (page_size + WAL_FRAME)
+            if size < WAL_HEADER or rest:
+                return size > 0
+            file.seek(-(page_size + WAL_FRAME), os.SEEK_END)
+            ends_transaction = any(file.read(8)[4:])  # the size of the database behind it, 0 within a transaction
+            return size > WAL_HEADER and not ends_transaction
+    except OSError:
+        return False
 
 
 def _open_to_read(path: Path) -> sqlite3.Connection:
@@ -142,24 +206,16 @@ def _open_to_read(path: Path) -> sqlite3.Connection:
     return db
 
 
-def _rows(db: sqlite3.Connection, path: Path) -> Iterator[tuple[float, Event]]:
-    _check_version(db, path)
-    kinds = {_kind(cls): (cls, get_type_hints(cls, vars(events))) for cls in Event.__subclasses__()}
-    unknown = 0
-    for row, moment, name, data in db.execute("SELECT id, time, kind, data FROM events ORDER BY id"):
-        if name not in kinds:
-            unknown += 1
-            continue
-        cls, hints = kinds[name]
-        try:
-            fields = json.loads(data)
-            event = cls(**{key: _rebuild(hints[key], fields[key]) for key in hints if key in fields})
-            seconds = float(moment)
-        except (TypeError, ValueError, RecursionError) as error:
-            raise UserError(f"{path}: event {row} ({name}) cannot be read: {one_line(error)}") from error
-        yield seconds, event
-    if unknown:
-        _log.warning("%s: left out %d events of kinds that only a newer treereason knows", path, unknown)
+def _time(path: Path, row: int, kind: str, value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError) as error:
+        raise unreadable(path, row, kind, error) from error
+
+
+def unreadable(path: Path, row: int, kind: str, error: Exception) -> UserError:
+    """What to raise for an event that is not what this program writes."""
+    return UserError(f"{path}: event {row} ({kind}) cannot be read: {one_line(error)}")
 
 
 def _check_version(db: sqlite3.Connection, path: Path) -> None:

@@ -24,7 +24,7 @@ def test_branches_that_end_unforeseen_change_nothing_for_the_others(monkeypatch:
     chance = random.Random(0)
     num_whole = num_partly = num_for_nothing = 0
     for _ in range(15):
-        model = GraphModel(num_slots=4096, max_rows=300)
+        model = GraphModel(max_rows=300)
         engine = Engine(
             cast(LanguageModel, model), seed=3, max_branches=32, prefill_tokens=200, kv_tokens=4096,
             capture=model.capture,

@@ -38,6 +38,13 @@ class KVCache:
             self._layers[layer] = keys, values
         return self._layers[layer]
 
+    @torch.inference_mode()
+    def move(self, sources: list[int], targets: list[int]) -> None:
+        """Copy keys and values of all layers from slots to others, none of which is among the sources."""
+        for keys, values in self._layers.values():
+            for pool in (keys, values):
+                pool[targets] = pool[sources]
+
     def pools(self, layer: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Keys and values of a layer that has stored some; they keep their addresses."""
         return self._layers[layer]

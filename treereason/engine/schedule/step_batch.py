@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from treereason.engine.kv.forest import Node
 from treereason.engine.schedule.branch import Branch
+from treereason.engine.schedule.draft import LaidDraft
 from treereason.engine.schedule.given_text import GivenTokens
 from treereason.engine.schedule.pending_prompt import PendingPrompt
 
@@ -14,6 +15,7 @@ from treereason.engine.schedule.pending_prompt import PendingPrompt
 class StepBatch:
     """tokens: how many stored tokens of each node, its last ones, are computed. step: its number.
 
+    drafts: what is proposed to follow branches, computed beside them; among `tokens`.
     branches, prompts: whose last token is among them, so that its row of logits gives the next one.
     given: tokens of given texts whose log-probabilities are wanted. num_given: tokens computed for them.
     ends: the nodes of branches, prompts and texts that are computed up to their end.
@@ -26,6 +28,7 @@ class StepBatch:
     tokens: dict[Node, int] = field(default_factory=dict)
     branches: list[Branch] = field(default_factory=list)
     prompts: list[PendingPrompt] = field(default_factory=list)
+    drafts: dict[Branch, LaidDraft] = field(default_factory=dict)
     given: list[GivenTokens] = field(default_factory=list)
     ends: list[Node] = field(default_factory=list)
     num_given: int = 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
@@ -18,32 +18,39 @@ from treereason.engine.schedule.step_batch import StepBatch
 from treereason.engine.steps.distribution_statistics import distribution_statistics
 from treereason.engine.steps.sampler import sample
 from treereason.engine.steps.sampling_rows import SamplingRows
+from treereason.engine.steps.step_kind import Drawn
 from treereason.profile import Profile
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Started:
     """A step that is being computed. place: of each wanted row, its place among the logits."""
 
     batch: StepBatch
     step: EagerStep
-    place: dict[int, int]
-    logits: torch.Tensor
+    place: dict[int, int] = field(default_factory=dict)
+    logits: torch.Tensor = field(default_factory=lambda: torch.empty(0))
 
     def logits_of(self, node: Node, rows: range) -> torch.Tensor:
         """Logits [len(rows), V] of some of a node's rows."""
         return self.logits[[self.place[self.step.rows[node][row]] for row in rows]]
 
-    def last_rows(self, nodes: Sequence[Node]) -> torch.Tensor:
-        """Logits [len(nodes), V] behind the last token of each node; of the node above, if it has no token yet."""
-        places = []
-        for node in nodes:
-            if node not in self.step.rows:
-                assert node.parent is not None
-                assert not node.tokens
-                node = node.parent
-            places.append(self.place[self.step.rows[node][-1]])
-        return self.logits[places]
+    def rows_of(self, branch: Branch) -> list[int]:
+        """The row that draws the branch's next token, then those that draw what follows each token of its draft."""
+        laid = self.batch.drafts.get(branch)
+        if laid is not None:
+            return [self._row(node, index) for node, index in ((branch.node, laid.num_own - 1), *laid.places)]
+        node = branch.node
+        if node not in self.step.rows:
+            assert node.parent is not None
+            assert not node.tokens
+            node = node.parent
+        return [self.step.rows[node][-1]]
+
+    def _row(self, node: Node, index: int) -> int:
+        """The row of a node's `index`-th token: rows are of its last stored ones."""
+        rows = self.step.rows[node]
+        return rows[index - (node.num_cached - len(rows))]
 
 
 class EagerSteps:
@@ -92,15 +99,16 @@ class EagerSteps:
                 device=self._model.device,
                 profile=self._profile,
             )
-            sampled = [branch.node for branch in batch.branches]
-            sampled += [prompt.node for prompt in batch.prompts if not prompt.texts]
-            wanted = [step.rows[node][-1] for node in sampled]
+            started = _Started(batch, step)
+            wanted = [row for branch in batch.branches for row in started.rows_of(branch)]
+            wanted += [step.rows[prompt.node][-1] for prompt in batch.prompts if not prompt.texts]
             wanted += [step.rows[given.node][row] for given in batch.given for row in given.rows]
-            place = {row: i for i, row in enumerate(dict.fromkeys(wanted))}
+            started.place = {row: i for i, row in enumerate(dict.fromkeys(wanted))}
         with self._profile.measure("model"):
-            self._started = _Started(batch, step, place, self._model.forward(step, list(place)))
+            started.logits = self._model.forward(step, list(started.place))
+        self._started = started
 
-    def finish(self, branches: Sequence[Branch]) -> tuple[list[int], list[float]]:
+    def finish(self, branches: Sequence[Branch]) -> Drawn:
         """As in StepKind."""
         assert self._started is not None
         with self._profile.measure("sampling"):
@@ -110,12 +118,27 @@ class EagerSteps:
                 if self._token_statistics:
                     given.text.measure(given.first, distribution_statistics(logits))
             if not branches:
-                return [], []
-            logits = self._started.last_rows([branch.node for branch in branches])
-            if self._token_statistics:
-                for branch, row in zip(branches, distribution_statistics(logits), strict=True):
-                    branch.measure([row])
-            return _draw(logits, branches, compiled=self._attention in COMPILED)
+                return Drawn([], [])
+            return self._draw(self._started, branches)
+
+    def _draw(self, started: _Started, branches: Sequence[Branch]) -> Drawn:
+        device = self._model.device
+        rows: list[int] = []
+        of_rows: list[Branch] = []
+        for branch in branches:
+            found = started.rows_of(branch)
+            rows += found
+            of_rows += [branch] * len(found)
+        logits = started.logits[[started.place[row] for row in rows]]
+        tokens, logprobs = sample(
+            logits,
+            torch.tensor([branch.key for branch in of_rows], device=device),
+            started.step.positions[rows] + 1,
+            SamplingRows.of([branch.sampling for branch in of_rows], device),
+            compiled=self._attention in COMPILED,
+        )
+        statistics = distribution_statistics(logits) if self._token_statistics else None
+        return Drawn(tokens.tolist(), logprobs.tolist(), statistics)
 
     @property
     def kv_tokens_read(self) -> int:
@@ -134,16 +157,3 @@ def _enter(given: GivenTokens, logits: torch.Tensor) -> None:
     """Enter the log-probabilities of a given text's tokens; logits: [len(given.tokens), V]."""
     tokens = torch.tensor(given.tokens, device=logits.device)[:, None]
     given.text.take(given.first, logits.float().log_softmax(dim=1).gather(1, tokens)[:, 0].tolist())
-
-
-def _draw(logits: torch.Tensor, branches: Sequence[Branch], *, compiled: bool) -> tuple[list[int], list[float]]:
-    """Each branch's next token and its log-probability, from its row of logits [len(branches), V]."""
-    device = logits.device
-    tokens, logprobs = sample(
-        logits,
-        torch.tensor([branch.key for branch in branches], device=device),
-        torch.tensor([branch.node.end for branch in branches], device=device),
-        SamplingRows.of([branch.sampling for branch in branches], device),
-        compiled=compiled,
-    )
-    return tokens.tolist(), logprobs.tolist()

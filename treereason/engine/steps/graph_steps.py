@@ -32,7 +32,7 @@ from treereason.engine.steps.cuda_capture import Body, Capture, TorchIsBroken, f
 from treereason.engine.steps.sampler import sample
 from treereason.engine.steps.sampling_rows import Cuts
 from treereason.engine.steps.step_buffers import StepBuffers
-from treereason.engine.steps.step_kind import Refusal
+from treereason.engine.steps.step_kind import Drawn, Refusal
 from treereason.profile import Profile
 
 NUM_RESERVED = 1
@@ -75,6 +75,7 @@ class _Loaded:
 class GraphSteps:
     """Takes steps in which every running branch computes one token, and nothing else does.
 
+    goes_ahead: whether the next step is launched before one is read; then it has no drafts.
     num_plans, num_captures: how many it has made. num_bytes: of device memory that graphs and their buffers hold beside
     model and KV.
     """
@@ -89,6 +90,7 @@ class GraphSteps:
         *,
         max_branches: int,
         capture: Capture,
+        goes_ahead: bool = True,
         reader: SpanReader | None = None,
         profile: Profile | None = None,
     ) -> None:
@@ -96,6 +98,7 @@ class GraphSteps:
         self._forest = forest
         self._cache = cache
         self._capture = capture
+        self._goes_ahead = goes_ahead
         self._reader = reader
         self._profile = profile or Profile()
         most = min(max_branches, BUCKETS[-1])
@@ -133,14 +136,14 @@ class GraphSteps:
             self._ahead = self._launch_next(batch)
         return None
 
-    def finish(self, branches: Sequence[Branch]) -> tuple[list[int], list[float]]:
+    def finish(self, branches: Sequence[Branch]) -> Drawn:
         """As in StepKind."""
         assert self._started is not None
         with self._profile.measure("model"):
             row_of = self._started.row_of
             tokens, logprobs = self._buffers.read(self._started.fetched, len(row_of))
             rows = [row_of[branch.node] for branch in branches]
-            return [tokens[row] for row in rows], [logprobs[row] for row in rows]
+            return Drawn([tokens[row] for row in rows], [logprobs[row] for row in rows])
 
     @property
     def kv_tokens_read(self) -> int:
@@ -162,6 +165,8 @@ class GraphSteps:
     def _launch(self, batch: StepBatch) -> Refusal | None:
         if self._failure:
             return Refusal(self._failure)
+        if batch.drafts:
+            return Refusal("drafts")
         if batch.prompts or len(batch.tokens) > len(batch.branches) or max(batch.tokens.values()) > 1:
             return Refusal("prefill")
         if len(batch.branches) > self._buckets[-1]:
@@ -187,7 +192,7 @@ class GraphSteps:
         """Launch the step behind the batch's; None where that is sure to be of other branches, or lacks pages."""
         loaded = self._loaded
         assert loaded is not None
-        if batch.others_wait or loaded.row_of.keys() != batch.tokens.keys():
+        if not self._goes_ahead or batch.others_wait or loaded.row_of.keys() != batch.tokens.keys():
             return None
         if self._reader is not None:  # what the next row sees is told by the token that is being drawn
             return None

@@ -1,6 +1,6 @@
 """The interface of the ways to compute a step. The engine asks the quickest way first, and the next one if it refuses.
 
-A new way (for example, with rows of speculative tokens) is one class here and one entry in the engine's list.
+A new way is one class here and one entry in the engine's list.
 """
 
 from __future__ import annotations
@@ -21,6 +21,19 @@ class Refusal:
     reason: str
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """What rows of a step draw: tokens, and their log-probabilities at temperature 1, NaN where a row's logits have a
+    NaN or an infinity. statistics: of each row's distribution, where the engine computes them.
+
+    A branch has a row for its next token and, behind it, one for what follows each token of its draft, in their order.
+    """
+
+    tokens: list[int]
+    logprobs: list[float]
+    statistics: list[list[float]] | None = None
+
+
 class StepKind(Protocol):
     """One way to compute a step: `start`, then `finish` once. Between them, the host is free while a GPU computes."""
 
@@ -33,12 +46,12 @@ class StepKind(Protocol):
         """Begin to compute the batch, whose tokens have their pages already; or refuse, and leave all as it was."""
         ...
 
-    def finish(self, branches: Sequence[Branch]) -> tuple[list[int], list[float]]:
-        """Wait for the step. The next token of each branch, and its log-probability at temperature 1.
+    def finish(self, branches: Sequence[Branch]) -> Drawn:
+        """Wait for the step. What the rows of each branch draw, one branch after the other.
 
         branches: those of the batch, then those that its prompts have started. The logits of one come from the last
-        row of its node or, if it has no token of its own yet, of the node above. A log-probability is NaN where logits
-        are NaN or infinite. Log-probabilities of given texts are entered into the batch.
+        own row of its node or, if it has no token of its own yet, of the node above. Log-probabilities of given texts
+        are entered into the batch.
         """
         ...
 
