@@ -70,6 +70,7 @@ def run_experiment(
                 pass_name,
                 emit,
                 records=begun.begun,
+                commit=emit.commit,
                 stopped=stopped,
                 user_code=user_code,
                 collect=collect if pass_name == "search" else lambda _: None,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +25,9 @@ if TYPE_CHECKING:  # its packages are an extra
     from treereason.remote.server import Server
 
 DATA = "problems"
-SOURCES = ("*.py", "*.cpp", "*.h", "*.yaml")
+SOURCES = (".py", ".cpp", ".h", ".yaml")
+SHOWN_ONLY = ("display", "analysis", "__pycache__")
+"""Folders of code that decides no result."""
 
 
 def fingerprint(spec: RunSpec, model: LanguageModel | Server) -> dict[str, str]:
@@ -33,7 +37,7 @@ def fingerprint(spec: RunSpec, model: LanguageModel | Server) -> dict[str, str]:
     """
     found = {name: version or "" for name, version in versions().items()}
     found[DATA] = digest_of_problems(spec.problems)
-    found["code"] = _digest_of_files(_sources())
+    found["code"] = _digest_of_code()
     if isinstance(model, LanguageModel):
         found["weights"] = model.digest_of_weights()
         found["attention"] = f"{model.attention} on {model.device.type}"
@@ -47,11 +51,18 @@ def digest_of_problems(problems: Sequence[Problem]) -> str:
     return _digest(json.dumps(jsonable([p.id, p.input, p.target])).encode() for p in problems)
 
 
+@cache
+def _digest_of_code() -> str:
+    """Of our own code, as it is when it is first asked for."""
+    return _digest_of_files(_sources())
+
+
 def _sources() -> Iterator[Path]:
     for package in (treereason, kernels, tasks):
-        for folder in package.__path__:
-            for pattern in SOURCES:
-                yield from sorted(Path(folder).rglob(pattern))
+        for top in package.__path__:
+            for folder, inner, names in os.walk(top):
+                inner[:] = sorted(name for name in inner if name not in SHOWN_ONLY)
+                yield from (Path(folder, name) for name in sorted(names) if name.endswith(SOURCES))
 
 
 def _files_of_user(spec: RunSpec) -> Iterator[Path]:

@@ -45,12 +45,12 @@ class Recording:
         self._before = before
         self._profile = profile or Profile()
         self._results: Results | None = None
-        self._journal: list[events.Sink] = []
+        self._journal: Journal | None = None
         self._sinks: list[events.Sink] = [self.summary, screen, *trackers]
         self._opened = ExitStack()
         with ExitStack() as on_error:
             if folder is not None:
-                self._journal = [on_error.enter_context(Journal(folder / JOURNAL))]
+                self._journal = on_error.enter_context(Journal(folder / JOURNAL, grouped=True))
                 self._results = on_error.enter_context(Results(folder))
                 self._sinks.insert(0, self._results)
             on_error.enter_context(screen)
@@ -66,8 +66,16 @@ class Recording:
 
     def __call__(self, event: events.Event) -> None:
         with self._profile.measure("record and display"):
-            for sink in (*self._journal, *self._sinks):
+            if self._journal is not None:
+                self._journal(event)
+            for sink in self._sinks:
                 sink(event)
+
+    def commit(self) -> None:
+        """Let all events so far outlive the process."""
+        if self._journal is not None:
+            with self._profile.measure("record and display"):
+                self._journal.commit()
 
     def go_on(self, changes: list[str]) -> None:
         """Tell results, summary and display what is in the journal already, and that the run goes on."""

@@ -119,6 +119,7 @@ class Runner:
     budget: makes the budget of one problem, when that starts. seed: of the searches' own choices.
     scorer: name of the run's scorer; scorer_basis: what its verdicts rest on; inline_scorer: that scorer, where it runs
     beside the search and not in a second process: a coroutine function, or what another process cannot import.
+    commit: called before each step of the engine and before scorers are waited for, when all that is known is told.
     stopped: asked between steps; once it is true, problems in flight are given up and `run` returns.
     records: by problem, what the journal tells of those that an earlier process has begun. Each of these searches runs
     once more from its start, answered from its record, and goes on where that ends. One that asks for something else
@@ -142,6 +143,7 @@ class Runner:
         scorer_basis: Basis = Basis.UNMARKED,
         inline_scorer: Scorer | None = None,
         budget: Callable[[], Budget] = Budget,
+        commit: Callable[[], None] = lambda: None,
         stopped: Callable[[], bool] = lambda: False,
         user_code: UserCode | None = None,
         profile: Profile | None = None,
@@ -161,6 +163,7 @@ class Runner:
         self._scorer_basis = scorer_basis
         self._inline_scorer = inline_scorer
         self._budget = budget
+        self._commit = commit
         self._stopped = stopped
         self._profile = profile or Profile()
         self._collect = collect
@@ -189,6 +192,7 @@ class Runner:
                 if run.budget.out_of_time and not run.evaluating:
                     self._engine.stop(name, OUT_OF_TIME)
                     self._take_verdicts(self._scoring.stop(name, OUT_OF_TIME))
+            self._commit()
             if self._engine.busy:
                 decoded, figures = self._engine.step()
                 if figures is not None:

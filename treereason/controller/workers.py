@@ -29,6 +29,7 @@ from treereason.controller.run_spec import RunSpec
 from treereason.controller.worker import Hello, Lease, Ready
 from treereason.core import Problem, UserError
 from treereason.display.base import Display
+from treereason.engine.model.embedded import SHIPPED
 from treereason.record.journal import NAME as JOURNAL
 from treereason.record.recorded_problem import RecordedProblem
 from treereason.record.recorded_run import RecordedRun, recorded_run
@@ -116,8 +117,11 @@ class _Pass:
                 worker = connections[connection]  # type: ignore[index]
                 try:
                     self._take(worker, worker.connection.recv())
+                    while worker.connection.poll():
+                        self._take(worker, worker.connection.recv())
                 except (EOFError, OSError):
                     self._take_over(worker, waiting)
+            self._emit.commit()
 
     def _lease(self, worker: Worker, problem: Problem) -> None:
         record = self._records.pop(problem.id, None)
@@ -148,6 +152,7 @@ class _Pass:
                 f"all workers have died, the last one with exit code {code}: {self._journal.with_name(LOG)} may tell "
                 "why; treereason resume goes on"
             )
+        self._emit.commit()
         run = recorded_run(self._journal)
         assert run is not None
         self._records |= {name: run.passes[self._name].begun[name] for name in dead.leases}

@@ -27,6 +27,19 @@ LOCKED_S = 60.0
 """How long to wait for another program that has locked the journal: a backup, a browser of databases."""
 WAL_HEADER, WAL_FRAME = 32, 24
 """Bytes at the head of SQLite's write-ahead log, and of each of its frames (https://sqlite.org/fileformat2.html)."""
+OF_A_STEP = (
+    events.ProblemStarted,
+    events.ThoughtCreated,
+    events.ThoughtResumed,
+    events.ThoughtDecoded,
+    events.ThoughtScored,
+    events.ThoughtEvaluated,
+    events.ThoughtKept,
+    events.ThoughtPruned,
+    events.ThoughtFailed,
+    events.StepDone,
+)
+"""What a grouped journal commits together."""
 _CREATE = """
 CREATE TABLE IF NOT EXISTS events (
     id INTEGER PRIMARY KEY,
@@ -46,15 +59,18 @@ class Journal:
 
     An event is committed before the call returns: killing the process loses no event whose call has returned. A power
     cut may lose the last events, but leaves a readable file. Use as a context manager, in one thread.
+    grouped: events of thoughts and steps are committed together, by `commit`, at the end or with the next other event.
 
     Raises UserError when the file is not a journal, or was written by a newer version.
     """
 
-    def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, path: Path, clock: Callable[[], float] = time.time, *, grouped: bool = False) -> None:
         """`clock` gives seconds since 1970."""
         self._clock = clock
+        self._grouped = grouped
         self._path = path
         self._broken: UserError | None = None
+        self._rows: list[tuple[float, str, str | None, str]] = []
         with ExitStack() as on_error:
             try:
                 self._db = on_error.enter_context(
@@ -75,15 +91,27 @@ class Journal:
             raise self._broken
         kind, data = row_of(event)
         problem = str(getattr(event, "problem", "")).encode("utf-8", "replace").decode() or None
-        row = (self._clock(), kind, problem, data)
+        self._rows.append((self._clock(), kind, problem, data))
+        if not (self._grouped and isinstance(event, OF_A_STEP)):
+            self.commit()
+
+    def commit(self) -> None:
+        """Commit all events so far. Raises UserError as a call does."""
+        rows, self._rows = self._rows, []
+        if not rows or self._broken is not None:
+            return
         try:
-            self._db.execute("INSERT INTO events (time, kind, problem, data) VALUES (?, ?, ?, ?)", row)
+            self._db.execute("BEGIN")
+            self._db.executemany("INSERT INTO events (time, kind, problem, data) VALUES (?, ?, ?, ?)", rows)
+            self._db.execute("COMMIT")
         except sqlite3.DatabaseError as error:
             self._broken = unwritable(self._path, error)
             raise self._broken from error
 
     def close(self) -> None:
         """Close the file; may be called twice."""
+        with suppress(sqlite3.Error, UserError):  # closed already, or full: whoever wrote the last event was told
+            self.commit()
         with suppress(sqlite3.Error):  # closed already, or a reader holds it: then it stays in WAL mode
             self._db.execute("PRAGMA busy_timeout=0")
             self._db.execute("PRAGMA journal_mode=DELETE")
