@@ -160,7 +160,7 @@ def go(spec: RunSpec, folder: Path, *, before: RecordedRun | None = None, force:
     """
     screen: Display
     user_code = UserCode()
-    if spec.config.workers > 1:
+    if spec.config.workers > 1 or spec.config.launcher != "processes":
         from treereason.controller.workers import run_with_workers
         from treereason.display.modes import display
 

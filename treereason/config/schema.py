@@ -401,6 +401,10 @@ class Config(_Strict):
             "shared out; changes no result that engine.max_branches does not change",
         ),
     ] = 1
+    launcher: Annotated[
+        Literal["processes", "ray"],
+        Field(description="where workers run: processes of this machine, or actors of a Ray cluster"),
+    ] = "processes"
     scorer_timeout_s: Annotated[
         float, Field(gt=0, le=LONGEST_S, description="a scorer that takes more seconds fails its thought")
     ] = 10.0

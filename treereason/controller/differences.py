@@ -7,7 +7,7 @@ from typing import Any
 
 from treereason.text import shown
 
-FREE = ("display ", "engine.profile ", "workers ", "speculative ", "draft.")
+FREE = ("display ", "engine.profile ", "launcher ", "workers ", "speculative ", "draft.")
 """How lines begin of what may change when a run goes on: it decides nothing."""
 
 

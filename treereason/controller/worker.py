@@ -1,6 +1,6 @@
 """One process of several that share a run: it computes the problems that it is given, and tells its events.
 
-Started by `workers.py`, which writes the journal. It dies with the process that started it.
+Started by a launcher for `workers.py`, which writes the journal. It dies with the process that started it.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ IDLE_S = 0.05
 
 @dataclass(frozen=True)
 class Hello:
-    """What a worker is started with. parallel_problems: that it is given at once, at most."""
+    """What a worker is started with. folder: for what a scorer prints. parallel_problems: given at once, at most."""
 
     config: Config
-    folder: Path
+    folder: Path | None
     parallel_problems: int
 
 
@@ -107,26 +107,30 @@ def main(descriptor: int) -> None:
     """Work until the connection says that it is enough."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal it goes to all, and the one that started this decides
     connection = Connection(descriptor)
-    hello: Hello = connection.recv()
-    try:
-        model = load(hello.config.model, hello.config.engine.cpu)
-        spec = spec_of(hello.config)
-        spec = replace(spec, config=settled(spec.config, model))
-        with Machine(spec, model, hello.folder) as machine:
-            connection.send(Ready(spec.config, fingerprint(spec, model), machine.repeats, machine.remarks))
-            leases = Leases(connection, {problem.id: problem for problem in spec.problems})
-            while (pass_name := leases.next_pass()) is not None:
-                machine.runner(
-                    pass_name,
-                    connection.send,
-                    records=leases.records,
-                    parallel_problems=hello.parallel_problems,
-                    stopped=leases.stopped,
-                ).run(leases)
-    except UserError as error:
-        with suppress(OSError):
-            connection.send(error)
-    connection.close()
+    work(connection, connection.recv())
+
+
+def work(connection: Connection, hello: Hello) -> None:
+    """Load the model, then compute what comes over the connection and tell it there; closes the connection."""
+    with connection:
+        try:
+            model = load(hello.config.model, hello.config.engine.cpu)
+            spec = spec_of(hello.config)
+            spec = replace(spec, config=settled(spec.config, model))
+            with Machine(spec, model, hello.folder) as machine:
+                connection.send(Ready(spec.config, fingerprint(spec, model), machine.repeats, machine.remarks))
+                leases = Leases(connection, {problem.id: problem for problem in spec.problems})
+                while (pass_name := leases.next_pass()) is not None:
+                    machine.runner(
+                        pass_name,
+                        connection.send,
+                        records=leases.records,
+                        parallel_problems=hello.parallel_problems,
+                        stopped=leases.stopped,
+                    ).run(leases)
+        except UserError as error:
+            with suppress(OSError):
+                connection.send(error)
 
 
 if __name__ == "__main__":
