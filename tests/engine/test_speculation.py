@@ -209,29 +209,36 @@ def test_a_draft_model_with_little_memory_proposes_less(tiny_model: Build) -> No
     assert not list(drafter.forest.nodes())
 
 
-def test_a_budget_stops_asking_where_drafts_cost_more_than_they_bring() -> None:
-    budget = RowBudget()
-    asked = 0
-    for _ in range(1000):
-        drafts = budget.asks(4)
-        asked += drafts
-        budget.measure(8 if drafts else 4, 4, 5 if drafts else 4, 2.0 if drafts else 1.0)
-    assert asked < 60
+def drafted_steps(num_steps: int, right: float, tokens: int, drafted_ms: float) -> int:
+    """How many of the steps of four branches have drafts, where a plain one takes a millisecond."""
+    budget, count = RowBudget(), 0
+    for step in range(num_steps):
+        kind = budget.next(4)
+        if kind == "look":
+            budget.lookout.note(step % 10 < 10 * right)
+        drafts = kind == "draft"
+        count += drafts
+        budget.measure(8 if drafts else 4, 4, tokens if drafts else 4, drafted_ms if drafts else 1.0)
+    return count
 
 
-def test_a_budget_goes_on_asking_where_drafts_pay() -> None:
-    budget = RowBudget()
-    asked = 0
-    for _ in range(1000):
-        drafts = budget.asks(4)
-        asked += drafts
-        budget.measure(8 if drafts else 4, 4, 7 if drafts else 4, 1.1 if drafts else 1.0)
-    assert asked > 940
+def test_a_budget_stops_drafting_where_it_costs_more_than_it_brings() -> None:
+    assert 0 < drafted_steps(1000, right=0.5, tokens=5, drafted_ms=2.0) < 30
+
+
+def test_a_budget_goes_on_drafting_where_it_pays() -> None:
+    assert drafted_steps(1000, right=0.5, tokens=7, drafted_ms=1.1) > 900
+
+
+def test_a_budget_computes_no_draft_where_those_that_it_looks_at_are_wrong() -> None:
+    assert drafted_steps(1000, right=0.0, tokens=4, drafted_ms=1.0) == 0
 
 
 def test_a_budget_takes_rows_as_long_as_they_pay() -> None:
     budget = RowBudget()
-    for rows, ms in ((1, 10.0), (2, 10.0), (4, 10.0), (8, 10.0), (16, 40.0)):
+    assert budget.next(1) != "draft"
+    for rows, ms in ((1, 10.0), (1, 10.0), (2, 10.0), (4, 10.0), (8, 10.0), (16, 40.0)):
+        budget.next(rows)
         budget.measure(rows, rows, rows, ms)
     assert budget.choose(1, 1, [0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1]) == 7
     assert budget.choose(4, 4, [0.5] * 20) == 4

@@ -15,6 +15,9 @@ from treereason.engine.speculation.drafter import Drafter
 from treereason.engine.speculation.row_budget import RowBudget
 from treereason.engine.speculation.verify import Take, verify
 
+LOOKED_AT = 2
+"""Branches whose drafts are compared where none is computed."""
+
 
 @dataclass
 class Figures:
@@ -43,14 +46,26 @@ class Speculation:
         self._max_rows = max_rows
         self._budget = budget
         self._chances = Chances()
+        self._looked: list[tuple[Branch, Draft, int]] = []
         self.figures = Figures()
 
     def add(self, batch: StepBatch) -> None:
         """Lay drafts behind the batch's branches and enter their rows. Nothing is evicted for them."""
-        able = [branch for branch in batch.branches if branch.max_tokens - len(branch.tokens) > 1]
+        self._compare()
         num_rows = sum(batch.tokens.values())
         num_free, num_branches = self._max_rows - num_rows, len(batch.branches)
-        if not able or num_free <= 0 or (self._budget is not None and not self._budget.asks(num_branches)):
+        if num_free <= 0 or not num_branches:
+            return
+        kind = self._budget.next(num_branches) if self._budget is not None else "draft"
+        if kind == "plain":
+            return
+        able = [branch for branch in batch.branches if branch.max_tokens - len(branch.tokens) > 1]
+        if kind == "look":
+            seen = able[:LOOKED_AT]
+            found = zip(seen, self._drafter.propose(seen), strict=True)
+            self._looked = [
+                (branch, draft.only([0] if draft.tokens else []), len(branch.tokens)) for branch, draft in found
+            ]
             return
         drafts = [_within(branch, draft) for branch, draft in zip(able, self._drafter.propose(able), strict=True)]
         chances = [self._chances.of(draft) for draft in drafts]
@@ -83,8 +98,18 @@ class Speculation:
         num_rows, num_branches = sum(batch.tokens.values()), len(batch.branches)
         self._budget.measure(num_rows, num_branches, num_branches + num_right, 1e3 * seconds)
         if batch.drafts:
-            alone = self._budget.ms(num_branches) / 1e3
+            alone = self._budget.plain_ms(num_branches) / 1e3
             self.figures.saved_s += alone * (1 + num_right / num_branches) - seconds
+
+    def _compare(self) -> None:
+        """Learn from what was proposed and not computed."""
+        for branch, draft, at in self._looked:
+            if len(branch.tokens) > at:
+                is_right = branch.tokens[at : at + 1] == draft.tokens
+                self._chances.learn(draft, [0] if is_right else [], cut_short=False)
+                assert self._budget is not None
+                self._budget.lookout.note(is_right)
+        self._looked = []
 
     def forget(self, problem: str) -> None:
         """Drop all that is held for a problem that has ended."""

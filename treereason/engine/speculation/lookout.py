@@ -1,0 +1,43 @@
+"""Whether drafts would be right, seen before any is computed."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+STEPS, TOKENS = 8, 8
+"""A look has so many steps, or fewer where it has seen so many tokens."""
+RIGHT = 0.3
+"""Of the first proposed tokens so many must have been right, or no draft is tried."""
+REST, LONGEST_REST = 8, 64
+"""Steps until the next look; each time that it is in vain, twice as many."""
+
+
+class Lookout:
+    """While it looks, drafts are asked for and compared with what is drawn without them: that costs no row."""
+
+    def __init__(self) -> None:
+        self._steps = self._tokens = self._right = self._rested = 0
+        self._rest = REST
+        self._seen = False
+
+    def next(self) -> Literal["look", "plain", "draft"]:
+        """What the step may do; called once a step. draft: proposed tokens are right often enough to try them."""
+        if self._seen:
+            return "draft"
+        if self._rested:
+            self._rested -= 1
+            return "plain"
+        if self._steps >= STEPS or self._tokens >= TOKENS:
+            self._seen = self._right >= RIGHT * self._tokens > 0
+            self._steps = self._tokens = self._right = 0
+            if self._seen:
+                return "draft"
+            self._rested, self._rest = self._rest - 1, min(LONGEST_REST, 2 * self._rest)
+            return "plain"
+        self._steps += 1
+        return "look"
+
+    def note(self, right: bool) -> None:
+        """A token was drawn; whether it was the one that was proposed first."""
+        self._tokens += 1
+        self._right += right
