@@ -17,7 +17,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # before torch loads OpenMP (d
 
 import argparse
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -30,7 +30,7 @@ from treereason.config.scorers import scorer_reference
 from treereason.config.user_files import load
 from treereason.controller.decoder import Decoder
 from treereason.controller.runner import Runner
-from treereason.core import Cost, Decoded, Expansion, Request, Sampling
+from treereason.core import Cost, Decoded, Expansion, Request, Sampling, ThoughtPath
 from treereason.engine.engine import Engine
 from treereason.engine.model.language_model import LanguageModel
 from treereason.engine.model.load import EMBEDDED, load_model
@@ -67,7 +67,8 @@ class GenerateEngine:
     def style(self) -> str:
         return self.model.style
 
-    def submit(self, request: Request) -> None:
+    def submit(self, request: Request, known: Mapping[ThoughtPath, Decoded] | None = None) -> None:
+        assert not known
         assert isinstance(request, Expansion), "tree of thoughts asks for nothing else"
         self._waiting.append(request)
         self._last_submitted = time.perf_counter()

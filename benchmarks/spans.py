@@ -14,6 +14,7 @@ Models have random weights: "small" has the shape of the shipped one, "wide" tha
 from __future__ import annotations
 
 import argparse
+import json
 import random
 import time
 from collections.abc import Sequence
@@ -24,7 +25,7 @@ import torch
 
 from benchmarks.decode_models import random_llama
 from benchmarks.decode_sides import NumberTokenizer
-from benchmarks.record import finish, spread
+from benchmarks.record import RESULTS, finish, spread
 from treereason.core import Expansion, Prompt, Sampling
 from treereason.core.spans import LinePolicy
 from treereason.engine.attention.eager_step import AttentionKind
@@ -179,6 +180,25 @@ def measure(model: LanguageModel, case: str, repeats: int) -> dict[str, Any]:
     }
 
 
+def recorded_table() -> str:
+    """The newest row of each case as a Markdown table."""
+    rows = [json.loads(line) for line in (RESULTS / "spans.jsonl").read_text().splitlines()]
+    newest = {(row["model"], row["case"]): row for row in rows}
+    lines = ["| case | KV tokens a step: spans / tree / branch by branch | time over spans: tree | branch by branch |"]
+    lines.append("|---|---|---|---|")
+    for (_, case), row in newest.items():
+        title = f"context {int(case.partition('x')[0]):,}, {case.partition('x')[2]} branches"
+        read, over = row["kv_tokens_a_step"], row["speedup"]
+        cells = (
+            title if "x" in case else f"{case} operations, {PROBLEMS} problems",
+            " / ".join(f"{read[side]:,}" for side in ("spans", "tree", "sequence")),
+            f"{over['seconds over tree']:.2f}x",
+            f"{over['seconds over sequence']:.2f}x",
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     """Measure what the command line asks for."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.spans")
@@ -188,7 +208,11 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--record", action="store_true")
+    parser.add_argument("--table", action="store_true", help="print the recorded rows as Markdown and stop")
     args = parser.parse_args()
+    if args.table:
+        print(recorded_table())
+        return
     torch.set_num_threads(args.threads)
     network = random_llama(torch.float32, **SIZES[args.model])
     network.config.max_position_embeddings = 1 << 15

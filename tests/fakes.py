@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -125,6 +125,7 @@ class ScriptedEngine:
         self.ended: list[str] = []
         self._texts: dict[tuple[str, ThoughtPath], str] = {}
         self._queue: list[tuple[Request, ThoughtPath]] = []
+        self._known: list[Decoded] = []
 
     @property
     def expansions(self) -> list[Expansion]:
@@ -132,13 +133,18 @@ class ScriptedEngine:
 
     @property
     def busy(self) -> bool:
-        return bool(self._queue)
+        return bool(self._queue or self._known)
 
-    def submit(self, request: Request) -> None:
+    def submit(self, request: Request, known: Mapping[ThoughtPath, Decoded] | None = None) -> None:
         self.requests.append(request)
-        self._queue += [(request, path) for path in request.children]
+        known = known or {}
+        self._known += known.values()
+        self._texts |= {(request.problem, path): decoded.text for path, decoded in known.items()}
+        self._queue += [(request, path) for path in request.children if path not in known]
 
     def step(self) -> tuple[list[Decoded], None]:
+        if self._known:
+            return [self._known.pop()], None
         request, path = self._queue.pop()
         name = request.problem
         whole = self.script(path)

@@ -34,7 +34,7 @@ def scorers(task: Task) -> Mapping[str, Scorer]:
 
 
 TASKS, SEARCHES = builtin("task"), builtin("search")
-STYLES = ("embedded", "chat", "plain")
+STYLES = ("embedded", "spans", "chat", "plain")
 # Nodes of one token each, as the scripted engine decodes digits.
 _NODES = {
     "0": {"value": 5, "start": -4, "end": 0, "children": [1, 2]},

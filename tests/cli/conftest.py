@@ -50,7 +50,7 @@ def runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Runs:
     """A folder with some files to start in, and `run_experiment` replaced."""
     seen = Runs()
 
-    def run_experiment(job: RunSpec, model: object, folder: Path, *_: object) -> dict[str, Any]:
+    def run_experiment(job: RunSpec, model: object, folder: Path, *_: object, **__: object) -> dict[str, Any]:
         assert model == "the model"
         seen.append({**vars(job), "in": folder})
         (folder / "results.jsonl").write_text("{}")

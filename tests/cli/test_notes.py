@@ -12,6 +12,7 @@ from rich.console import Console
 
 from treereason.cli import run as cli_run
 from treereason.cli.main import main
+from treereason.cli.notes import complain
 from treereason.config.schema import parse
 from treereason.core import UserError
 
@@ -76,5 +77,5 @@ def test_a_warning_that_no_display_takes_is_clean(capsys: pytest.CaptureFixture[
 
 
 def test_a_long_error_is_cut(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli_run.complain(UserError("x" * 10**6)) == 2
+    assert complain(UserError("x" * 10**6)) == 2
     assert len(capsys.readouterr().err) < 2100

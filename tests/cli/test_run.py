@@ -18,7 +18,7 @@ from treereason.cli.help import help_text
 from treereason.cli.main import main
 from treereason.cli.run import _loading
 from treereason.config.schema import Config, parse
-from treereason.controller.experiment import SCORER_LOG
+from treereason.controller.parts import SCORER_LOG
 from treereason.core import UserError
 from treereason.text import printable
 

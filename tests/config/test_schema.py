@@ -18,7 +18,7 @@ def config(**changes: Any) -> dict[str, Any]:
     return {"task": {"name": "sorting"}, "search": {"name": "best_of_n"}, "model": {"name": "embedded"}, **changes}
 
 
-@pytest.mark.parametrize("choice", ["embedded", "gguf", "openai", "smollm2", "transformers"])
+@pytest.mark.parametrize("choice", ["embedded", "embedded_spans", "gguf", "openai", "smollm2", "transformers"])
 def test_every_model_file_sets_every_field(choice: str) -> None:
     text = (MODELS / f"{choice}.yaml").read_text(encoding="utf-8")
     values = cast(dict[str, Any], OmegaConf.to_container(OmegaConf.create(text)))

@@ -134,9 +134,8 @@ def test_a_shared_head_is_stored_once_and_a_fork_costs_no_page(tiny_model: Build
         engine.submit(Expansion(problem, (), Prompt("Q" + problem, shared=head, max_tokens=3), paths, HOT))
     done = finish(engine)
     costs = {problem: done[problem, (0,)].cost for problem in "abc"}
-    assert costs["a"].tokens_prefilled == len(head) + 2
-    assert costs["b"].tokens_prefilled == costs["c"].tokens_prefilled == 2
-    assert costs["b"].tokens_reused == len(head)
+    assert {cost.tokens_prefilled for cost in costs.values()} == {2}, "whichever problem comes first"
+    assert {cost.tokens_reused for cost in costs.values()} == {len(head)}
     assert engine.forest.num_tokens <= len(head) + 3 * (2 + 5 * 2)
     for problem in "abc":
         engine.end_problem(problem)

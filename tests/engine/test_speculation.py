@@ -169,7 +169,7 @@ def test_compiled_kernels_give_the_same_bits_with_drafts(dtype: torch.dtype, tem
         ((0,), (1,), (2,)),
         Sampling(temperature),
     )
-    sides = [answer(make_engine(model, drafter=drafter), request) for drafter in (None, SiblingDrafts(5))]  # type: ignore[arg-type]
+    sides = [answer(make_engine(model, drafter=drafter), request) for drafter in (None, SiblingDrafts(5))]
     plain, drafted = ({key: (child.text, child.logprob) for key, child in side.items()} for side in sides)
     assert drafted == plain
 

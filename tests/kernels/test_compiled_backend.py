@@ -140,8 +140,8 @@ def test_a_node_that_is_split_at_a_page_changes_no_bits(dtype: torch.dtype) -> N
     parts = Forest([-1, 0, 1, 2, 2], [3 * PAGE, 2 * PAGE, PAGE + 5, *tokens[1:]], [0, 0, 0, 9, 1])
     data = tensors(whole.plan(), (6, 2), 64, dtype)
     for scale in (0.02, 0.3, 3.0):
-        of_whole, of_parts = (CompiledBackend(each.plan())(*data, AttentionOptions(scale))[0] for each in (whole, parts))
-        assert torch.equal(of_whole, of_parts)
+        found = [CompiledBackend(forest.plan())(*data, AttentionOptions(scale))[0] for forest in (whole, parts)]
+        assert torch.equal(*found)
 
 
 def test_what_is_not_a_number_stays_so() -> None:

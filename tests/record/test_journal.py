@@ -9,6 +9,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from enum import Enum
 from fractions import Fraction
 from pathlib import Path
@@ -22,15 +23,19 @@ from treereason.core import UserError
 from treereason.events import (
     Event,
     ProblemDone,
+    ProblemLeased,
     ProblemStarted,
     RunDone,
+    RunResumed,
     RunStarted,
     StepDone,
     ThoughtCreated,
     ThoughtDecoded,
+    ThoughtEvaluated,
     ThoughtFailed,
     ThoughtKept,
     ThoughtPruned,
+    ThoughtResumed,
     ThoughtScored,
 )
 from treereason.jsonable import jsonable
@@ -47,6 +52,12 @@ EVENTS: list[Event] = [
     ThoughtKept("p-0", (0,)),
     ThoughtPruned("p-0", (1,)),
     ThoughtFailed("p-0", (2,), "broken\n"),
+    ThoughtFailed("p-0", (3,), "parse: no", decoded={"text": "x", "tokens": [1, 2]}),
+    ThoughtResumed("p-0", (1,), 9),
+    ThoughtDecoded(*("p-0", (1,), "ab", None, -0.1, 5, 6, 7), tokens=(4, 2), token_statistics=((0.5, 1.0, 2.0),)),
+    ThoughtEvaluated("p-0", (1,), 2.0, False, by="oracle"),
+    RunResumed(("seed was 0, is 1",)),
+    ProblemLeased("p-1", 2),
     StepDone(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 0.25),
     StepDone(2, 2, 3, 4, 5, 6, 7, 8, 9, 10, 0.25, launch="graph"),
     ProblemDone("p-0", "done", True, 1.0, {"a": None}, (0, 1), None, 1, 2, 3, 4, (0.5, 1.0)),
@@ -154,6 +165,14 @@ def test_mistakes_are_told_in_one_line(tmp_path: Path) -> None:
         Journal(newer)
     with pytest.raises(UserError, match="newer treereason"):
         list(read(newer))
+
+
+def test_a_journal_whose_process_was_killed_at_its_birth_is_empty(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite"
+    for tables in ("", "PRAGMA journal_mode=WAL"):
+        with closing(sqlite3.connect(path)) as db:
+            db.execute(tables)
+        assert list(read(path)) == []
 
 
 def test_an_event_without_a_field_names_its_row(tmp_path: Path) -> None:

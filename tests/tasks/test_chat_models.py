@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 from itertools import product
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.fakes import Outcome, ScriptedEngine, run_search
-from treereason.core import Expansion, Prompt, Request, ThoughtPath
+from treereason.core import Decoded, Expansion, Prompt, Request, ThoughtPath
 from treereason.core.judges import Value
 from treereason.search import GraphOfThoughts, TreeOfThoughts
 from treereason.tasks import document_merging, game_of_24, keyword_counting, set_intersection, sorting
@@ -39,11 +39,11 @@ class Chat:
 class ChatEngine(ScriptedEngine):
     """Shows its script the prompts."""
 
-    def submit(self, request: Request) -> None:
+    def submit(self, request: Request, known: Mapping[ThoughtPath, Decoded] | None = None) -> None:
         assert isinstance(self.script, Chat)
         if isinstance(request, Expansion):
             self.script.prompts |= dict.fromkeys(request.children, request.prompt)
-        super().submit(request)
+        super().submit(request, known)
 
 
 def searched(search: Any, module: Any, task: Any, answer: Callable[[Prompt], str], **options: Any) -> Outcome:

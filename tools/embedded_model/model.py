@@ -1,6 +1,8 @@
 """The model that is trained, its optimizers and its loss, and the files it is shipped as."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -16,14 +18,15 @@ _WARM_UP_SHARE = 0.1
 _LAST_LR = 0.02
 
 
-def build_model(shape: ModelShape) -> LlamaForCausalLM:
+def build_model(shape: ModelShape, num_tokens: int = len(vocabulary())) -> LlamaForCausalLM:
     """A randomly initialised decoder from torch's global generator; tied embeddings, rotary base 1e6.
 
-    The high base keeps attention by content alike at all distances, which counting digits needs.
+    num_tokens: size of the vocabulary, whose first ids are <pad>, <bos> and <eos>. The high base
+    keeps attention by content alike at all distances, which counting digits needs.
     """
     return LlamaForCausalLM(
         LlamaConfig(
-            vocab_size=len(vocabulary()),
+            vocab_size=num_tokens,
             hidden_size=shape.width,
             intermediate_size=shape.feed_forward,
             num_hidden_layers=shape.layers,
@@ -90,11 +93,13 @@ def load_weights(model: LlamaForCausalLM, folder: Path) -> None:
             own[name][: len(tensor)] = tensor.float()
 
 
-def save_model(model: LlamaForCausalLM, folder: Path) -> None:
+def save_model(model: LlamaForCausalLM, folder: Path, build: Callable[[int], Any] = build_tokenizer) -> None:
     """Write config.json, generation_config.json, model.safetensors and the tokenizer's files.
+
+    build: makes the tokenizer from the number of positions.
 
     The weights are stored as float16 while the config says float32: half the size, and from_pretrained widens them.
     """
     tensors = {name: tensor.half() for name, tensor in model.state_dict().items() if name != "lm_head.weight"}
     model.save_pretrained(folder, state_dict=tensors)
-    build_tokenizer(model.config.max_position_embeddings).save_pretrained(folder)
+    build(model.config.max_position_embeddings).save_pretrained(folder)

@@ -20,6 +20,7 @@ COMMANDS = {
     "rescore": "a run by another scorer, without a model",
     "export": "a run for TensorBoard or inspect_ai",
     "reselect": "a run with another vote or fewer samples, without a model",
+    "resume": "go on with a run that was cut off",
 }
 """Name -> what it does, for `--help`."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import secrets
 import shutil
 import sys
@@ -28,17 +29,21 @@ from treereason.cli.flags import hydra_flags, only_shows
 from treereason.cli.notes import LONGEST_MESSAGE, complain, note
 from treereason.cli.overrides import Overrides
 from treereason.cli.values import quoted, typed
-from treereason.config.registry import import_plugins
 from treereason.config.schema import Config, ModelConfig, parse
 from treereason.config.secrets import refuse_key
 from treereason.config.user_files import is_reference, telling
-from treereason.config.validate import build_search, build_task
-from treereason.controller.run_spec import RunSpec, specify
+from treereason.controller.differences import FREE, differences
+from treereason.controller.run_spec import RunSpec, spec_of
 from treereason.controller.user_code import UserCode
 from treereason.core import UserError
+from treereason.display.base import Display
 from treereason.display.shell import shell_word
+from treereason.engine.model.embedded import SHIPPED
 from treereason.engine.model.gates import check_checkpoint
 from treereason.record.folder import folder_lock, unwritable
+from treereason.record.journal import NAME as JOURNAL
+from treereason.record.recorded_run import RecordedRun, recorded_run
+from treereason.record.summary import NAME as SUMMARY
 from treereason.text import as_typed, from_home, one_line, printable, printable_lines
 
 CONFIG = "treereason.conf"
@@ -89,10 +94,8 @@ def run(flags: argparse.Namespace) -> int:
 def prepare(values: dict[str, Any]) -> RunSpec:
     """Check a composed configuration and build all of the run that needs no model. Raises UserError."""
     config = parse(values)
-    import_plugins(config.plugins)  # those of a file, too
-    with telling():
-        spec = specify(config, build_task(config.task), build_search(config.search))
-    if isinstance(config.model, ModelConfig) and config.model.name != "embedded":
+    spec = spec_of(config)
+    if isinstance(config.model, ModelConfig) and config.model.name not in SHIPPED:
         check_checkpoint(config.model.name)
     return spec
 
@@ -138,8 +141,33 @@ def _run(spec: RunSpec, folder: Path, config_dir: str | None) -> dict[str, Any]:
     """Load the model and run; returns the summary. Raises SystemExit for a run that a signal has ended early."""
     hydra_config = HydraConfig.get()
     overrides = tuple(_typed(_given("task"), spec.config))
+    before: RecordedRun | None = None
     if hydra_config.mode == RunMode.MULTIRUN:
         note(f"run {hydra_config.job.num}: {','.join(sorted(overrides))}")
+        before = _begun(spec, folder)
+        if before is not None and before.status == "done":
+            note(f"{folder} holds this run, and it is done")
+            return summary_of(before)
+    if before is None and (folder / "results.jsonl").exists():
+        note(f"{folder} holds an earlier run; its results are replaced once a problem is done")
+    return go(replace(spec, program=_program(config_dir), overrides=overrides), folder, before=before)
+
+
+def go(spec: RunSpec, folder: Path, *, before: RecordedRun | None = None, force: bool = False) -> dict[str, Any]:
+    """Load the model and run, or go on with what was done `before`; returns the summary.
+
+    Raises SystemExit for a run that a signal has ended early, and UserError.
+    """
+    screen: Display
+    user_code = UserCode()
+    if spec.config.workers > 1 or spec.config.launcher != "processes":
+        from treereason.controller.workers import run_with_workers
+        from treereason.display.modes import display
+
+        screen = display(spec.config.display)
+        with interrupt.first_ends_run(screen.stopping, user_code.leave) as stopped:
+            summary = run_with_workers(spec, folder, screen, lambda: bool(stopped()), before, force=force)
+            return _ended(summary, stopped())
     with _loading(spec.config):
         from treereason.controller.experiment import run_experiment
         from treereason.controller.model import load
@@ -148,18 +176,42 @@ def _run(spec: RunSpec, folder: Path, config_dir: str | None) -> dict[str, Any]:
         model = load(spec.config.model, spec.config.engine.cpu)
     if capabilities := getattr(model, "capabilities", None):
         note(f"the server: {capabilities}")
-    if (folder / "results.jsonl").exists():
-        note(f"{folder} holds an earlier run; its results are replaced once a problem is done")
-    spec = replace(spec, program=_program(config_dir), overrides=overrides)
     screen = display(spec.config.display)
-    user_code = UserCode()
     with interrupt.first_ends_run(screen.stopping, user_code.leave) as stopped:
-        summary = run_experiment(spec, model, folder, screen, lambda: bool(stopped()), user_code)
-        if stopped() and summary["status"] == "done":  # it is whole, but in a sweep no other may follow
-            raise interrupt.Interrupted(stopped() - 128)
-        if stopped():  # closed cleanly, and said so
-            raise SystemExit(stopped())
+        summary = run_experiment(
+            spec, model, folder, screen, lambda: bool(stopped()), user_code, before=before, force=force
+        )
+        return _ended(summary, stopped())
+
+
+def _ended(summary: dict[str, Any], code: int) -> dict[str, Any]:
+    """The summary of a run that no signal has ended; code: the exit code of the one that came, 0 for none."""
+    if code and summary["status"] == "done":  # it is whole, but in a sweep no other may follow
+        raise interrupt.Interrupted(code - 128)
+    if code:  # closed cleanly, and said so
+        raise SystemExit(code)
     return summary
+
+
+def summary_of(before: RecordedRun) -> dict[str, Any]:
+    """The summary of a run that is done. Raises UserError where it is missing."""
+    path = before.path.with_name(SUMMARY)
+    try:
+        return cast(dict[str, Any], json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        raise UserError(f"{path} is missing: python -m treereason.record.rebuild {path.parent} writes it") from None
+
+
+def _begun(spec: RunSpec, folder: Path) -> RecordedRun | None:
+    """What an earlier process has done of this very run in the folder; None for nothing, or another run."""
+    if not (folder / JOURNAL).exists():
+        return None
+    before = recorded_run(folder / JOURNAL)
+    if before is None:
+        return None
+    found = "model.endpoint ", "model.style "  # a server's `auto` has come to
+    changes = differences(before.started.config, spec.config.model_dump(mode="json"))
+    return None if any(not change.startswith((*FREE, *found)) for change in changes) else before
 
 
 def _given(kind: Literal["task", "hydra"]) -> list[str]:

@@ -22,9 +22,10 @@ RETRIES_LIMIT = 100  # waiting doubles from one to the next
 LONGEST_S = 30 * 24 * 3600.0  # timers of the system overflow somewhere beyond
 TOKENS_LIMIT = 2**40  # years of decoding
 MOST_TOP_K = 2**20  # vocabularies have fewer tokens
+WORKERS_LIMIT = 256  # each loads the model
 HOTTEST = 100.0  # all tokens are equally likely long before
 
-Style = Literal["embedded", "chat", "plain"]
+Style = Literal["embedded", "spans", "chat", "plain"]
 Speculative = Literal["auto", "siblings", "model", "none"]
 
 
@@ -41,15 +42,15 @@ class ModelConfig(_Strict):
         str,
         Field(
             min_length=1,
-            description="folder, GGUF file or hub id of a causal language model; embedded: the included one; smollm2: "
-            "the instruction model of its package",
+            description="folder, GGUF file or hub id of a causal language model; embedded, embedded_spans: the "
+            "included ones; smollm2: the instruction model of its package",
         ),
     ]
     style: Annotated[
         Style,
         Field(
             description="chat: prompts go through the tokenizer's chat template; plain: as they are, for models "
-            "without one; embedded: in the terse format of the included model"
+            "without one; embedded, spans: in the terse formats of the included models"
         ),
     ] = "chat"
     dtype: Annotated[
@@ -98,8 +99,8 @@ class RemoteModelConfig(_Strict):
     style: Annotated[
         Style,
         Field(
-            description="plain: prompts as they are; chat: for the chat endpoint; embedded: in the terse format of the "
-            "included model; null: what fits the endpoint"
+            description="plain: prompts as they are; chat: for the chat endpoint; embedded, spans: in the terse "
+            "formats of the included models; null: what fits the endpoint"
         ),
     ] = "chat"
     api_key_env: Annotated[
@@ -391,6 +392,19 @@ class Config(_Strict):
         Literal["auto", "rich", "plain", "json", "none"],
         Field(description="auto, rich (live), plain (lines), json (events as lines on stdout) or none"),
     ] = "auto"
+    workers: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=WORKERS_LIMIT,
+            description="processes that share the problems, each with a model of its own: one a GPU, or the cores are "
+            "shared out; changes no result that engine.max_branches does not change",
+        ),
+    ] = 1
+    launcher: Annotated[
+        Literal["processes", "ray"],
+        Field(description="where workers run: processes of this machine, or actors of a Ray cluster"),
+    ] = "processes"
     scorer_timeout_s: Annotated[
         float, Field(gt=0, le=LONGEST_S, description="a scorer that takes more seconds fails its thought")
     ] = 10.0

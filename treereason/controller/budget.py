@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from treereason.core import Prompt
@@ -12,10 +12,10 @@ from treereason.core import Prompt
 
 @dataclass(frozen=True)
 class Grant:
-    """What one child may decode, and the time at which it was told so."""
+    """What one child may decode, and the time at which it was told so; None for one that the record tells of."""
 
     max_tokens: int
-    since: float
+    since: float | None
 
 
 class Budget:
@@ -65,9 +65,23 @@ class Budget:
             self._left -= k * limit
         return replace(prompt, max_tokens=limit), [Grant(limit, self._clock())] * k
 
-    def settle(self, grant: Grant, num_decoded: int) -> None:
-        """A child is done: what it did not decode goes back, and how long it took is remembered."""
-        self._seconds_decoding += self._clock() - grant.since
+    def grant_again(self, limits: Sequence[int]) -> list[Grant]:
+        """The grants of children that were decoded before, whatever the time is now."""
+        if self._left is not None:
+            self._left -= sum(limits)
+        return [Grant(limit, None) for limit in limits]
+
+    def begin_earlier(self, seconds: float) -> None:
+        """Count time that the problem has spent before."""
+        if self._end is not None:
+            self._end -= seconds
+
+    def settle(self, grant: Grant, num_decoded: int, seconds: float = 0.0) -> None:
+        """A child is done: what it did not decode goes back, and how long it took is remembered.
+
+        seconds: that it took, where it was decoded before.
+        """
+        self._seconds_decoding += seconds if grant.since is None else self._clock() - grant.since
         self._num_decoded += num_decoded
         if self._left is not None:
             self._left += grant.max_tokens - num_decoded

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from treereason.core import Decoded, Request, ThoughtPath
@@ -20,8 +20,11 @@ class Decoder(Protocol):
     @property
     def busy(self) -> bool: ...
 
-    def submit(self, request: Request) -> None:
-        """Queue a request; its children come back from `step`, failed ones with an error."""
+    def submit(self, request: Request, known: Mapping[ThoughtPath, Decoded] | None = None) -> None:
+        """Queue a request; its children come back from `step`, failed ones with an error.
+
+        known: recorded answers of children, which come back as they are and can be continued.
+        """
         ...
 
     def step(self) -> tuple[list[Decoded], StepDone | None]:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from treereason.config.schema import Config
 from treereason.core import UserError
-from treereason.engine.engine import PAGE_SIZE
+from treereason.engine.engine import PAGE_SIZE, Engine
 from treereason.engine.kv.capacity import default_kv_tokens
 from treereason.engine.model.language_model import LanguageModel
 from treereason.engine.speculation.drafter import Drafter
 from treereason.engine.speculation.model_drafts import ModelDrafts
 from treereason.engine.speculation.row_budget import RowBudget
 from treereason.engine.speculation.sibling_drafts import SiblingDrafts
+
+if TYPE_CHECKING:  # its packages are an extra
+    from treereason.remote.engine import RemoteEngine
 
 SHARE_OF_KV = 2
 """A draft model has this share of the run's KV tokens: of its small ones, and what does not fit is not proposed."""
@@ -44,6 +48,13 @@ def drafting(config: Config, model: LanguageModel) -> Drafting:
     kv_tokens = config.engine.kv_tokens or default_kv_tokens(model.device, model.kv_bytes_per_token)
     drafter = ModelDrafts(small, depth=draft.depth, kv_tokens=kv_tokens, page_size=PAGE_SIZE)
     return Drafting(drafter, budget)
+
+
+def drafts_told(engine: Engine | RemoteEngine) -> dict[str, Any]:
+    """What speculative decoding did, or why it did nothing; nothing where it was not asked for."""
+    if isinstance(engine, Engine) and engine.speculation is not None:
+        return engine.speculation.report()
+    return {"why": why} if (why := getattr(engine, "drafts", "")) else {}
 
 
 def check_vocabulary(name: str, small: LanguageModel, model: LanguageModel) -> None:

@@ -3,41 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from treereason import events
-from treereason.config.scorers import scorer_options
-from treereason.config.user_files import load as load_reference
-from treereason.controller.budget import Budget
-from treereason.controller.model import open_engine, repeats, sampling_of, settled
-from treereason.controller.own_scorers import name_of
+from treereason.controller.fingerprint import fingerprint
+from treereason.controller.machine import Machine
+from treereason.controller.model import settled
+from treereason.controller.parts import passes
 from treereason.controller.problem_result import ProblemResult
+from treereason.controller.recording import Recording, changes
 from treereason.controller.run_spec import RunSpec
-from treereason.controller.runner import Runner
 from treereason.controller.user_code import UserCode
-from treereason.core import Basis, Scorer, Search, basis_of
-from treereason.core.spans import Spans
 from treereason.display.base import Display
-from treereason.engine.engine import Engine
 from treereason.engine.model.language_model import LanguageModel
 from treereason.profile import Profile
-from treereason.record.journal import NAME as JOURNAL
-from treereason.record.journal import Journal
-from treereason.record.results import Results
-from treereason.record.summary import Summary
-from treereason.scoring.process import Scoring
-from treereason.scoring.verdict import kind_of
-from treereason.search.single_sample import SingleSample
-from treereason.text import as_typed
+from treereason.record.recorded_run import RecordedRun
 
 if TYPE_CHECKING:  # its packages are an extra
-    from treereason.remote.engine import RemoteEngine
     from treereason.remote.server import Server
-
-SCORER_LOG = "scorer.log"
 
 
 def run_experiment(
@@ -49,152 +34,46 @@ def run_experiment(
     user_code: UserCode | None = None,
     collect: Callable[[ProblemResult], None] = lambda _: None,
     trackers: Sequence[events.Sink] = (),
+    before: RecordedRun | None = None,
+    *,
+    force: bool = False,
 ) -> dict[str, Any]:
     """Run the search and the baseline; returns what summary.json holds.
 
     folder: where the run is recorded; without one nothing is written to disk. screen: shows the run; opened and closed
     by this function. stopped: asked between two steps; True ends the run early and cleanly, with status "interrupted".
     user_code: lets whoever stops the run leave a search that does not give way. collect: is called with the result of
-    each problem that the search has finished. trackers: get every event as well, in the order in which it is recorded.
+    each problem that the search has finished here. trackers: get every event as well, in the order in which it is
+    recorded.
+    before: what an earlier process has done of this run, which then goes on. force: also when something has changed.
 
-    Raises UserError when the folder cannot be written. However it ends, no process is left behind.
+    Raises UserError when the folder cannot be written, and when what decides the results is not as it was before.
+    However it ends, no process is left behind.
     """
-    config = settled(spec.config, model)
-    spec = replace(spec, config=config)
-    screen = screen or Display()
-    profile, summary = Profile(), Summary()
-    with ExitStack() as stack:
-        # What may fail comes first: a start that fails leaves the record of an earlier run alone.
-        spans: Spans | None = getattr(spec.task, "spans", None)
-        engine = stack.enter_context(open_engine(config, model, profile, _statistics_for(spec), spans))
-        inline_scorer = _inline_scorer(spec)
-        sinks: list[events.Sink] = [summary, screen, *trackers]
-        results: Results | None = None
-        if folder is not None:
-            folder.mkdir(parents=True, exist_ok=True)
-            journal = stack.enter_context(Journal(folder / JOURNAL))
-            results = stack.enter_context(Results(folder))
-            sinks = [journal, results, *sinks]
-        scoring = _scoring(spec, folder, start=inline_scorer is None)
-        stack.callback(scoring.close)
-        stack.enter_context(screen)
-
-        def emit(event: events.Event) -> None:
-            with profile.measure("record and display"):
-                for sink in sinks:
-                    sink(event)
-
-        for pass_name, search, temperature in _passes(spec):
+    spec = replace(spec, config=settled(spec.config, model))
+    mark = fingerprint(spec, model) if folder is not None else {}
+    found = changes(before.started, spec, mark, force=force) if before is not None else []
+    profile = Profile()
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+    # What may fail comes first: a start that fails leaves the record of an earlier run alone.
+    with (
+        Machine(spec, model, folder, profile) as machine,
+        Recording(folder, screen or Display(), before, profile, trackers) as emit,
+    ):
+        emit.go_on(found)
+        for pass_name, _, _ in passes(spec):
             if stopped():
                 break
-            emit(_started(spec, pass_name, repeats(config, model, basis_of(_scorer(spec)), spans)))
-            Runner(
-                engine=engine,
-                scoring=scoring,
-                task=spec.task,
-                search=search,
-                sampling=replace(sampling_of(config), temperature=temperature),
-                parallel_problems=config.engine.parallel_problems,
-                emit=emit,
-                seed=config.seed,
-                scorer=_scorer_name(spec),
-                scorer_basis=basis_of(_scorer(spec)),
-                inline_scorer=inline_scorer,
-                budget=lambda: Budget(config.budget.tokens, config.budget.seconds),
+            begun = emit.begin(spec, pass_name, machine.repeats, mark)
+            runner = machine.runner(
+                pass_name,
+                emit,
+                records=begun.begun,
+                commit=emit.commit,
                 stopped=stopped,
                 user_code=user_code,
-                profile=profile,
                 collect=collect if pass_name == "search" else lambda _: None,
-            ).run(spec.problems)
-        status = "interrupted" if stopped() else "done"
-        if isinstance(model, LanguageModel) and model.device.type != "cpu" and model.fused:
-            summary.extra["fused"] = model.fused
-        if threads := getattr(engine, "threads", ""):
-            summary.extra["threads"] = threads
-        if drafts := drafts_told(engine):
-            summary.extra["speculative"] = drafts
-        if capabilities := getattr(model, "capabilities", None):
-            summary.extra["server"] = str(capabilities)
-        if config.engine.profile:
-            summary.extra["profile"] = profile.shares()
-        if folder is not None and results is not None:
-            results.close()  # a summary speaks for whole results
-            summary.write(folder, status)
-        emit(events.RunDone(status, summary.as_dict(status), as_typed(str(folder)) if folder is not None else ""))
-    return summary.as_dict(status)
-
-
-def drafts_told(engine: Engine | RemoteEngine) -> dict[str, Any]:
-    """What speculative decoding did, or why it did nothing; nothing where it was not asked for."""
-    if isinstance(engine, Engine) and engine.speculation is not None:
-        return engine.speculation.report()
-    return {"why": why} if (why := getattr(engine, "drafts", "")) else {}
-
-
-def _statistics_for(spec: RunSpec) -> str | None:
-    """The option that asks for token statistics, itself or by what it names; None where none does."""
-    asking = {
-        "engine.token_statistics=true": spec.config.engine.token_statistics,
-        f"scorer={_scorer_name(spec)}": getattr(_scorer(spec), "token_statistics", False),
-        f"search={as_typed(spec.config.search['name'])}": getattr(spec.search, "token_statistics", False),
-    }
-    return next((option for option, asks in asking.items() if asks), None)
-
-
-def _inline_scorer(spec: RunSpec) -> Scorer | None:
-    """The scorer where it runs beside the search: one that asks the model, or that no other process can import."""
-    scorer: Scorer | type[Scorer] = _scorer(spec)
-    if isinstance(spec.scorer, str) and kind_of(scorer) not in ("async", "async batch"):
-        return None
-    return scorer(**scorer_options(scorer, spec.config)) if isinstance(scorer, type) else scorer
-
-
-def _scoring(spec: RunSpec, folder: Path | None, *, start: bool) -> Scoring:
-    """The process that scores. start: now; else it starts when it is first needed."""
-    return Scoring(
-        spec.scorer if isinstance(spec.scorer, str) else "",
-        spec.config.scorer_timeout_s,
-        load_reference,
-        options=scorer_options(_scorer(spec), spec.config),
-        load_timeout_s=spec.config.scorer_load_timeout_s,
-        log=folder / SCORER_LOG if folder is not None else None,
-        start=start,
-    )
-
-
-def _scorer(spec: RunSpec) -> Any:
-    return load_reference(spec.scorer) if isinstance(spec.scorer, str) else spec.scorer
-
-
-def _scorer_name(spec: RunSpec) -> str:
-    """What the run's scorer is called in the record."""
-    if isinstance(spec.scorer, str):
-        return spec.scorer.rpartition(":")[2].removeprefix("SCORERS.")
-    return name_of(spec.scorer)
-
-
-def _passes(spec: RunSpec) -> list[tuple[str, Search, float]]:
-    """Name, search and temperature of each pass over the problems."""
-    passes: list[tuple[str, Search, float]] = [("search", spec.search, spec.config.temperature)]
-    if spec.config.baseline == "greedy":
-        passes.append(("greedy", SingleSample(), 0.0))
-    return passes
-
-
-def _started(spec: RunSpec, pass_name: str, repeats: str) -> events.RunStarted:
-    config, basis = spec.config, basis_of(_scorer(spec))
-    return events.RunStarted(
-        task=as_typed(config.task["name"]),
-        search=as_typed(config.search["name"]),
-        model=config.model.name,
-        scorer=_scorer_name(spec),
-        seed=config.seed,
-        num_problems=len(spec.problems),
-        pass_name=pass_name,
-        config=config.model_dump(mode="json"),
-        program=spec.program,
-        overrides=spec.overrides,
-        scorer_oracle=basis is Basis.ORACLE,
-        scorer_basis=basis,
-        repeats=repeats,
-    )
+            )
+            runner.run([problem for problem in spec.problems if problem.id not in begun.done])
+        return emit.end("interrupted" if stopped() else "done", machine.remarks)

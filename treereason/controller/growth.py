@@ -6,6 +6,7 @@ from asyncio import CancelledError
 from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import replace
+from hashlib import blake2b
 from math import inf
 from typing import Any
 
@@ -28,6 +29,7 @@ from treereason.core import (
     ThoughtPath,
     Writing,
 )
+from treereason.record.recorded_problem import RecordedProblem
 from treereason.text import describe
 
 ALL_ALIKE = (
@@ -47,7 +49,8 @@ class Growth:
 
     thoughts: all of them, in the order in which they were made. cost: what they took so far.
     turn: how often the search has gone on; the runner counts. by_judge: what is made now is made by a judge;
-    judge_cost: what that took so far. log_once: for what is worth one line in a run.
+    judge_cost: what that took so far. log_once: for what is worth one line in a run. record: of the problem, where its
+    search runs once more.
     """
 
     def __init__(
@@ -58,6 +61,7 @@ class Growth:
         budget: Budget,
         scores: Scores,
         log_once: LogOnce,
+        record: RecordedProblem,
     ) -> None:
         self.thoughts: list[Thought] = []
         self.cost = Cost()
@@ -70,6 +74,7 @@ class Growth:
         self._emit = emit
         self._scores = scores
         self._log_once = log_once
+        self._record = record
         self._decoding: dict[ThoughtPath, tuple[Thought, Grant | None]] = {}
         self._num_idle = 0
         self._asked: dict[Thought, tuple[Prompt, Sampling]] = {}
@@ -115,8 +120,9 @@ class Growth:
         copies = k if sampling.greedy and k > 1 else 1
         if copies > 1:
             self._log_once(ALL_ALIKE)
-        prompt, grants = self.budget.grant(prompt, k // copies)
-        children = self._create(parents, prompt, grants, probe=probe, part=part, data=data)
+        asked = _digest(prompt, sampling)
+        prompt, grants = self._grant(parents[0], prompt, k // copies)
+        children = self._create(parents, prompt, grants, asked=asked, probe=probe, part=part, data=data)
         for child in children:
             child.multiplicity = copies * parents[0].multiplicity
         above = parents[0]
@@ -141,9 +147,10 @@ class Growth:
 
     def write(self, ask: Ask, parent: Thought, prompt: Prompt, texts: Sequence[str], *, part: bool) -> list[Thought]:
         """Children with these texts, none when the problem's time is up."""
-        if not texts or self.budget.out_of_time:
+        if not texts or (self.budget.out_of_time and not self._record.granted(_next_paths(parent, len(texts)))):
             return []
-        children = self._create((parent,), prompt, [None] * len(texts), part=part)
+        asked = _digest(prompt, texts)
+        children = self._create((parent,), prompt, [None] * len(texts), asked=asked, part=part)
         paths = tuple(child.path for child in children)
         ask.requests.append(Writing(parent.problem.id, parent.path, prompt, paths, tuple(texts)))
         return children
@@ -154,8 +161,13 @@ class Growth:
         left = whole.max_tokens - thought.cost.tokens_decoded
         if left < 1 or thought in self._complete:
             return False
-        prompt, grants = self.budget.grant(replace(whole, max_tokens=min(tokens, left)), 1)
+        prompt = replace(whole, max_tokens=min(tokens, left))
+        if (known := self._record.granted_more(thought.path)) is None:
+            prompt, grants = self.budget.grant(prompt, 1)
+        else:
+            prompt, grants = replace(prompt, max_tokens=known), self.budget.grant_again([known])
         for grant in grants:
+            self._emit(events.ThoughtResumed(thought.problem.id, thought.path, grant.max_tokens))
             self._decoding[thought.path] = thought, grant
             thought.answer, thought.status = None, Status.DECODING
             ask.requests.append(Resumption(thought.problem.id, thought.path, prompt, sampling))
@@ -185,8 +197,9 @@ class Growth:
         """Enter what the decoder answers for one thought."""
         thought, grant = self._decoding.pop(decoded.path)
         resumed = thought.finish is not None
+        told = _told(decoded, thought)
         if grant is not None:
-            self.budget.settle(grant, decoded.cost.tokens_decoded)
+            self.budget.settle(grant, decoded.cost.tokens_decoded, decoded.cost.seconds)
         thought.text, thought.logprob, thought.num_tokens = decoded.text, decoded.logprob, decoded.num_tokens
         thought.finish, thought.stop = decoded.finish, decoded.stop
         thought.token_statistics = decoded.token_statistics
@@ -196,7 +209,7 @@ class Growth:
         if thought in self._judges:
             self.judge_cost.add(decoded.cost)
         if decoded.error is not None:
-            self.fail(thought, decoded.error)
+            self.fail(thought, decoded.error, decoded={**told, "error": decoded.error})
             return
         thought.status = Status.DECODED
         if resumed and decoded.cost.tokens_decoded:
@@ -207,29 +220,14 @@ class Growth:
             if thought not in self._probes and not thought.part and not self.is_beginning(thought):
                 thought.answer = self._task.parse(thought)
         except BROKEN as error:
-            self.fail(thought, f"parse: {describe(error)}")
+            self.fail(thought, f"parse: {describe(error)}", decoded={**told, "error": None})
             return
-        self._emit(
-            events.ThoughtDecoded(
-                problem=thought.problem.id,
-                thought=thought.path,
-                text=thought.text,
-                answer=thought.answer,
-                logprob=thought.logprob,
-                tokens_prefilled=decoded.cost.tokens_prefilled,
-                tokens_decoded=decoded.cost.tokens_decoded,
-                tokens_reused=decoded.cost.tokens_reused,
-                kv_token_steps=decoded.cost.kv_token_steps,
-                seconds=decoded.cost.seconds,
-                finish=decoded.finish or "",
-                seen=decoded.seen,
-            )
-        )
+        self._emit(events.ThoughtDecoded(answer=thought.answer, **told))
 
-    def fail(self, thought: Thought, error: str) -> None:
-        """Break one thought; the search goes on without it."""
+    def fail(self, thought: Thought, error: str, *, by: str = "", decoded: dict[str, Any] | None = None) -> None:
+        """Break one thought; the search goes on without it. by, decoded: as in events.ThoughtFailed."""
         thought.status, thought.error = Status.FAILED, error
-        self._emit(events.ThoughtFailed(thought.problem.id, thought.path, error))
+        self._emit(events.ThoughtFailed(thought.problem.id, thought.path, error, by, decoded))
 
     @property
     def num_cut(self) -> int:
@@ -273,6 +271,7 @@ class Growth:
         prompt: Prompt,
         grants: Sequence[Grant | None],
         *,
+        asked: str,
         probe: bool = False,
         part: bool = False,
         data: dict[str, Any] | None = None,
@@ -299,5 +298,46 @@ class Growth:
                 self._probes.add(child)
             if self.by_judge:
                 self._judges.add(child)
-            self._emit(events.ThoughtCreated(first.problem.id, child.path, above, probe))
+            limit = None if grant is None else grant.max_tokens
+            self._emit(events.ThoughtCreated(first.problem.id, child.path, above, probe, limit, asked))
         return children
+
+    def _grant(self, parent: Thought, prompt: Prompt, k: int) -> tuple[Prompt, list[Grant]]:
+        """What the budget grants k children, or granted them when they were decoded before."""
+        if known := self._record.granted(_next_paths(parent, k)):
+            return replace(prompt, max_tokens=known[0]), self.budget.grant_again(known)
+        return self.budget.grant(prompt, k)
+
+
+def _next_paths(parent: Thought, k: int) -> list[ThoughtPath]:
+    return [(*parent.path, parent.num_children + i) for i in range(k)]
+
+
+def _digest(*asked: object) -> str:
+    """Short, and equal for equal requests: whether a search asks for what it asked before."""
+    return blake2b(repr(asked).encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()
+
+
+def _told(decoded: Decoded, before: Thought) -> dict[str, Any]:
+    """The fields of ThoughtDecoded that the decoder tells. before: the thought, not yet changed by it."""
+    rows: tuple[tuple[float, ...], ...] = ()
+    if (statistics := decoded.token_statistics) is not None:
+        start = len(before.token_statistics) if before.token_statistics is not None else 0
+        rows = tuple(zip(statistics.entropy, statistics.self_certainty, statistics.confidence, strict=True))[start:]
+    return {
+        "problem": decoded.problem,
+        "thought": decoded.path,
+        "text": decoded.text,
+        "logprob": decoded.logprob,
+        "tokens_prefilled": decoded.cost.tokens_prefilled,
+        "tokens_decoded": decoded.cost.tokens_decoded,
+        "tokens_reused": decoded.cost.tokens_reused,
+        "kv_token_steps": decoded.cost.kv_token_steps,
+        "seconds": decoded.cost.seconds,
+        "finish": decoded.finish or "",
+        "tokens": decoded.token_ids,
+        "num_tokens": decoded.num_tokens,
+        "stop": decoded.stop,
+        "seen": decoded.seen,
+        "token_statistics": rows,
+    }

@@ -17,7 +17,7 @@ from treereason.core import Basis, Sampling, UserError
 from treereason.core.spans import SpanPolicy, Spans
 from treereason.engine.engine import PAGE_SIZE, Engine
 from treereason.engine.model.compiled import Compiled
-from treereason.engine.model.embedded import load_embedded
+from treereason.engine.model.embedded import SHIPPED, load_embedded
 from treereason.engine.model.generation_rules import other_sampling
 from treereason.engine.model.language_model import LanguageModel
 from treereason.profile import Profile
@@ -39,8 +39,8 @@ def load(config: AnyModelConfig, cpu: Compiled = "auto") -> LanguageModel | Serv
     if isinstance(config, RemoteModelConfig):
         return _connect(config)
     device = "cpu" if config.device == "auto" and not torch.cuda.is_available() else config.device
-    if (config.name, device) == ("embedded", "cpu"):
-        return load_embedded(style=config.style, dtype=config.dtype, fused=config.fused, cpu=cpu)
+    if config.name in SHIPPED and device == "cpu":
+        return load_embedded(config.name, style=config.style, dtype=config.dtype, fused=config.fused, cpu=cpu)
     from treereason.engine.model.load import load_model  # seconds of imports
 
     options: dict[str, Any] = {"dtype": config.dtype, "device": config.device, "fused": config.fused, "cpu": cpu}
@@ -204,7 +204,7 @@ def _num_threads(config: EngineConfig, model: LanguageModel) -> tuple[int | None
     """As configured, None for torch's own number; on a busy machine fewer than all cores, and then that in words."""
     if config.threads is not None or model.device.type != "cpu":
         return config.threads, ""
-    if model.name == "embedded":
+    if model.name in SHIPPED:
         return 1, ""  # it is too small to gain from more (docs/log.md)
     free, most = free_cores(), torch.get_num_threads()
     if free is None or free >= most:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from treereason.config.registry import import_plugins
 from treereason.config.schema import Config
 from treereason.config.scorers import importable, load_scorer, scorer_reference
-from treereason.config.validate import read_problems
+from treereason.config.user_files import telling
+from treereason.config.validate import build_search, build_task, read_problems
 from treereason.core import Problem, Scorer, Search, Task, UserError
 
 
@@ -26,6 +28,13 @@ class RunSpec:
     scorer: str | Scorer
     program: str = "treereason"
     overrides: tuple[str, ...] = ()
+
+
+def spec_of(config: Config) -> RunSpec:
+    """All of a run that needs no model, from its configuration alone. Raises UserError."""
+    import_plugins(config.plugins)  # those of a file, too
+    with telling():
+        return specify(config, build_task(config.task), build_search(config.search))
 
 
 def specify(config: Config, task: Task, search: Search, scorer: Scorer | None = None) -> RunSpec:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import traceback
 from collections import deque
@@ -19,11 +20,14 @@ from treereason.controller.log_once import LogOnce
 from treereason.controller.problem_result import ProblemResult
 from treereason.controller.tree import SearchTree
 from treereason.controller.user_code import Left, UserCode
+from treereason.controller.waiting import Listed, Waiting
 from treereason.core import Basis, Problem, Sampling, Score, Scorer, Search, Status, Task, Thought
 from treereason.profile import Profile
+from treereason.record.recorded_problem import RecordedProblem
 from treereason.scoring.process import Scoring
-from treereason.text import describe
+from treereason.text import describe, shown
 
+_log = logging.getLogger(__name__)
 OUT_OF_TIME = "the problem's budget.seconds are spent"
 NO_PRIMITIVE = (
     "it awaited something that is not a primitive of the tree, such as asyncio.sleep or a task: "
@@ -42,6 +46,7 @@ class _Run:
         self.error: str | None = None
         self.evaluating = False
         self.kv_tokens_peak: int | None = None
+        self.live = False  # it has asked for something that the record does not tell
         self._search = search
         self._coroutine: Coroutine[Any, None, Any] | None = None
 
@@ -114,7 +119,11 @@ class Runner:
     budget: makes the budget of one problem, when that starts. seed: of the searches' own choices.
     scorer: name of the run's scorer; scorer_basis: what its verdicts rest on; inline_scorer: that scorer, where it runs
     beside the search and not in a second process: a coroutine function, or what another process cannot import.
+    commit: called before each step of the engine and before scorers are waited for, when all that is known is told.
     stopped: asked between steps; once it is true, problems in flight are given up and `run` returns.
+    records: by problem, what the journal tells of those that an earlier process has begun. Each of these searches runs
+    once more from its start, answered from its record, and goes on where that ends. One that asks for something else
+    than before starts over.
     user_code: is told when searches, tasks and scorers are at work; whoever sets `stopped` may leave them by it.
     collect: is called with the result of each problem that is done.
     """
@@ -134,10 +143,12 @@ class Runner:
         scorer_basis: Basis = Basis.UNMARKED,
         inline_scorer: Scorer | None = None,
         budget: Callable[[], Budget] = Budget,
+        commit: Callable[[], None] = lambda: None,
         stopped: Callable[[], bool] = lambda: False,
         user_code: UserCode | None = None,
         profile: Profile | None = None,
         collect: Callable[[ProblemResult], None] = lambda _: None,
+        records: dict[str, RecordedProblem] | None = None,
     ) -> None:
         self._engine = engine
         self._scoring = scoring
@@ -152,30 +163,36 @@ class Runner:
         self._scorer_basis = scorer_basis
         self._inline_scorer = inline_scorer
         self._budget = budget
+        self._commit = commit
         self._stopped = stopped
         self._profile = profile or Profile()
         self._collect = collect
         self._log_once = LogOnce()
+        self._records = records if records is not None else {}
+        self._known_verdicts: list[tuple[Thought, Score | str]] = []
         self._active: dict[str, _Run] = {}
         self._ready: deque[_Run] = deque()
 
-    def run(self, problems: Sequence[Problem]) -> None:
+    def run(self, problems: Sequence[Problem] | Waiting) -> None:
         with suppress(Left):
-            self._drive(deque(problems))
+            self._drive(problems if isinstance(problems, Waiting) else Listed(problems))
         for run in list(self._active.values()):
             self._end(run)
 
-    def _drive(self, waiting: deque[Problem]) -> None:
-        while (waiting or self._active) and not self._stopped():
+    def _drive(self, waiting: Waiting) -> None:
+        while (waiting.more or self._active) and not self._stopped():
             with self._profile.measure("search"):
-                while waiting and len(self._active) < self._parallel_problems:
-                    self._start(waiting.popleft())
+                while len(self._active) < self._parallel_problems:
+                    if (problem := waiting.take(wait=not self._active)) is None:
+                        break
+                    self._start(problem)
                 for run in [self._ready.popleft() for _ in range(len(self._ready))]:
                     self._advance(run)
             for name, run in list(self._active.items()):
                 if run.budget.out_of_time and not run.evaluating:
                     self._engine.stop(name, OUT_OF_TIME)
                     self._take_verdicts(self._scoring.stop(name, OUT_OF_TIME))
+            self._commit()
             if self._engine.busy:
                 decoded, figures = self._engine.step()
                 if figures is not None:
@@ -187,13 +204,22 @@ class Runner:
                             run.tree.take_decoded(child)
                         self._one_less(run)
             with self._profile.measure("scorer"):
-                verdicts = self._scoring.poll(0.0 if self._engine.busy or self._ready else 0.05)
+                at_work = self._engine.busy or self._ready or self._known_verdicts
+                verdicts = self._scoring.poll(0.0 if at_work else 0.05)
             with self._profile.measure("search"):
-                self._take_verdicts(verdicts)
+                known, self._known_verdicts = self._known_verdicts, []
+                self._take_verdicts(known + verdicts)
 
     def _start(self, problem: Problem) -> None:
-        self._emit(events.ProblemStarted(problem.id, problem.input))
+        record = self._records.pop(problem.id, None) or RecordedProblem()
+
+        def emit(event: events.Event) -> None:
+            if not record.repeats(event):
+                self._emit(event)
+
+        emit(events.ProblemStarted(problem.id, problem.input))
         budget = self._budget()
+        budget.begin_earlier(record.seconds)
         tree = SearchTree(
             problem,
             self._task,
@@ -201,13 +227,14 @@ class Runner:
             sampling=self._sampling,
             drop_kv=self._user_code.uninterrupted(lambda path: self._engine.drop(problem.id, path)),
             kv_tokens=self._user_code.uninterrupted(lambda paths: self._engine.kv_tokens(problem.id, paths)),
-            emit=self._emit,
+            emit=emit,
             seed=self._seed,
             scorer=self._scorer,
             scorer_basis=self._scorer_basis,
             inline_scorer=self._inline_scorer,
             budget=budget,
             log_once=self._log_once,
+            record=record,
         )
         run = _Run(tree, self._search, budget)
         self._active[problem.id] = run
@@ -226,8 +253,17 @@ class Runner:
 
     def _advance(self, run: _Run) -> None:
         """Let the search go on until it waits for something, or is over."""
-        with self._user_code.running():
-            ask = run.resume()
+        record, ask = run.tree.record, None
+        if run.live:
+            record.must_be_exhausted()
+        if not record.diverged:
+            with self._user_code.running():
+                ask = run.resume()
+            if ask is None:
+                record.must_be_exhausted()
+        if record.diverged:
+            self._start_over(run)
+            return
         if run.evaluating and self._inline_scorer is None and run.kv_tokens_peak is None:
             run.kv_tokens_peak = self._engine.end_problem(run.tree.root.problem.id)
         if ask is None:
@@ -237,9 +273,24 @@ class Runner:
         if not run.num_awaited:  # it only gave the others their turn
             self._ready.append(run)
         for request in ask.requests:
-            self._engine.submit(request)
+            known = record.answers(request)
+            run.live = run.live or len(known) < len(request.children)
+            self._engine.submit(request, known)
         for thought in ask.thoughts:
-            self._scoring.submit(thought)
+            if (verdict := run.tree.recorded_verdict(thought)) is not None:
+                self._known_verdicts.append((thought, verdict))
+            else:
+                run.live = True
+                self._scoring.submit(thought)
+
+    def _start_over(self, run: _Run) -> None:
+        """Begin a problem anew whose search does not ask for what it asked before."""
+        problem = run.tree.root.problem
+        _log.warning("problem %s starts over: %s", shown(problem.id), run.tree.record.diverged)
+        self._end(run)
+        self._scoring.stop(problem.id, "")
+        self._known_verdicts = [known for known in self._known_verdicts if known[0].problem is not problem]
+        self._start(problem)
 
     def _end(self, run: _Run) -> int:
         """Return all KV of the problem, if that is not done yet; returns the most KV tokens that it had."""
@@ -290,7 +341,8 @@ class Runner:
             thoughts_empty=tree.growth.num_empty,
             finishes=tree.growth.finishes,
         )
-        self._emit(done)
+        if not tree.record.repeats(done):
+            self._emit(done)
         self._collect(ProblemResult.of(done, tree.root.problem, best, tree.thoughts))
 
     def _solves(self, thought: Thought) -> bool:

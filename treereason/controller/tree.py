@@ -34,6 +34,7 @@ from treereason.core import (
     ThoughtPath,
     basis_of,
 )
+from treereason.record.recorded_problem import SCORER, RecordedProblem
 from treereason.text import shown
 
 
@@ -42,7 +43,7 @@ class SearchTree:
 
     drop_kv: gives a thought's KV back to the engine. kv_tokens: what thoughts hold of it together. scorer: name of the
     run's scorer. scorer_basis: what its verdicts rest on. inline_scorer: that scorer, where it runs beside the search
-    and not in a process of its own.
+    and not in a process of its own. record: what was decoded and scored before, where the search runs once more.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class SearchTree:
         inline_scorer: Scorer | None = None,
         budget: Budget | None = None,
         log_once: LogOnce | None = None,
+        record: RecordedProblem | None = None,
     ) -> None:
         self.root = Thought(problem, status=Status.KEPT)
         self.calls = Calls()
@@ -68,7 +70,8 @@ class SearchTree:
         self.style = style
         self.rng = Random(f"{seed}/{problem.id}".encode("utf-8", "surrogatepass"))
         self.scores = Scores(emit)
-        self.growth = Growth(task, sampling, emit, budget or Budget(), self.scores, log_once or LogOnce())
+        self.record = record or RecordedProblem()
+        self.growth = Growth(task, sampling, emit, budget or Budget(), self.scores, log_once or LogOnce(), self.record)
         self._merged: set[Thought] = set()
         self._drop_kv = drop_kv
         self._kv_tokens = kv_tokens
@@ -183,7 +186,7 @@ class SearchTree:
         if whole:
             self.scores.guided_by.add((name, basis_of(by)))
         for thought, verdict in zip(whole, await verdicts(by, whole, self, self.growth), strict=True):
-            self._take_verdict(thought, verdict, name)
+            self._take_verdict(thought, self._recorded(thought, name, verdict), name)
 
     def keep(self, thoughts: Sequence[Thought], b: int) -> list[Thought]:
         if type(b) is not int or b < 0:
@@ -240,6 +243,13 @@ class SearchTree:
             self.scores.enter_by_run(thought, verdict)
         if thought.score is None or isinstance(verdict, str):
             self._take_verdict(thought, verdict, self._scorer)
+        else:
+            told = thought.problem.id, thought.path, verdict.value, verdict.final, self._scorer
+            self._emit(events.ThoughtEvaluated(*told))
+
+    def recorded_verdict(self, thought: Thought) -> Score | str | None:
+        """What the run's scorer said of the thought before, None when it has not been asked yet."""
+        return self.record.verdict(thought.path, self._scorer)
 
     async def _score(self, thoughts: Sequence[Thought]) -> None:
         if self._inline_scorer is None:
@@ -248,7 +258,7 @@ class SearchTree:
         for thought, verdict in zip(
             thoughts, await verdicts(self._inline_scorer, thoughts, self, self.growth), strict=True
         ):
-            self.take_score(thought, verdict)
+            self.take_score(thought, self._recorded(thought, self._scorer, verdict))
 
     def single_samples(self) -> list[Thought]:
         """Whole answers sampled from the root before the search had seen any score, so that none was selected."""
@@ -261,9 +271,14 @@ class SearchTree:
 
     def _take_verdict(self, thought: Thought, verdict: Score | str, by: str) -> None:
         if isinstance(verdict, str):
-            self.growth.fail(thought, f"scorer: {verdict}")
+            self.growth.fail(thought, f"{SCORER}{verdict}", by=by)
         else:
             self.scores.enter(thought, verdict, by)
+
+    def _recorded(self, thought: Thought, by: str, verdict: Score | str) -> Score | str:
+        """The verdict that stands in the record, where a scorer has been asked once more."""
+        known = self.record.verdict(thought.path, by)
+        return verdict if known is None else known
 
     def _merge_equal(self, thoughts: Sequence[Thought]) -> list[Thought]:
         """Of thoughts in one state the earliest, which counts the others from now on."""

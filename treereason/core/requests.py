@@ -73,6 +73,7 @@ class Decoded:
     prompt: the prompt's text as the model saw it, or None where that is not known.
     token_statistics: as in Thought, of the whole thought.
     seen: under a span policy, what its last token saw of its path, piece by piece; () where that is everything.
+    token_ids: of the tokens that this request sampled; () on a server.
     """
 
     problem: str
@@ -87,3 +88,4 @@ class Decoded:
     num_tokens: int = 0
     token_statistics: TokenStatistics | None = None
     seen: tuple[str, ...] = ()
+    token_ids: tuple[int, ...] = ()

@@ -30,7 +30,8 @@ class Problem:
 class Cost:
     """What a thought or a problem has cost, in tokens and seconds.
 
-    tokens_prefilled: prompt tokens computed. tokens_decoded: sampled. tokens_reused: prompt tokens found in KV.
+    tokens_prefilled: prompt tokens computed for it. tokens_decoded: sampled. tokens_reused: prompt tokens found in KV,
+    those that all problems share among them, whichever problem comes first.
     kv_token_steps: KV tokens of its own, summed over the steps in which it decoded.
     seconds: wall time from its first token to its last, in steps that it shares with others.
     """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from time import perf_counter
@@ -136,53 +136,72 @@ class Engine:
         self._thoughts = Thoughts(self.forest)
         self._prompts = Prompts(model, self.forest, self._thoughts, seed)
         self._answers: list[Decoded] = []
+        self._to_repeat: list[PendingPrompt] = []
         self._finished: list[Branch] = []
         self._num_steps = 0
 
     @property
     def busy(self) -> bool:
         """Whether some child has not come back yet."""
-        return self._scheduler.busy or bool(self._answers or self._finished)
+        return self._scheduler.busy or bool(self._answers or self._finished or self._to_repeat)
 
     @property
     def style(self) -> str:
         """Style of the model's prompts: "embedded", "chat" or "plain"."""
         return self.model.style
 
-    def submit(self, request: Request) -> None:
+    def submit(self, request: Request, known: Mapping[ThoughtPath, Decoded] | None = None) -> None:
         """Queue a request; all its children come back from `step`. Never raises: what cannot be done is their error.
+
+        known: recorded answers of children. They come back as they are, and the forest becomes what it was when they
+        were decoded, but for KV, which is computed when something needs it (tokens_rebuilt).
 
         Expansion: a thought that the model had ended cannot be continued by an empty prompt.
         Writing: an empty appended prompt puts the texts directly behind the parent. `logprob` is the sum over the
         text's own tokens at temperature 1, in float32. One that the model cannot hold fails alone.
         Resumption: what did not end at its limit, or has no position left, comes back as it is, at no cost.
         """
+        known = known or {}
+        if isinstance(request, Writing) and len(known) < len(request.children):
+            known = {}  # its texts are computed together
         try:
-            self._submit(request)
+            prompt = self._prompt(request, known)
         except ValueError as error:
-            self._fail(request, request.children, str(error))
+            self._answers += known.values()
+            self._fail(request, [path for path in request.children if path not in known], str(error))
+            return
+        if prompt is None:
+            return
+        prompt.known = known
+        if known:  # when all requests of a step are in place, as they were
+            self._to_repeat.append(prompt)
+        else:
+            self._scheduler.add_prompt(prompt)
 
-    def _submit(self, request: Request) -> None:
+    def _prompt(self, request: Request, known: Mapping[ThoughtPath, Decoded]) -> PendingPrompt | None:
+        """What is to be computed for a request; None for nothing. Raises ValueError."""
         if isinstance(request, Expansion):
-            self._scheduler.add_prompt(self._prompts.expansion(request))
-        elif isinstance(request, Writing):
+            return self._prompts.expansion(request)
+        if isinstance(request, Writing):
             prompt, refused = self._prompts.writing(request)
             for path, error in refused.items():
-                self._fail(request, [path], error)
+                self._answers.append(known.get(path) or self._failed(request, path, error))
             if prompt.texts:
-                self._scheduler.add_prompt(prompt)
-            else:
-                self._release(prompt)
+                return prompt
+            self._release(prompt)
         elif (resumed := self._prompts.resumption(request)) is not None:
-            self._scheduler.add_prompt(resumed)
+            return resumed
         else:
             thought = self._thoughts.get(request.problem, request.path)
-            self._answers.append(replace(thought.branch.decoded(self.model), cost=Cost()))
+            same = replace(thought.branch.decoded(self.model), cost=Cost(), token_ids=())
+            self._answers.append(known.get(request.path, same))
+        return None
 
     def step(self) -> tuple[list[Decoded], StepDone | None]:
         """Compute one step. Returns the children that are done, and the step's figures (None when nothing ran)."""
         started = perf_counter()
         with self._profile.measure("plan"):
+            self._repeat()
             ahead = next((kind.ahead for kind in self._step_kinds if kind.ahead), ())
             batch = self._scheduler.pick(self.forest, self._num_steps, ahead)
             self._refuse(batch)
@@ -244,6 +263,7 @@ class Engine:
 
     def stop(self, problem: str, error: str) -> None:
         """End all that the problem is decoding; it comes back from `step` with this error."""
+        self._repeat()
         for item in self._scheduler.drop(problem):
             self._give_up(item, error)
 
@@ -261,6 +281,7 @@ class Engine:
 
     def end_problem(self, problem: str) -> int:
         """Stop and forget all that the problem still has; returns the most KV tokens that it ever had."""
+        self._repeat()
         for item in self._scheduler.drop(problem):
             self._release(item)
         self._answers = [answer for answer in self._answers if answer.problem != problem]
@@ -272,6 +293,17 @@ class Engine:
         self.forest.forget(problem)
         self.forest.check()
         return peak
+
+    def _repeat(self) -> None:
+        """Bring back what is known of children that were decoded before."""
+        prompts, self._to_repeat = self._to_repeat, []
+        for prompt in prompts:
+            for branch in self._prompts.repeat(prompt):
+                self._settle(branch)
+                known = prompt.known[branch.path]
+                self._answers.append(replace(known, prompt=branch.above.seen))
+            if prompt.children:
+                self._scheduler.add_prompt(prompt)
 
     def _accept(self, batch: StepBatch, branches: list[Branch], drawn: Drawn) -> int:
         """Hand each branch its next token, and those of its draft that are right; returns how many of these."""
@@ -300,11 +332,14 @@ class Engine:
     def _finish(self, branch: Branch) -> None:
         """Settle all of a branch that is done but its text."""
         self.forest.trim(branch.node)
+        self._settle(branch)
+        self._finished.append(branch)
+
+    def _settle(self, branch: Branch) -> None:
         if branch.error is None:
             self._thoughts.add(branch)
         else:
             self.forest.release(branch.node)
-        self._finished.append(branch)
 
     def _decoded(self) -> list[Decoded]:
         """The children that have finished since it was last asked, with their texts."""
@@ -340,7 +375,7 @@ class Engine:
         else:
             self._release(item)
             assert isinstance(item, PendingPrompt)
-            paths = [text.branch.path for text in item.texts] or item.request.children
+            paths = [text.branch.path for text in item.texts] or item.children
             self._fail(item.request, paths, error)
 
     def _release(self, item: Branch | PendingPrompt) -> None:
@@ -348,7 +383,10 @@ class Engine:
             self.forest.release(node)
 
     def _fail(self, request: Request, paths: Sequence[ThoughtPath], error: str) -> None:
-        self._answers += [Decoded(request.problem, path, "", 0.0, Cost(), error) for path in paths]
+        self._answers += [self._failed(request, path, error) for path in paths]
+
+    def _failed(self, request: Request, path: ThoughtPath, error: str) -> Decoded:
+        return Decoded(request.problem, path, "", 0.0, Cost(), error)
 
     def _take_answers(self) -> list[Decoded]:
         answers, self._answers = self._answers, []

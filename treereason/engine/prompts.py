@@ -32,14 +32,18 @@ class Prompts:
         prompt = request.prompt
         if parent and parent.branch.finish is Finish.END and not prompt.token_ids and not prompt.text:
             raise ValueError("an empty appended prompt after a thought that ended its text: give it some text")
-        return PendingPrompt(request, *self._attach(request.problem, prompt, parent))
+        num_before = self._forest.num_attached
+        node, text = self._attach(request.problem, prompt, parent)
+        return PendingPrompt(request, node, text, num_prefilled=self._forest.num_attached - num_before)
 
     def writing(self, request: Writing) -> tuple[PendingPrompt, dict[ThoughtPath, str]]:
         """The prompt and the texts behind it; and for each child whose text cannot be computed, the reason."""
         if len(request.texts) != len(request.children):
             raise ValueError(f"{len(request.texts)} texts for {len(request.children)} children")
+        num_before = self._forest.num_attached
         node, above = self._attach(request.problem, request.prompt, self._parent(request), given=True)
         prompt, refused = PendingPrompt(request, node, above), {}
+        prompt.num_prefilled = self._forest.num_attached - num_before
         for path, text in zip(request.children, request.texts, strict=True):
             try:
                 tokens = self._model.encode_text(text)
@@ -54,6 +58,7 @@ class Prompts:
             path_text = above.path_text.copy()
             path_text.push(tokens)
             path_text.flush(self._model.decode)
+            num_before = self._forest.num_attached
             branch = Branch(
                 problem=request.problem,
                 path=path,
@@ -67,7 +72,7 @@ class Prompts:
                 tail=tokens[-1:],
                 finish=Finish.GIVEN,
             )
-            prompt.texts.append(GivenText(branch, node.end))
+            prompt.texts.append(GivenText(branch, node.end, num_prefilled=self._forest.num_attached - num_before))
         return prompt, refused
 
     def resumption(self, request: Resumption) -> PendingPrompt | None:
@@ -77,16 +82,18 @@ class Prompts:
         left = min(request.prompt.max_tokens, self._model.max_positions - thought.num_tokens)
         if branch.finish is not Finish.LENGTH or left < 1:
             return None
-        node = thought.node
+        node, num_prefilled = thought.node, len(thought.tokens)
         if node is not None and not node.children and node.num_references == 1:
             node.tokens += thought.tokens
         else:  # others need the node as it is, or it is gone
+            num_before = self._forest.num_attached
             before, node = node, self._forest.attach(thought.tokens, request.problem, node)
+            num_prefilled = self._forest.num_attached - num_before
             if before is not None:
                 self._forest.release(before)
         self._thoughts.remove(thought)
         resumed = branch.reopened(node, request.prompt, request.sampling, max_tokens=len(branch.tokens) + left)
-        return PendingPrompt(request, node, resumed=resumed)
+        return PendingPrompt(request, node, resumed=resumed, num_prefilled=num_prefilled)
 
     def start_branches(self, prompt: PendingPrompt) -> list[Branch]:
         """The branches whose next token comes from the last row of a prompt that is computed."""
@@ -95,27 +102,51 @@ class Prompts:
             prompt.resumed.cost = _cost(node, prompt.num_prefilled)
             prompt.resumed.started = perf_counter()
             return [prompt.resumed]
-        branches = []
-        if isinstance(request, Expansion):
-            for path in request.children:
-                # The prompt is computed once for all children: the first one bears its cost.
-                num_prefilled = prompt.num_prefilled if path == request.children[0] else 0
-                branches.append(
-                    Branch(
-                        problem=request.problem,
-                        path=path,
-                        node=self._forest.fork(node, request.problem),
-                        prompt=request.prompt,
-                        sampling=request.sampling,
-                        key=branch_key(self._seed, request.problem, path),
-                        above=prompt.text,
-                        path_text=prompt.text.path_text.copy(),
-                        max_tokens=min(request.prompt.max_tokens, self._model.max_positions - node.end),
-                        cost=_cost(node, num_prefilled),
-                    )
-                )
+        branches = [self._branch(prompt, path) for path in prompt.children] if isinstance(request, Expansion) else []
         self._forest.release(node)
         return branches
+
+    def repeat(self, prompt: PendingPrompt) -> list[Branch]:
+        """The branches whose answers are known, at their ends; their KV is computed when something needs it.
+
+        An Expansion goes on with its other children; of the rest all must be known, and nothing is left to compute.
+        """
+        request, known = prompt.request, prompt.known
+        if any(child.cost.tokens_prefilled or child.cost.tokens_reused for child in known.values()):  # it was computed
+            for node in prompt.nodes:
+                self._forest.restore(node)
+        branches = []
+        if prompt.resumed is not None:
+            branches.append(prompt.resumed)
+        elif isinstance(request, Expansion):
+            branches += [self._branch(prompt, path) for path in request.children if path in known]
+        for branch in branches:
+            branch.repeat(known[branch.path], self._model)
+            self._forest.restore(branch.node)
+        for text in prompt.texts:
+            text.branch.repeat(known[text.branch.path], self._model)
+            branches.append(text.branch)
+        if prompt.resumed is None and not prompt.children:
+            self._forest.release(prompt.node)
+        return branches
+
+    def _branch(self, prompt: PendingPrompt, path: ThoughtPath) -> Branch:
+        """A new branch behind a prompt that is computed. The first one bears the prompt's cost."""
+        request, node = prompt.request, prompt.node
+        assert isinstance(request, Expansion)
+        num_prefilled = prompt.num_prefilled if path == request.children[0] else 0
+        return Branch(
+            problem=request.problem,
+            path=path,
+            node=self._forest.fork(node, request.problem),
+            prompt=request.prompt,
+            sampling=request.sampling,
+            key=branch_key(self._seed, request.problem, path),
+            above=prompt.text,
+            path_text=prompt.text.path_text.copy(),
+            max_tokens=min(request.prompt.max_tokens, self._model.max_positions - node.end),
+            cost=_cost(node, num_prefilled),
+        )
 
     def finish_texts(self, prompt: PendingPrompt) -> list[Branch]:
         """The branches of a prompt's texts, all of whose log-probabilities are known."""

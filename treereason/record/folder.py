@@ -37,4 +37,6 @@ def folder_lock(folder: Path) -> Iterator[None]:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError):  # POSIX allows either
             raise UserError(f"{folder}: another run is at work there: wait for its end, or {ELSEWHERE}") from None
+        except OSError as error:
+            raise UserError(f"{folder} is on a file system without locks ({error.strerror}): {ELSEWHERE}") from error
         yield

@@ -2,29 +2,44 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import logging
+import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, suppress
 from functools import cache
 from pathlib import Path
 from types import NoneType, TracebackType, UnionType
-from typing import Any, Self, Union, get_args, get_origin, get_type_hints
+from typing import Any, NamedTuple, Self, Union, get_args, get_origin, get_type_hints
 
 from treereason import events
 from treereason.core import UserError
 from treereason.events import Event
-from treereason.jsonable import jsonable
 from treereason.record.folder import ELSEWHERE, unwritable
+from treereason.record.row import row_of
 from treereason.text import one_line, shown
 
 NAME = "journal.sqlite"
 VERSION = 1
 LOCKED_S = 60.0
 """How long to wait for another program that has locked the journal: a backup, a browser of databases."""
+WAL_HEADER, WAL_FRAME = 32, 24
+"""Bytes at the head of SQLite's write-ahead log, and of each of its frames (https://sqlite.org/fileformat2.html)."""
+OF_A_STEP = (
+    events.ProblemStarted,
+    events.ThoughtCreated,
+    events.ThoughtResumed,
+    events.ThoughtDecoded,
+    events.ThoughtScored,
+    events.ThoughtEvaluated,
+    events.ThoughtKept,
+    events.ThoughtPruned,
+    events.ThoughtFailed,
+    events.StepDone,
+)
+"""What a grouped journal commits together."""
 _CREATE = """
 CREATE TABLE IF NOT EXISTS events (
     id INTEGER PRIMARY KEY,
@@ -44,15 +59,18 @@ class Journal:
 
     An event is committed before the call returns: killing the process loses no event whose call has returned. A power
     cut may lose the last events, but leaves a readable file. Use as a context manager, in one thread.
+    grouped: events of thoughts and steps are committed together, by `commit`, at the end or with the next other event.
 
     Raises UserError when the file is not a journal, or was written by a newer version.
     """
 
-    def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, path: Path, clock: Callable[[], float] = time.time, *, grouped: bool = False) -> None:
         """`clock` gives seconds since 1970."""
         self._clock = clock
+        self._grouped = grouped
         self._path = path
         self._broken: UserError | None = None
+        self._rows: list[tuple[float, str, str | None, str]] = []
         with ExitStack() as on_error:
             try:
                 self._db = on_error.enter_context(
@@ -71,17 +89,29 @@ class Journal:
         """Append the event. Raises UserError when the disk is full, and on every later call: a journal has no gaps."""
         if self._broken is not None:
             raise self._broken
-        data = {f.name: jsonable(getattr(event, f.name)) for f in dataclasses.fields(event)}
-        problem = str(data.get("problem", "")).encode("utf-8", "replace").decode() or None
-        row = (self._clock(), event.kind, problem, json.dumps(data, separators=(",", ":")))
+        kind, data = row_of(event)
+        problem = str(getattr(event, "problem", "")).encode("utf-8", "replace").decode() or None
+        self._rows.append((self._clock(), kind, problem, data))
+        if not (self._grouped and isinstance(event, OF_A_STEP)):
+            self.commit()
+
+    def commit(self) -> None:
+        """Commit all events so far. Raises UserError as a call does."""
+        rows, self._rows = self._rows, []
+        if not rows or self._broken is not None:
+            return
         try:
-            self._db.execute("INSERT INTO events (time, kind, problem, data) VALUES (?, ?, ?, ?)", row)
+            self._db.execute("BEGIN")
+            self._db.executemany("INSERT INTO events (time, kind, problem, data) VALUES (?, ?, ?, ?)", rows)
+            self._db.execute("COMMIT")
         except sqlite3.DatabaseError as error:
             self._broken = unwritable(self._path, error)
             raise self._broken from error
 
     def close(self) -> None:
         """Close the file; may be called twice."""
+        with suppress(sqlite3.Error, UserError):  # closed already, or full: whoever wrote the last event was told
+            self.commit()
         with suppress(sqlite3.Error):  # closed already, or a reader holds it: then it stays in WAL mode
             self._db.execute("PRAGMA busy_timeout=0")
             self._db.execute("PRAGMA journal_mode=DELETE")
@@ -94,6 +124,16 @@ class Journal:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+class Row(NamedTuple):
+    """An event as it lies in the file. time: seconds since 1970. data: its fields as JSON. problem: "" for none."""
+
+    id: int
+    time: float
+    kind: str
+    problem: str
+    data: str
 
 
 def read(path: Path) -> Iterator[Event]:
@@ -110,13 +150,48 @@ def read_timed(path: Path) -> Iterator[tuple[float, Event]]:
 
     Raises UserError when there is no journal at `path`, when a newer version wrote it, or when an event lacks a field.
     """
+    return typed(path, read_rows(path))
+
+
+def read_rows(path: Path, first: int = 0, kinds: Sequence[str] = ()) -> Iterator[Row]:
+    """The rows of a journal in order, from the id `first` on; of these kinds alone, where some are given.
+
+    Raises UserError when there is no journal at `path`, or when a newer version wrote it.
+    """
     if not path.is_file():
         raise UserError(f"{path} does not exist: give the journal of a run folder")
+    if torn(path):
+        _log.warning("%s ends in the middle of an event, which is lost; those before it are whole", path)
+    where = f" AND kind IN ({','.join('?' * len(kinds))})" if kinds else ""
     try:
         with closing(_open_to_read(path)) as db:
-            yield from _rows(db, path)
+            _check_version(db, path)
+            if not db.execute("SELECT 1 FROM sqlite_master WHERE name='events'").fetchone():
+                return  # its process was killed when it had just made the file
+            select = f"SELECT id, time, kind, problem, data FROM events WHERE id >= ?{where} ORDER BY id"
+            for number, moment, kind, problem, data in db.execute(select, (first, *kinds)):
+                yield Row(number, _time(path, number, kind, moment), str(kind), problem or "", data)
     except sqlite3.DatabaseError as error:
         raise UserError(f"{path} cannot be read as a journal: {error}") from error
+
+
+def typed(path: Path, rows: Iterable[Row]) -> Iterator[tuple[float, Event]]:
+    """(time, event) of rows of the journal at `path`. Raises UserError for one that lacks a field."""
+    kinds = {_kind(cls): (cls, get_type_hints(cls, vars(events))) for cls in Event.__subclasses__()}
+    unknown = 0
+    for row in rows:
+        if row.kind not in kinds:
+            unknown += 1
+            continue
+        cls, hints = kinds[row.kind]
+        try:
+            fields = json.loads(row.data)
+            event = cls(**{key: _rebuild(hints[key], fields[key]) for key in hints if key in fields})
+        except (TypeError, ValueError, RecursionError) as error:
+            raise unreadable(path, row.id, row.kind, error) from error
+        yield row.time, event
+    if unknown:
+        _log.warning("%s: left out %d events of kinds that only a newer treereason knows", path, unknown)
 
 
 def last_run(timed: Iterable[tuple[float, Event]]) -> list[tuple[float, Event]]:
@@ -127,6 +202,23 @@ def last_run(timed: Iterable[tuple[float, Event]]) -> list[tuple[float, Event]]:
             run = []
         run.append((moment, event))
     return run
+
+
+def torn(path: Path) -> bool:
+    """Whether the last event of a journal whose process was killed is not whole in the log beside it."""
+    try:
+        log = path.with_name(f"{path.name}-wal")
+        size = log.stat().st_size
+        with log.open("rb") as file:
+            page_size = int.from_bytes(file.read(12)[8:], "big")
+            rest = (size - WAL_HEADER) % (page_size + WAL_FRAME)
+            if size < WAL_HEADER or rest:
+                return size > 0
+            file.seek(-(page_size + WAL_FRAME), os.SEEK_END)
+            ends_transaction = any(file.read(8)[4:])  # the size of the database behind it, 0 within a transaction
+            return size > WAL_HEADER and not ends_transaction
+    except OSError:
+        return False
 
 
 def _open_to_read(path: Path) -> sqlite3.Connection:
@@ -142,24 +234,16 @@ def _open_to_read(path: Path) -> sqlite3.Connection:
     return db
 
 
-def _rows(db: sqlite3.Connection, path: Path) -> Iterator[tuple[float, Event]]:
-    _check_version(db, path)
-    kinds = {_kind(cls): (cls, get_type_hints(cls, vars(events))) for cls in Event.__subclasses__()}
-    unknown = 0
-    for row, moment, name, data in db.execute("SELECT id, time, kind, data FROM events ORDER BY id"):
-        if name not in kinds:
-            unknown += 1
-            continue
-        cls, hints = kinds[name]
-        try:
-            fields = json.loads(data)
-            event = cls(**{key: _rebuild(hints[key], fields[key]) for key in hints if key in fields})
-            seconds = float(moment)
-        except (TypeError, ValueError, RecursionError) as error:
-            raise UserError(f"{path}: event {row} ({name}) cannot be read: {one_line(error)}") from error
-        yield seconds, event
-    if unknown:
-        _log.warning("%s: left out %d events of kinds that only a newer treereason knows", path, unknown)
+def _time(path: Path, row: int, kind: str, value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError) as error:
+        raise unreadable(path, row, kind, error) from error
+
+
+def unreadable(path: Path, row: int, kind: str, error: Exception) -> UserError:
+    """What to raise for an event that is not what this program writes."""
+    return UserError(f"{path}: event {row} ({kind}) cannot be read: {one_line(error)}")
 
 
 def _check_version(db: sqlite3.Connection, path: Path) -> None:

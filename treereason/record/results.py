@@ -40,7 +40,7 @@ class Results:
             raise UserError(f"{name} cannot be replaced (it is a folder): {ELSEWHERE}")
         self._file: FileIO | None = None
         self._closed = False
-        self._order: list[str] = []
+        self._order: dict[str, None] = {}
         self._lines: dict[str, bytes] = {}
         self._written: list[str] = []
         self._counts = False
@@ -50,7 +50,7 @@ class Results:
             case RunStarted():
                 self._counts = event.pass_name == "search"
             case ProblemStarted() if self._counts:
-                self._order.append(event.problem)
+                self._order[event.problem] = None
             case ProblemDone() if self._counts:
                 self._lines[event.problem] = line(event).encode()
                 self._write(event.problem)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Self
 
@@ -44,7 +44,7 @@ class RemoteEngine:
         self._completions = Completions(server, seed=seed, must_count=must_count)
         self._loop = LoopThread("treereason-remote")
         self._in_flight: dict[asyncio.Task[list[Decoded]], _InFlight] = {}
-        self._failed: list[Decoded] = []
+        self._ready: list[Decoded] = []
         self._transcripts: dict[tuple[str, ThoughtPath], Transcript] = {}
         self._num_steps = 0
         self._closed = False
@@ -57,26 +57,36 @@ class RemoteEngine:
     @property
     def busy(self) -> bool:
         """Whether `step` still has something to return."""
-        return bool(self._in_flight or self._failed)
+        return bool(self._in_flight or self._ready)
 
-    def submit(self, request: Request) -> None:
-        """Queue the request; its children come back from `step`, failed ones with an error."""
+    def submit(self, request: Request, known: Mapping[ThoughtPath, Decoded] | None = None) -> None:
+        """Queue the request; its children come back from `step`, failed ones with an error.
+
+        known: recorded answers of children, which come back as they are; the server is asked for the others.
+        """
         before = None
         if isinstance(request, Resumption):
             before = self._transcripts.get((request.problem, request.path))
+        known = known or {}
+        self._ready += known.values()
+        asked = _without(request, known)
         try:
-            item = _InFlight(request, self._prompt(request, before), before)
+            prompt = self._prompt(request, before)
         except ValueError as error:
-            self._failed += failures(request, str(error), before)
-        else:
+            self._ready += failures(asked, str(error), before)
+            return
+        for child in known.values():
+            self._remember(prompt, child)
+        if any(path not in known for path in asked.children):
+            item = _InFlight(asked, prompt, before)
             self._in_flight[self._loop.start(self._work(item))] = item
 
     def step(self) -> tuple[list[Decoded], StepDone | None]:
         """Wait a moment for answers. Returns the children that are done, and figures (None when no answer came)."""
         started = perf_counter()
-        failed, self._failed = self._failed, []
-        if failed or not self._in_flight:
-            return failed, None
+        ready, self._ready = self._ready, []
+        if ready or not self._in_flight:
+            return ready, None
         num_branches = sum(len(item.request.children) for item in self._in_flight.values())
         self._loop.run(asyncio.wait(self._in_flight, timeout=STEP_S, return_when=asyncio.FIRST_COMPLETED))
         done = [task for task in self._in_flight if task.done()]
@@ -102,7 +112,7 @@ class RemoteEngine:
     def stop(self, problem: str, error: str) -> None:
         """Give up the problem's requests; their children come back from `step` with this error."""
         for item in self._cancel([task for task in self._tasks(problem) if not task.done()]):
-            self._failed += failures(item.request, error, item.before)
+            self._ready += failures(item.request, error, item.before)
 
     def drop(self, problem: str, path: ThoughtPath) -> None:
         """A thought is not needed for now. There is no KV to give back; its text stays known until `end_problem`."""
@@ -116,7 +126,7 @@ class RemoteEngine:
     def end_problem(self, problem: str) -> int:
         """Give up the problem's requests and forget its texts; returns 0: the KV is the server's."""
         self._cancel(self._tasks(problem))
-        self._failed = [failed for failed in self._failed if failed.problem != problem]
+        self._ready = [child for child in self._ready if child.problem != problem]
         self._transcripts = {key: value for key, value in self._transcripts.items() if key[0] != problem}
         return 0
 
@@ -138,9 +148,12 @@ class RemoteEngine:
         """The children of a task that is done; their texts are known from now on."""
         item, children = self._in_flight.pop(task), task.result()
         for child in children:
-            if child.error is None:
-                self._transcripts[child.problem, child.path] = Transcript(item.prompt, child)
+            self._remember(item.prompt, child)
         return children
+
+    def _remember(self, prompt: Context, child: Decoded) -> None:
+        if child.error is None:
+            self._transcripts[child.problem, child.path] = Transcript(prompt, child)
 
     def _tasks(self, problem: str) -> list[asyncio.Task[list[Decoded]]]:
         return [task for task, item in self._in_flight.items() if item.request.problem == problem]
@@ -175,6 +188,16 @@ class RemoteEngine:
         if isinstance(request, Expansion) and above.thought.finish is Finish.END and not prompt.text:
             raise ValueError("an empty appended prompt after a thought that ended its text: give it some text")
         return above.whole + prompt.text
+
+
+def _without(request: Request, known: Collection[ThoughtPath]) -> Request:
+    """The request for the other children."""
+    if isinstance(request, Expansion):
+        return replace(request, children=tuple(path for path in request.children if path not in known))
+    if isinstance(request, Writing):
+        left = [pair for pair in zip(request.children, request.texts, strict=True) if pair[0] not in known]
+        return replace(request, children=tuple(path for path, _ in left), texts=tuple(text for _, text in left))
+    return request
 
 
 def _resumable(before: Transcript | None) -> Transcript:

@@ -73,7 +73,10 @@ class Node:
 
 
 class Forest:
-    """All token trees of a run over one page pool. Counters are in tokens whose KV is stored."""
+    """All token trees of a run over one page pool. Counters are in tokens whose KV is stored.
+
+    num_attached: tokens that prompts and given texts have added for problems so far, without what every problem shares.
+    """
 
     def __init__(self, pool: PagePool, page_size: int) -> None:
         self.pool = pool
@@ -81,6 +84,7 @@ class Forest:
         self.root = Node(owner=RUN, parent=None, start=0)
         self.num_tokens = 0
         self.num_tokens_peak = 0
+        self.num_attached = 0
         self._owned: dict[Owner, int] = {}
         self._owned_peak: dict[Owner, int] = {}
 
@@ -98,9 +102,7 @@ class Forest:
             child, shared = found
             node = child if shared == len(child.tokens) else self._split(child, shared)
             done += shared
-        new = self._child(node, owner)
-        new.tokens = list(tokens[done:])
-        return new
+        return self._attached(tokens[done:], node, owner)
 
     def attach_text(self, tokens: Sequence[int], owner: Owner, below: Node) -> Node:
         """As `attach`, for a text whose logits are wanted at every token; no tokens give `below` itself.
@@ -111,9 +113,7 @@ class Forest:
         while done < len(tokens):
             child = next((child for child in node.children if child.tokens[0] == tokens[done]), None)
             if child is None:
-                new = self._child(node, owner)
-                new.tokens = list(tokens[done:])
-                return new
+                return self._attached(tokens[done:], node, owner)
             assert not child.num_computed
             shared = _num_common(tokens[done:], child.tokens)
             node = child if shared == len(child.tokens) else self._split(child, shared)
@@ -133,7 +133,8 @@ class Forest:
         assert node.num_references >= 0
         while node.parent is not None and not node.num_references and not node.children:
             self.pool.release(node.pages)
-            self._count(node.owner, -node.num_cached)
+            self._count(-node.num_cached)
+            self._own(node.owner, -node.num_computed)
             node.parent.children.remove(node)
             node = node.parent
 
@@ -153,11 +154,18 @@ class Forest:
         if node.num_computed > node.num_cached:
             num_rebuilt = min(node.num_computed - node.num_cached, count)
         node.num_cached += count
-        if node.num_computed < node.num_cached:
-            node.num_computed = node.num_cached
         assert node.num_cached <= len(node.tokens)
-        self._count(node.owner, count)
+        self._count(count)
+        if node.num_computed < node.num_cached:
+            self._own(node.owner, node.num_cached - node.num_computed)
+            node.num_computed = node.num_cached
         return num_rebuilt
+
+    def restore(self, node: Node) -> None:
+        """Let all tokens down to the node's end be as if they had been computed and evicted since."""
+        for part in node.path():
+            self._own(part.owner, len(part.tokens) - part.num_computed)
+            part.num_computed = len(part.tokens)
 
     def reserve_page(self, node: Node) -> bool:
         """Let a growing node have the page of its next token before that is known; False when no page is free."""
@@ -202,7 +210,7 @@ class Forest:
     def evict(self, node: Node) -> None:
         """Return the node's pages; its tokens stay and wait to be computed again. Other nodes' KV stays valid."""
         self.pool.release(node.pages)
-        self._count(node.owner, -node.num_cached)
+        self._count(-node.num_cached)
         node.pages, node.num_cached = [], 0
 
     def nodes(self) -> Iterator[Node]:
@@ -214,7 +222,7 @@ class Forest:
             stack.extend(reversed(node.children))
 
     def peak_of(self, owner: Owner) -> int:
-        """Most tokens that the owner's nodes ever stored at once."""
+        """Most tokens that the owner's nodes ever held at once, those that were evicted meanwhile included."""
         return self._owned_peak.get(owner, 0)
 
     def forget(self, owner: Owner) -> None:
@@ -274,10 +282,19 @@ class Forest:
         node.parent, node.start = upper, node.start + at
         return upper
 
-    def _count(self, owner: Owner, tokens: int) -> None:
+    def _attached(self, tokens: Sequence[int], parent: Node, owner: Owner) -> Node:
+        new = self._child(parent, owner)
+        new.tokens = list(tokens)
+        if owner is not RUN:
+            self.num_attached += len(new.tokens)
+        return new
+
+    def _count(self, tokens: int) -> None:
         self.num_tokens += tokens
         if self.num_tokens > self.num_tokens_peak:
             self.num_tokens_peak = self.num_tokens
+
+    def _own(self, owner: Owner, tokens: int) -> None:
         owned = self._owned[owner] = self._owned.get(owner, 0) + tokens
         if owned > self._owned_peak.get(owner, 0):
             self._owned_peak[owner] = owned

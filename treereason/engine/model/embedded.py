@@ -1,9 +1,10 @@
-"""The shipped model on a CPU, loaded without transformers, whose import takes longer than all else before a token."""
+"""The shipped models on a CPU, loaded without transformers, whose import takes longer than all else before a token."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from safetensors.torch import load_file
@@ -15,7 +16,22 @@ from treereason.engine.model.language_model import LanguageModel
 from treereason.engine.model.llama import Llama, LlamaSizes
 from treereason.engine.model.make_quick import make_quick
 
-EMBEDDED = Path(__file__).resolve().parents[2] / "embedded"
+_PACKAGE = Path(__file__).resolve().parents[2]
+EMBEDDED = _PACKAGE / "embedded"
+
+
+class Shipped(NamedTuple):
+    """A model that comes with treereason: its folder, and the style of its prompts."""
+
+    folder: Path
+    style: str
+
+
+SHIPPED = {
+    "embedded": Shipped(EMBEDDED, "embedded"),
+    "embedded_spans": Shipped(_PACKAGE / "embedded_spans", "spans"),
+}
+"""By the name that model.name takes."""
 
 
 class EmbeddedTokenizer:
@@ -37,20 +53,23 @@ class EmbeddedTokenizer:
         return {token.content: number for number, token in self._tokenizer.get_added_tokens_decoder().items()}
 
 
-def load_embedded(*, style: str, dtype: str, fused: bool = True, cpu: Compiled = "auto") -> LanguageModel:
-    """The shipped model on a CPU: the same tokens and bits as transformers computes.
+def load_embedded(
+    name: str = "embedded", *, style: str, dtype: str, fused: bool = True, cpu: Compiled = "auto"
+) -> LanguageModel:
+    """A shipped model on a CPU: the same tokens and bits as transformers computes.
 
     dtype: "float32", "bfloat16", "float16", or "auto" for float32, as it is stored. fused, cpu: as in `load_model`.
     Raises UserError for style "chat", and for cpu "compiled" where nothing can be compiled.
     """
     if style == "chat":
-        raise UserError("model.name=embedded: its tokenizer has no chat template; use model.style=plain")
-    sizes = LlamaSizes.of(json.loads((EMBEDDED / "config.json").read_text(encoding="utf-8")))
+        raise UserError(f"model.name={name}: its tokenizer has no chat template; use model.style=plain")
+    folder = SHIPPED[name].folder
+    sizes = LlamaSizes.of(json.loads((folder / "config.json").read_text(encoding="utf-8")))
     with torch.random.fork_rng(devices=[]):  # not on "meta", whose random values import torch._dynamo: a second
         network = Llama(sizes)
-    weights = load_file(EMBEDDED / "model.safetensors")
+    weights = load_file(folder / "model.safetensors")
     network.load_state_dict(weights | {"lm_head.weight": weights["model.embed_tokens.weight"]}, assign=True)
     network.to(torch.float32 if dtype == "auto" else getattr(torch, dtype))
-    model = LanguageModel(network, EmbeddedTokenizer(EMBEDDED / "tokenizer.json"), style, "embedded")
+    model = LanguageModel(network, EmbeddedTokenizer(folder / "tokenizer.json"), style, name)
     make_quick(model, network, fused=fused, cpu=cpu)
     return model

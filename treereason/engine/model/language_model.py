@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -63,6 +64,20 @@ class LanguageModel:
         self._prefix_tokens: dict[tuple[str, tuple[tuple[str, str], ...], str, str], list[int]] = {}
         self._codec = TextCodec(tokenizer)
         self._told_of_date = False
+
+    @torch.inference_mode()
+    def digest_of_weights(self) -> str:
+        """Short, and another one when any parameter or buffer has another value. Reads all weights once."""
+        digest = blake2b(digest_size=8)
+        for name, tensor in self._network.state_dict().items():
+            data = tensor.detach().contiguous().view(-1)
+            whole = data.view(torch.uint8)
+            if whole.numel() % 4 == 0:
+                whole = whole.view(torch.int32)
+            # Two sums of integers: the second one tells apart the same numbers in another order.
+            sums = [int(whole.sum(dtype=torch.int64)), int((whole[::2]).sum(dtype=torch.int64))]
+            digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype} {sums}".encode())
+        return digest.hexdigest()
 
     @torch.inference_mode()
     def forward(self, step: EagerStep, rows: list[int]) -> torch.Tensor:

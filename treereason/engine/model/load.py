@@ -17,6 +17,7 @@ from treereason.core import UserError
 from treereason.engine.model.blaming import blaming
 from treereason.engine.model.compiled import Compiled
 from treereason.engine.model.embedded import EMBEDDED as EMBEDDED
+from treereason.engine.model.embedded import SHIPPED
 from treereason.engine.model.gates import (
     check_architecture,
     check_checkpoint,
@@ -48,8 +49,8 @@ PROBE = "The 1st 23, é € 😀\n\tx"  # a tokenizer that panics does so before
 
 
 def resolve(name: str) -> str:
-    """Folder of the shipped model for "embedded", the package's file for "smollm2", otherwise the name as given."""
-    return str(EMBEDDED) if name == "embedded" else located(name)
+    """Folder of a shipped model, the package's file for "smollm2", otherwise the name as given."""
+    return str(SHIPPED[name].folder) if name in SHIPPED else located(name)
 
 
 def load_model(
@@ -94,7 +95,7 @@ def _quiet() -> Iterator[None]:
 def _load(
     name: str, location: str, *, style: str, dtype: str, device: str, fused: bool, cpu: Compiled
 ) -> LanguageModel:
-    if name != "embedded":
+    if name not in SHIPPED:
         check_checkpoint(name)
     if is_gguf(path := Path(from_home(location))):
         network, tokenizer = load_gguf(name, path, style=style, dtype=dtype, device=device, probe=PROBE)
@@ -115,7 +116,7 @@ def _load(
 
 def _load_folder(name: str, location: str, *, style: str, dtype: str, device: str) -> tuple[Any, Any]:
     """The network, on its device, and the tokenizer of a checked folder, or of a hub id. Raises UserError."""
-    if name != "embedded" and (tables := Path(location) / "tokenizer.json").is_file():
+    if name not in SHIPPED and (tables := Path(location) / "tokenizer.json").is_file():
         rehearse_tokenizer(name, tables, PROBE)
     with blaming(name, "its config or tokenizer cannot be loaded"), silent_panic():
         config = AutoConfig.from_pretrained(location, trust_remote_code=False)

@@ -22,6 +22,7 @@ class Branch:
     it may get.
     statistics: of its tokens' distributions, where the engine computes them. key: its name for the sampler. above: the
     text in front of it. text: its own, as far as it has been read from `path_text`, the path's with its tokens.
+    num_before: tokens that it had before it was resumed.
     """
 
     problem: str
@@ -44,6 +45,7 @@ class Branch:
     finish: Finish | None = None
     stop: str = ""
     error: str | None = None
+    num_before: int = 0
 
     def __repr__(self) -> str:
         """Short, because its node holds the forest."""
@@ -63,6 +65,20 @@ class Branch:
             self._end(Finish.LENGTH, [token])
         else:
             self.node.tokens.append(token)
+
+    def repeat(self, known: Decoded, model: LanguageModel) -> None:
+        """Come to the end that is known of it, without computing anything: its tokens wait as after an eviction."""
+        before = list(self.node.tokens)
+        for token in known.token_ids:
+            self.accept(token, 0.0, model)
+        if known.error is not None:
+            self.fail(known.error)
+        elif not self.done:  # its limit was another one
+            self._end(known.finish, self.tokens[-1:])
+        if self.finish is not Finish.GIVEN:
+            self.node.tokens = before + self.tokens[self.num_before : -1]  # of the last one no KV is ever computed
+        self.logprob = 0.0 if known.logprob is None else known.logprob
+        self.statistics, self.cost = known.token_statistics and known.token_statistics.copy(), known.cost
 
     def measure(self, rows: Iterable[Sequence[float]]) -> None:
         """Take the statistics of further tokens, in order."""
@@ -102,6 +118,7 @@ class Branch:
             text=self.text,
             path_text=self.path_text,
             above=self.above,
+            num_before=len(self.tokens),
         )
 
     def decoded(self, model: LanguageModel) -> Decoded:
@@ -119,6 +136,7 @@ class Branch:
             prompt=self.above.seen,
             num_tokens=len(self.tokens),
             token_statistics=self.statistics,
+            token_ids=tuple(self.tokens[self.num_before :]) if self.finish is not Finish.GIVEN else (),
         )
 
     def _end(self, finish: Finish | None, tail: list[int] | None = None) -> None:

@@ -32,9 +32,9 @@ class GivenTokens:
 class GivenText:
     """`branch` holds the text's tokens; its node ends with the last but one, since no logits are wanted of the last.
 
-    start: position of the first token. logprobs: of each token, None until known. num_prefilled: tokens that were
-    computed for it alone, or for it first. statistics: of each token's distribution by its index, where the engine
-    computes them. ready: all its logits come with this step, or came before.
+    start: position of the first token. num_prefilled: tokens that it adds to the forest. logprobs: of each token, None
+    until known. statistics: of each token's distribution by its index, where the engine computes them. ready: all its
+    logits come with this step, or came before.
     """
 
     branch: Branch

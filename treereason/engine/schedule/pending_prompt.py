@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from treereason.core import Request
+from treereason.core import Decoded, Request, ThoughtPath
 from treereason.engine.kv.forest import Node
 from treereason.engine.schedule.branch import Branch
 from treereason.engine.schedule.given_text import GivenText
@@ -17,6 +18,8 @@ class PendingPrompt:
 
     What follows: new branches (an Expansion), `texts`, each with a node of its own (a Writing), or `resumed`, whose
     node is this one (a Resumption). text: the prompt's own, for new branches and given texts.
+    num_prefilled: tokens that it adds to the forest for its problem. known: children that are not decoded, because
+    their answers are recorded.
     """
 
     request: Request
@@ -26,6 +29,12 @@ class PendingPrompt:
     resumed: Branch | None = None
     num_prefilled: int = 0
     ready: bool = False
+    known: Mapping[ThoughtPath, Decoded] = field(default_factory=dict)
+
+    @property
+    def children(self) -> list[ThoughtPath]:
+        """The children that wait for it."""
+        return [path for path in self.request.children if path not in self.known]
 
     @property
     def nodes(self) -> list[Node]:

@@ -36,7 +36,7 @@ class Scheduler:
     @property
     def num_waiting(self) -> int:
         """Children that do not decode yet."""
-        return len(self._waiting) + sum(len(prompt.request.children) for prompt in self._prompts)
+        return len(self._waiting) + sum(len(prompt.children) for prompt in self._prompts)
 
     def add_prompt(self, prompt: PendingPrompt) -> None:
         self._prompts.append(prompt)
@@ -114,9 +114,7 @@ class Scheduler:
             if taken is None:
                 return None
             num_taken += taken
-            num_new = taken - (batch.num_rebuilt - rebuilt_before)
-            part.num_prefilled += num_new
-            batch.num_prefilled += num_new
+            batch.num_prefilled += taken - (batch.num_rebuilt - rebuilt_before)
             if isinstance(part, GivenText):
                 batch.num_given += taken
             if part.node.num_pending:

@@ -1,0 +1,1 @@
+"""How the small model with attention spans was made: tokenizer, data, training, measurements."""
