@@ -58,7 +58,11 @@ def test_rescored_runs_keep_their_answers_and_their_guide(recorded: Path, tmp_pa
     assert main(["rescore", str(recorded / "likely_4"), "scorer=exact_match", "--folder", str(made)]) == 0
     for ours, theirs in zip(results(made), results(recorded / "likely_4"), strict=True):
         assert ours == {**theirs, "score": float(bool(theirs["solved"]))}
-    assert read_run(made).guide == "label-free"
+    found = read_run(made)
+    assert found.guide == "label-free"
+    answered = [thought for problem in found.problems.values() for thought in problem.answered]
+    assert all(list(thought.scores) == ["likelihood"] for thought in answered), "what the search saw"
+    assert {thought.evaluation for thought in answered} <= {0.0, 1.0}, "what the other scorer says"
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import pytest
 
 from tests.controller.interrupting import SORTING, STEPS, copied_until, go_on, results, spec_of, told
 from treereason import events
+from treereason.cli.run import prepare
 from treereason.controller.experiment import run_experiment
 from treereason.controller.model import load
 from treereason.core import Thought, Tree, UserError
@@ -70,6 +71,39 @@ def ends_as_if_whole(case: str, num_cuts: int, model: LanguageModel, folder: Pat
         assert results(cut) == results(whole), f"cut behind event {row} of {last}"
         assert told(cut) == told(whole), f"cut behind event {row} of {last}"
         assert summary["status"] == "done"
+
+
+def test_a_run_goes_on_with_drafts_and_without(model: LanguageModel, tmp_path: Path) -> None:
+    plain = spec_of(**CASES["tree_of_thoughts"])
+    drafted = spec_of(**CASES["tree_of_thoughts"], speculative="siblings")
+    run_experiment(plain, model, tmp_path / "plain")
+    run_experiment(drafted, model, tmp_path / "drafted")
+    for before, after in (("plain", drafted), ("drafted", drafted), ("drafted", plain)):
+        cut = copied_until(40, tmp_path / before, tmp_path / "cut")
+        summary = go_on(after, model, cut)
+        assert results(cut) == results(tmp_path / "plain")
+        assert ("speculative" in summary) == (after is drafted)
+
+
+def test_a_run_under_attention_spans_goes_on(tmp_path: Path) -> None:
+    spec = prepare(
+        {
+            "model": {"name": "embedded_spans", "style": "spans", "dtype": "float32"},
+            "engine": {"threads": 1},
+            "display": "none",
+            "task": {"name": "arithmetic_spans", "limit": 2},
+            "search": {"name": "best_of_n", "n": 3},
+            "baseline": "none",
+        }
+    )
+    model = load(spec.config.model)
+    assert isinstance(model, LanguageModel)
+    run_experiment(spec, model, tmp_path / "whole")
+    for row in (6, 12):
+        cut = copied_until(row, tmp_path / "whole", tmp_path / "cut")
+        assert go_on(spec, model, cut)["kv_tokens_read_spans"] > 0
+        assert results(cut) == results(tmp_path / "whole")
+        assert told(cut) == told(tmp_path / "whole")
 
 
 def test_the_journal_of_a_run_that_went_on_holds_one_run_whose_clock_stood_meanwhile(

@@ -113,5 +113,5 @@ def _outcomes(run: RecordedRun, problem: RecordedProblem, replay: Replay | None)
         chosen = choice.chosen
         spent.append(moment)
         solved.append(chosen is not None and solves(dumps(chosen.answer, sort_keys=True)))
-        scores.append(chosen.scores.get(run.started.scorer, (None,))[0] if chosen is not None else None)
+        scores.append(chosen.score_by(run.started.scorer) if chosen is not None else None)
     return Outcomes([*spent, done.tokens_decoded], [*solved, done.solved], [*scores, done.score], done.tokens_decoded)

@@ -13,7 +13,16 @@ from treereason.analysis.replay import Replay
 from treereason.analysis.rescore import Rescored
 from treereason.analysis.selection import select, vote_of
 from treereason.core import Score, ThoughtPath, UserError
-from treereason.events import Event, ProblemDone, RunDone, RunStarted, StepDone, ThoughtDecoded, ThoughtScored
+from treereason.events import (
+    Event,
+    ProblemDone,
+    RunDone,
+    RunStarted,
+    StepDone,
+    ThoughtDecoded,
+    ThoughtEvaluated,
+    ThoughtScored,
+)
 from treereason.record.folder import folder_lock
 from treereason.record.journal import NAME as JOURNAL
 from treereason.record.journal import Journal
@@ -94,8 +103,11 @@ def _changed(event: Event, replayed: Replay, change: Change) -> Iterator[Event]:
     elif isinstance(event, ThoughtDecoded) and rescored is not None:
         yield event
         verdict = rescored.verdicts.get(event.problem, {}).get(event.thought)
-        if isinstance(verdict, Score):  # before those that the search saw, of which the last was what guided it
-            yield ThoughtScored(event.problem, event.thought, verdict.value, verdict.final, rescored.name)
+        if isinstance(verdict, Score):  # a search whose choice stands has not seen it
+            told = ThoughtEvaluated if change.vote is None else ThoughtScored
+            yield told(event.problem, event.thought, verdict.value, verdict.final, rescored.name)
+    elif isinstance(event, ThoughtEvaluated) and rescored is not None:
+        return  # by the scorer before
     elif isinstance(event, ThoughtScored) and rescored is not None:
         if change.vote is None and event.by != rescored.name:
             yield event

@@ -11,10 +11,12 @@ from treereason.events import (
     ProblemDone,
     ThoughtCreated,
     ThoughtDecoded,
+    ThoughtEvaluated,
     ThoughtFailed,
     ThoughtKept,
     ThoughtPath,
     ThoughtPruned,
+    ThoughtResumed,
     ThoughtScored,
 )
 
@@ -49,6 +51,10 @@ class RecordedThought:
     stop: str = ""
     num_tokens: int = 0
     statistics: list[list[float]] | None = None
+
+    def score_by(self, scorer: str) -> float | None:
+        """What the run's scorer, of that name, said of it."""
+        return self.scores[scorer][0] if scorer in self.scores else self.evaluation
 
     @property
     def score(self) -> float | None:
@@ -87,11 +93,14 @@ class RecordedProblem:
                 thought.tokens_prefilled += event.tokens_prefilled
                 thought.tokens_reused += event.tokens_reused
                 thought.scores.clear()  # a text that was resumed is another one
+                thought.evaluation = None
                 thought.status = Status.DECODED
                 thought.stop = getattr(event, "stop", "")
                 thought.num_tokens = getattr(event, "num_tokens", 0) or thought.tokens_decoded
                 if piece := getattr(event, "token_statistics", None):
                     thought.statistics = [*(thought.statistics or []), *piece]
+            case ThoughtResumed():
+                self._thought(event.thought).status = Status.DECODING
             case ThoughtScored():
                 scores = self._thought(event.thought).scores
                 scores.pop(event.by, None)
@@ -105,8 +114,8 @@ class RecordedProblem:
                 thought.status, thought.error = Status.FAILED, str(event.error)
             case ProblemDone():
                 self.done = event
-            case _ if event.kind == "thought_evaluated":
-                self._thought(event.thought).evaluation = event.score  # type: ignore[attr-defined]
+            case ThoughtEvaluated():
+                self._thought(event.thought).evaluation = event.score
 
     def _thought(self, path: ThoughtPath) -> RecordedThought:
         return self.thoughts.setdefault(path, RecordedThought(path))

@@ -11,8 +11,8 @@ from treereason.analysis.recorded_problem import RecordedProblem
 from treereason.core import UserError
 from treereason.core.given_file import file_name
 from treereason.events import Event, ProblemDone, ProblemStarted, RunDone, RunStarted, StepDone
+from treereason.record import recorded_run
 from treereason.record.journal import NAME as JOURNAL
-from treereason.record.journal import last_run, read_timed
 from treereason.record.summary import Summary
 
 
@@ -22,7 +22,8 @@ class RecordedRun:
 
     problems: of the search pass, in the order in which they started. greedy: of the baseline, by problem.
     steps: (seconds since the start, the step), of both passes. summary: as summary.json has it, of what is recorded.
-    timed: all events, each with its seconds since 1970. versions: of the packages that the run used, where it says so.
+    timed: all events, each with its seconds since 1970, on a clock that stood while no process was at work.
+    versions: of the packages that the run used, where it says so.
     """
 
     folder: Path
@@ -70,7 +71,7 @@ def read_run(folder: Path) -> RecordedRun:
     """
     path = folder if folder.name == JOURNAL else folder / JOURNAL
     _check(path)
-    return of_events(path.parent, last_run(read_timed(path)))
+    return of_events(path.parent, recorded_run.RecordedRun(path).timed_events())
 
 
 def of_events(folder: Path, timed: Iterable[tuple[float, Event]]) -> RecordedRun:

@@ -76,4 +76,4 @@ def run_experiment(
                 collect=collect if pass_name == "search" else lambda _: None,
             )
             runner.run([problem for problem in spec.problems if problem.id not in begun.done])
-        return emit.end("interrupted" if stopped() else "done", machine.remarks)
+        return emit.end("interrupted" if stopped() else "done", machine.remarks | machine.figures)

@@ -67,10 +67,16 @@ class Machine:
             found["fused"] = self._model.fused
         if threads := getattr(self._engine, "threads", ""):
             found["threads"] = threads
-        if drafts := drafts_told(self._engine):
-            found["speculative"] = drafts
         if capabilities := getattr(self._model, "capabilities", None):
             found["server"] = str(capabilities)
+        return found
+
+    @property
+    def figures(self) -> dict[str, Any]:
+        """What the summary tells of its work so far, where it was asked for."""
+        found: dict[str, Any] = {}
+        if drafts := drafts_told(self._engine):
+            found["speculative"] = drafts
         if self._spec.config.engine.profile:
             found["profile"] = self._profile.shares()
         return found

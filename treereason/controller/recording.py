@@ -82,7 +82,7 @@ class Recording:
         if self._before is not None:
             for moment, event in self._before.timed_events():
                 self._clock.stands_at(moment)
-                for sink in self._sinks:
+                for sink in self._sinks if not isinstance(event, events.RunDone) else ():
                     sink(event)
             self._clock.goes_on()
             self(events.RunResumed(tuple(changes)))

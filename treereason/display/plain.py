@@ -10,7 +10,7 @@ from rich.console import Console
 from treereason.display import formatting, report
 from treereason.display.base import Display
 from treereason.display.state import RunState, Snapshot
-from treereason.events import Event, ProblemDone, RunDone, RunStarted, StepDone
+from treereason.events import Event, ProblemDone, RunDone, RunResumed, RunStarted, StepDone
 from treereason.text import printable
 
 PERIOD_S = 5.0
@@ -32,6 +32,8 @@ class PlainDisplay(Display):
         match event:
             case RunStarted():
                 self._print(_start_line(event), now)
+            case RunResumed():
+                self._print(f"goes on, {formatting.count(len(self._state.done), 'problem')} done", now)
             case ProblemDone():
                 self._print(_problem_line(event, self._state.snapshot(now, 0)), now)
             case StepDone() if now - self._printed >= PERIOD_S:

@@ -15,6 +15,7 @@ from treereason.events import (
     ThoughtKept,
     ThoughtPath,
     ThoughtPruned,
+    ThoughtResumed,
     ThoughtScored,
 )
 from treereason.jsonable import jsonable
@@ -73,6 +74,8 @@ class ShownProblem:
                 thought.text = printable(event.text) or (
                     "" if event.answer is None else formatting.answer(event.answer)
                 )
+            case ThoughtResumed():
+                self._set(event.thought, Status.DECODING)
             case ThoughtScored():
                 self._thought(event.thought).score = event.score
             case ThoughtKept():

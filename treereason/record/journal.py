@@ -70,6 +70,7 @@ class Journal:
         self._grouped = grouped
         self._path = path
         self._broken: UserError | None = None
+        _check_whole(path)
         self._rows: list[tuple[float, str, str | None, str]] = []
         with ExitStack() as on_error:
             try:
@@ -160,6 +161,7 @@ def read_rows(path: Path, first: int = 0, kinds: Sequence[str] = ()) -> Iterator
     """
     if not path.is_file():
         raise UserError(f"{path} does not exist: give the journal of a run folder")
+    _check_whole(path)
     if torn(path):
         _log.warning("%s ends in the middle of an event, which is lost; those before it are whole", path)
     where = f" AND kind IN ({','.join('?' * len(kinds))})" if kinds else ""
@@ -244,6 +246,20 @@ def _time(path: Path, row: int, kind: str, value: Any) -> float:
 def unreadable(path: Path, row: int, kind: str, error: Exception) -> UserError:
     """What to raise for an event that is not what this program writes."""
     return UserError(f"{path}: event {row} ({kind}) cannot be read: {one_line(error)}")
+
+
+def _check_whole(path: Path) -> None:
+    """Raises UserError for a closed journal that is shorter than its head says: SQLite may read zeros there."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(32)  # its format: https://sqlite.org/fileformat2.html
+        size = path.stat().st_size
+        open_or_killed = path.with_name(f"{path.name}-wal").exists()
+    except OSError:
+        return  # whoever opens it is told
+    pages, page_size = int.from_bytes(head[28:], "big"), int.from_bytes(head[16:18], "big")
+    if head.startswith(b"SQLite format 3") and size < pages * page_size and not open_or_killed:
+        raise UserError(f"{path} cannot be read as a journal: it is cut short, {size:,} of {pages * page_size:,} bytes")
 
 
 def _check_version(db: sqlite3.Connection, path: Path) -> None:

@@ -15,7 +15,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from treereason.events import Event, ProblemDone, RunDone, RunStarted, StepDone
+from treereason.events import Event, ProblemDone, RunDone, RunResumed, RunStarted, StepDone
 from treereason.jsonable import jsonable
 from treereason.record.folder import unwritable
 from treereason.version import __version__
@@ -138,8 +138,8 @@ class Summary:
         now = self._clock()
         if isinstance(event, RunStarted):
             self._current = self._passes[event.pass_name] = _Pass(event, start=now, end=now)
-        elif isinstance(event, RunDone):
-            self._status = event.status
+        elif isinstance(event, RunDone | RunResumed):
+            self._status = event.status if isinstance(event, RunDone) else None
         elif self._current is not None:
             self._current.end = now
             if isinstance(event, StepDone):
