@@ -24,8 +24,8 @@ from treereason.controller.run_spec import specify
 from treereason.core import Scorer, Search, Task, UserError
 from treereason.display.modes import display as open_display
 from treereason.engine.model.compiled import Compiled
-from treereason.engine.model.embedded import SHIPPED
 from treereason.engine.model.language_model import LanguageModel
+from treereason.engine.model.shipped import SHIPPED
 from treereason.events import Sink
 from treereason.record.folder import folder_lock
 from treereason.text import from_home

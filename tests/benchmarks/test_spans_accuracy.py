@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks import spans_accuracy, spans_accuracy_page
 from benchmarks.proportion import proportion
-from treereason.engine.model.embedded import SHIPPED
+from treereason.engine.model.shipped import SHIPPED
 
 
 def test_the_page_and_the_card_are_made_of_the_recorded_rows() -> None:

@@ -46,7 +46,7 @@ def test_help_lists_the_scorers_with_what_they_rest_on() -> None:
 def test_the_default_choices_come_first() -> None:
     assert help_file.choices("task")[0] == "sorting"
     assert help_file.choices("search")[0] == "tree_of_thoughts"
-    assert help_file.choices("model") == ["embedded", "gguf", "openai", "smollm2", "transformers"]
+    assert help_file.choices("model") == ["embedded", "embedded_spans", "gguf", "openai", "smollm2", "transformers"]
 
 
 def test_help_shows_the_options_of_the_users_classes_on_the_line(

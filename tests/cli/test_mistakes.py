@@ -34,7 +34,10 @@ MISTAKES: dict[str, tuple[str | tuple[str, ...], str]] = {
     "model name": ("model=transformers", "model.name is missing: give model.name=VALUE"),
     "model folder": (("model=transformers", "model.name=./nowhere"), "model.name=./nowhere: no such folder"),
     "architecture": (("model=transformers", "model.name=./bloom"), "model.name=./bloom: bloom cannot be served"),
-    "style": (("task=./mine.py", "model.style=fancy"), "model.style=fancy: should be 'embedded', 'chat' or 'plain'"),
+    "style": (
+        ("task=./mine.py", "model.style=fancy"),
+        "model.style=fancy: should be 'embedded', 'spans', 'chat' or 'plain'",
+    ),
     "word": ("sorting", "sorting: is not an option: write OPTION=VALUE"),
     "no name": ("=3", "=3: is not an option: write OPTION=VALUE"),
     "added without name": ("+=3", "+=3: is not an option: write OPTION=VALUE"),

@@ -38,8 +38,8 @@ from treereason.controller.user_code import UserCode
 from treereason.core import UserError
 from treereason.display.base import Display
 from treereason.display.shell import shell_word
-from treereason.engine.model.embedded import SHIPPED
 from treereason.engine.model.gates import check_checkpoint
+from treereason.engine.model.shipped import SHIPPED
 from treereason.record.folder import folder_lock, unwritable
 from treereason.record.journal import NAME as JOURNAL
 from treereason.record.recorded_run import RecordedRun, recorded_run

@@ -17,9 +17,10 @@ from treereason.core import Basis, Sampling, UserError
 from treereason.core.spans import SpanPolicy, Spans
 from treereason.engine.engine import PAGE_SIZE, Engine
 from treereason.engine.model.compiled import Compiled
-from treereason.engine.model.embedded import SHIPPED, load_embedded
+from treereason.engine.model.embedded import load_embedded
 from treereason.engine.model.generation_rules import other_sampling
 from treereason.engine.model.language_model import LanguageModel
+from treereason.engine.model.shipped import SHIPPED
 from treereason.profile import Profile
 
 if TYPE_CHECKING:  # its packages are an extra

@@ -19,7 +19,7 @@ from treereason.config.schema import Config, ModelConfig
 from treereason.controller.crew import Crew, Worker, WorkerDied
 from treereason.controller.free_cores import free_cores
 from treereason.controller.worker import Hello, Lease
-from treereason.engine.model.embedded import SHIPPED
+from treereason.engine.model.shipped import SHIPPED
 
 LOG = "workers.log"
 _BOOT = "import sys; sys.path[:] = sys.argv[2:]; from treereason.controller.worker import main; main(int(sys.argv[1]))"

@@ -10,8 +10,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import treereason
 from treereason.core.spans import SpanGrammar, visible
-from treereason.engine.model.embedded import SHIPPED
 from treereason.engine.model.load import load_model
+from treereason.engine.model.shipped import SHIPPED
 from treereason.tasks.arithmetic_spans import ArithmeticSpans
 from treereason.tasks.generators import named_lines
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from safetensors.torch import load_file
@@ -15,23 +14,7 @@ from treereason.engine.model.compiled import Compiled
 from treereason.engine.model.language_model import LanguageModel
 from treereason.engine.model.llama import Llama, LlamaSizes
 from treereason.engine.model.make_quick import make_quick
-
-_PACKAGE = Path(__file__).resolve().parents[2]
-EMBEDDED = _PACKAGE / "embedded"
-
-
-class Shipped(NamedTuple):
-    """A model that comes with treereason: its folder, and the style of its prompts."""
-
-    folder: Path
-    style: str
-
-
-SHIPPED = {
-    "embedded": Shipped(EMBEDDED, "embedded"),
-    "embedded_spans": Shipped(_PACKAGE / "embedded_spans", "spans"),
-}
-"""By the name that model.name takes."""
+from treereason.engine.model.shipped import SHIPPED
 
 
 class EmbeddedTokenizer:
