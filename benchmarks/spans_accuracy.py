@@ -30,8 +30,8 @@ from benchmarks.record import finish
 from benchmarks.spans_accuracy_page import write_page
 from treereason.core import Thought
 from treereason.core.spans import SpanGrammar, views
-from treereason.engine.model.embedded import SHIPPED
 from treereason.engine.model.language_model import LanguageModel
+from treereason.engine.model.shipped import SHIPPED
 from treereason.tasks.arithmetic_spans import ArithmeticSpans
 from treereason.tasks.document_merging_spans import DocumentMergingSpans
 

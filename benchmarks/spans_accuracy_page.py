@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks.record import RESULTS, ROOT
 from tools.spans_model.card import render_card, share
-from treereason.engine.model.embedded import SHIPPED
+from treereason.engine.model.shipped import SHIPPED
 
 PAGE = ROOT / "docs" / "spans-accuracy.md"
 Row = Mapping[str, Any]

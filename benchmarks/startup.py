@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.record import finish, spread
-from treereason.engine.model.embedded import EMBEDDED
+from treereason.engine.model.shipped import EMBEDDED
 
 PACKAGES = ("torch", "transformers", "tokenizers", "hydra-core", "pydantic")
 PROGRAM = ("-m", "treereason")

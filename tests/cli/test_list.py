@@ -169,8 +169,7 @@ def test_a_terminal_gets_tables_that_fit(
     assert capfd.readouterr().out == ""
     lines = shown.getvalue().splitlines()
     assert max(map(len, lines)) <= width
-    assert [line.rstrip() for line in lines if line.rstrip() in list_file.TITLES.values()] == [
-        *list_file.TITLES.values()
-    ]
+    headings = [line.strip() for line in lines if not line.startswith(" " * 20)]  # others are continued meanings
+    assert [line for line in headings if line in list_file.TITLES.values()] == [*list_file.TITLES.values()]
     words = " ".join(shown.getvalue().split())
     assert "search.beam_width=4 next steps of each kept thought" in words

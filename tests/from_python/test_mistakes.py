@@ -72,8 +72,8 @@ def test_the_defaults_are_those_of_the_configuration_but_for_the_display() -> No
     given = {name: each.default for name, each in inspect.signature(tr.run).parameters.items()}
     given_by_group = ("confidence", "judge", "reward", "draft")  # scorer_options, and draft
     for name, field in (Config.model_fields | EngineConfig.model_fields).items():
-        # plugins: Python imports itself; cpu: of `load`, there
-        own = ("task", "search", "model", "plugins", "engine", "budget", "display", "cpu")
+        # plugins: Python imports itself; cpu: of `load`, there; workers: of the command line alone
+        own = ("task", "search", "model", "plugins", "engine", "budget", "display", "cpu", "workers", "launcher")
         if name not in (*own, *given_by_group):
             assert given[name] == field.default, name
     for name, field in BudgetConfig.model_fields.items():

@@ -148,8 +148,6 @@ def _run(spec: RunSpec, folder: Path, config_dir: str | None) -> dict[str, Any]:
         if before is not None and before.status == "done":
             note(f"{folder} holds this run, and it is done")
             return summary_of(before)
-    if before is None and (folder / "results.jsonl").exists():
-        note(f"{folder} holds an earlier run; its results are replaced once a problem is done")
     return go(replace(spec, program=_program(config_dir), overrides=overrides), folder, before=before)
 
 
@@ -160,10 +158,14 @@ def go(spec: RunSpec, folder: Path, *, before: RecordedRun | None = None, force:
     """
     screen: Display
     user_code = UserCode()
+    replaces = before is None and (folder / "results.jsonl").exists()
+    earlier = f"{folder} holds an earlier run; its results are replaced once a problem is done"
     if spec.config.workers > 1 or spec.config.launcher != "processes":
         from treereason.controller.workers import run_with_workers
         from treereason.display.modes import display
 
+        if replaces:
+            note(earlier)
         screen = display(spec.config.display)
         with interrupt.first_ends_run(screen.stopping, user_code.leave) as stopped:
             summary = run_with_workers(spec, folder, screen, lambda: bool(stopped()), before, force=force)
@@ -174,6 +176,8 @@ def go(spec: RunSpec, folder: Path, *, before: RecordedRun | None = None, force:
         from treereason.display.modes import display
 
         model = load(spec.config.model, spec.config.engine.cpu)
+    if replaces:
+        note(earlier)
     if capabilities := getattr(model, "capabilities", None):
         note(f"the server: {capabilities}")
     screen = display(spec.config.display)

@@ -16,7 +16,6 @@ from transformers.utils.logging import disable_progress_bar, enable_progress_bar
 from treereason.core import UserError
 from treereason.engine.model.blaming import blaming
 from treereason.engine.model.compiled import Compiled
-from treereason.engine.model.embedded import EMBEDDED as EMBEDDED
 from treereason.engine.model.gates import (
     check_architecture,
     check_checkpoint,
@@ -33,6 +32,7 @@ from treereason.engine.model.make_quick import make_quick
 from treereason.engine.model.panics import silent_panic
 from treereason.engine.model.rehearsal import check_template, rehearse_tokenizer
 from treereason.engine.model.self_check import TOLERANCE, self_check
+from treereason.engine.model.shipped import EMBEDDED as EMBEDDED
 from treereason.engine.model.shipped import SHIPPED
 from treereason.engine.model.smollm2 import located
 from treereason.engine.model.stored_tensors import stored_tensors
