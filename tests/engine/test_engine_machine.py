@@ -273,7 +273,7 @@ class EngineMachine(RuleBasedStateMachine):
     @rule(problem=st.sampled_from(PROBLEMS))
     def end(self, problem: str) -> None:
         peak = self.engine.end_problem(problem)
-        assert 0 <= peak <= self.engine.forest.pool.num_pages * PAGE_SIZE
+        assert peak >= 0  # what was evicted counts, so it may be more than the pool holds
         for of_thoughts in (self.asked, self.thoughts):
             for key in [key for key in of_thoughts if key[0] == problem]:
                 del of_thoughts[key]
