@@ -43,6 +43,7 @@ from treereason.core import (
     ThoughtPath,
     Writing,
 )
+from treereason.kernels.cpu.library import CannotCompile, prepare
 
 ROOT = Path(__file__).resolve().parent.parent
 OWN_DATA = ROOT / "tests" / "data"
@@ -283,3 +284,12 @@ def run_search(
 def digits(path: ThoughtPath) -> str:
     """A script: a thought's text is its own rank."""
     return str(path[-1])
+
+
+def compiles() -> bool:
+    """Whether there are compiled CPU kernels on this machine."""
+    try:
+        prepare()
+    except CannotCompile:
+        return False
+    return True

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 from pydantic import TypeAdapter, ValidationError
 
 from treereason.config.instances import options_of
-from treereason.config.schema import AnyModelConfig, Speculative, Style, explain, parse
+from treereason.config.models import AnyModelConfig, Style
+from treereason.config.schema import Speculative, explain, parse
 from treereason.controller import model as models
 from treereason.controller.experiment import run_experiment
 from treereason.controller.own_scorers import name_of

@@ -95,7 +95,7 @@ def test_words_narrow_the_list_by_kind_and_name(listed: Any) -> None:
         ("list search", ""),
         ("lits", "lits: no such command; did you mean list?"),
         ("search=beam list", "list: a command comes first: `treereason list`"),
-        ("list --jsn", "list --jsn: no such flag; it may be --json"),
+        ("list --jsn", "list --jsn: no such flag; did you mean --json?"),
         ("list plugins=./nowhere.py", "plugins=./nowhere.py: no such file: "),
         ("list serch=./nowhere.py", "serch=./nowhere.py: serch is no kind of thing to list; did you mean search?"),
         ("list search=mtcs", "list search=mtcs: there is nothing of this name; did you mean mcts?"),

@@ -71,7 +71,7 @@ def test_what_differs_is_refused_with_the_difference(capsys: pytest.CaptureFixtu
         (["a", "b"], "give one run folder"),
         (["nowhere"], "nowhere is no folder"),
         (["."], "journal.sqlite does not exist"),
-        (["--forse", "."], "resume: unrecognized arguments"),
+        (["--forse", "."], "resume --forse: no such flag; did you mean --force?"),
     ],
 )
 def test_mistakes_are_one_line(words: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:

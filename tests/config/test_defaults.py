@@ -16,10 +16,11 @@ from omegaconf import OmegaConf
 
 from treereason.cli.choices import escaped
 from treereason.cli.main import main
+from treereason.config.models import ModelConfig, RemoteModelConfig
 from treereason.config.options import defaults
 from treereason.config.plain import plain
 from treereason.config.registry import KINDS, builtin, find
-from treereason.config.schema import Config, ModelConfig, RemoteModelConfig
+from treereason.config.schema import Config
 from treereason.config.validate import build_task
 from treereason.core import UserError
 

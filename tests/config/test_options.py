@@ -9,9 +9,10 @@ from typing import Annotated, ClassVar
 import pytest
 from pydantic import BaseModel, Field
 
+from treereason.config.models import ModelConfig, RemoteModelConfig
 from treereason.config.options import REQUIRED, Option, defaults, options
 from treereason.config.registry import KINDS, Kind, builtin
-from treereason.config.schema import Config, ModelConfig, RemoteModelConfig
+from treereason.config.schema import Config
 from treereason.core import UserError
 
 

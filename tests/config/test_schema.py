@@ -8,7 +8,8 @@ from typing import Any, cast
 import pytest
 from omegaconf import OmegaConf
 
-from treereason.config.schema import RemoteModelConfig, model_class, parse
+from treereason.config.models import RemoteModelConfig, model_class
+from treereason.config.schema import parse
 from treereason.core import UserError
 
 MODELS = resources.files("treereason.conf") / "model"

@@ -14,8 +14,8 @@ from treereason.cli.run import prepare
 from treereason.controller.experiment import run_experiment
 from treereason.controller.run_spec import RunSpec
 from treereason.engine.model.language_model import LanguageModel
+from treereason.record.begun_run import begun_run
 from treereason.record.journal import NAME, read_rows
-from treereason.record.recorded_run import recorded_run
 
 SORTING = {"name": "sorting", "length": 12, "limit": 3}
 STEPS = {"name": "few_shot", "examples": 2, "stepwise": True, "limit": 2}
@@ -57,4 +57,4 @@ def copied_until(row: int, whole: Path, folder: Path) -> Path:
 
 def go_on(spec: RunSpec, model: LanguageModel, folder: Path, **options: Any) -> dict[str, Any]:
     """Run on from what the folder's journal tells."""
-    return run_experiment(spec, model, folder, before=recorded_run(folder / NAME), **options)
+    return run_experiment(spec, model, folder, before=begun_run(folder / NAME), **options)

@@ -17,8 +17,8 @@ from treereason.controller.experiment import run_experiment
 from treereason.controller.model import load
 from treereason.core import Thought, Tree, UserError
 from treereason.engine.model.language_model import LanguageModel
+from treereason.record.begun_run import begun_run
 from treereason.record.journal import NAME, last_run, read, read_rows, read_timed
-from treereason.record.recorded_run import recorded_run
 
 CASES: dict[str, dict[str, Any]] = {
     "tree_of_thoughts": {"task": SORTING, "search": {"name": "tree_of_thoughts", "k": 3}},
@@ -160,7 +160,7 @@ def test_a_problem_whose_search_asks_for_other_things_starts_over(
     kinds = [row.kind for row in read_rows(cut / NAME)]
     assert kinds.count("problem_started") == 2
     assert len(results(cut).splitlines()) == 1
-    assert recorded_run(cut / NAME).passes["search"].done == {"0"}  # type: ignore[union-attr]
+    assert begun_run(cut / NAME).passes["search"].done == {"0"}  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(

@@ -25,8 +25,8 @@ from treereason.controller.model import load
 from treereason.controller.run_spec import RunSpec
 from treereason.core import Score, Thought
 from treereason.engine.model.language_model import LanguageModel
+from treereason.record.begun_run import begun_run
 from treereason.record.journal import NAME, Journal, read_rows
-from treereason.record.recorded_run import recorded_run
 
 CASES: dict[str, dict[str, Any]] = {
     "sorting": {"task": SORTING, "search": {"name": "tree_of_thoughts", "k": 3}},
@@ -99,7 +99,7 @@ def survives(case: str, kills: int, model: LanguageModel, folder: Path, *, own_p
     longest_s, began = 0.05, 1
 
     def work() -> None:
-        if (cut / NAME).exists() and recorded_run(cut / NAME) is not None:
+        if (cut / NAME).exists() and begun_run(cut / NAME) is not None:
             go_on(spec, model, cut)
         else:
             run_experiment(spec, model, cut)

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from tests.fakes import compiles
 from treereason.cli.main import main
-from treereason.kernels.cpu.library import CannotCompile, prepare
 
 RUN = ["task.length=4", "task.limit=1", "baseline=none"]
 ANY = "on this machine, whatever engine.max_branches is"
@@ -66,11 +66,3 @@ def test_compiled_kernels_repeat_with_any_number_of_branches(options: list[str],
         found = [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
         rows.append({row["id"]: (row["answer"], row["score"], row["best"]) for row in found})
     assert rows[0] == rows[1]
-
-
-def compiles() -> bool:
-    try:
-        prepare()
-    except CannotCompile:
-        return False
-    return True

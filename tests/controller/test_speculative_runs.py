@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from tests.fakes import compiles
 from tests.lanes import slow
 from treereason.cli.main import main
 from treereason.config.registry import builtin
-from treereason.kernels.cpu.library import CannotCompile, prepare
 
 TASKS = {
     "sorting": ["task.length=12"],
@@ -91,11 +91,3 @@ def test_what_cannot_be_drafted_is_refused_in_a_line(
 def test_auto_proposes_nothing_where_other_packings_change_bits(tmp_path: Path) -> None:
     _, summary = results(tmp_path, "engine.cpu=torch", "task.length=4", "speculative=auto")
     assert summary["speculative"] == {"why": "none: here a token's last bits depend on what is computed beside it"}
-
-
-def compiles() -> bool:
-    try:
-        prepare()
-    except CannotCompile:
-        return False
-    return True

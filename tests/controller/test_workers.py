@@ -18,8 +18,8 @@ from treereason.controller.model import load
 from treereason.controller.run_spec import RunSpec
 from treereason.controller.workers import run_with_workers
 from treereason.core import UserError
+from treereason.record.begun_run import begun_run
 from treereason.record.journal import NAME, read_rows
-from treereason.record.recorded_run import recorded_run
 
 CASE: dict[str, Any] = {
     "task": {**SORTING, "length": 24, "limit": 6},
@@ -97,7 +97,7 @@ def test_when_all_workers_are_dead_the_run_ends_with_one_line_and_can_go_on(
             with_two(), tmp_path, stopped=once(lambda: num_rows(tmp_path, "thought_decoded") > 2, kill_all)
         )
     spec = spec_of(**CASE)
-    run_experiment(spec, load(spec.config.model), tmp_path, before=recorded_run(tmp_path / NAME))  # with one, here
+    run_experiment(spec, load(spec.config.model), tmp_path, before=begun_run(tmp_path / NAME))  # with one, here
     assert results(tmp_path) == results(whole)
     assert told(tmp_path) == told(whole)
 

@@ -163,6 +163,8 @@ class EngineMachine(RuleBasedStateMachine):
         self.thoughts: dict[Key, Asked] = {}
         self.dropped: set[Key] = set()
         self.stopped: set[Key] = set()
+        self.owned_peak: dict[str, int] = {}
+        self.num_computed = 0
         self.num_children: dict[Key, int] = {}
         self.num_plans = self.num_right = 0
 
@@ -273,7 +275,8 @@ class EngineMachine(RuleBasedStateMachine):
     @rule(problem=st.sampled_from(PROBLEMS))
     def end(self, problem: str) -> None:
         peak = self.engine.end_problem(problem)
-        assert peak >= 0  # what was evicted counts, so it may be more than the pool holds
+        # What was evicted counts, so it may be more than the pool holds, but never more than was computed.
+        assert self.owned_peak.pop(problem, 0) <= peak <= self.num_computed
         for of_thoughts in (self.asked, self.thoughts):
             for key in [key for key in of_thoughts if key[0] == problem]:
                 del of_thoughts[key]
@@ -313,6 +316,10 @@ class EngineMachine(RuleBasedStateMachine):
             assert not node.growing or not node.children, "something below a growing node"
             assert node.parent is not None
             assert node.parent.owner in (node.owner, RUN), "below another problem's node"
+        for problem in PROBLEMS:
+            owned = sum(node.num_computed for node in forest.nodes() if node.owner == problem)
+            assert forest.peak_of(problem) >= owned
+            self.owned_peak[problem] = max(owned, self.owned_peak.get(problem, 0))
         known = {(thought.branch.problem, thought.branch.path) for thought in engine._thoughts}
         assert known - self._unread() == self.thoughts.keys() - self._unread()
 
@@ -403,6 +410,7 @@ class EngineMachine(RuleBasedStateMachine):
         assert done or figures is not None, "busy, but a step did nothing"
         if figures is not None:
             assert figures.num_branches <= self.max_branches
+            self.num_computed += figures.tokens_prefilled + figures.tokens_decoded
             if self.engine.speculation is None:
                 assert (figures.kv_tokens_read_tree, figures.kv_tokens_read_sequence) == self.engine.reads
             assert bool(figures.kv_tokens_read_spans) == self.has_spans

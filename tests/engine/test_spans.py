@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from tests.engine.driving import make_engine, prompt_of
 from tests.engine.hash_model import RandomPolicy
-from tests.fakes import CONFIGS, LetterTokenizer
+from tests.fakes import CONFIGS, LetterTokenizer, compiles
 from tests.lanes import slow
 from treereason.core import Expansion, Sampling, Writing
 from treereason.core.spans import EVERYTHING, SpanGrammar, SpanPolicy, View, visible
@@ -26,13 +26,8 @@ from treereason.engine.engine import Engine
 from treereason.engine.kv.forest import RUN, Forest
 from treereason.engine.kv.pages import PagePool
 from treereason.engine.model.language_model import LanguageModel
-from treereason.kernels.cpu.library import CannotCompile, prepare
 
-try:
-    prepare()
-    COMPILED: tuple[AttentionKind, ...] = ("compiled", "compiled_sequence")
-except CannotCompile:
-    COMPILED = ()
+COMPILED: tuple[AttentionKind, ...] = ("compiled", "compiled_sequence") if compiles() else ()
 QUICK: tuple[AttentionKind, ...] = ("tree", *COMPILED[:1])
 SLOW: tuple[AttentionKind, ...] = ("sequence", "invariant", *COMPILED[1:])
 PROMPT = "a=bc\nb=aa\nc=ab\na=ba=b\nab=c"

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from tests.engine.driving import HOT, Build, Found, answer, finish, make_engine, prompt_of
+from tests.fakes import compiles
 from treereason.core import Expansion, Prompt, Sampling
 from treereason.engine.engine import Engine
 from treereason.engine.model.load import load_model
@@ -17,7 +18,6 @@ from treereason.engine.schedule.draft import Draft
 from treereason.engine.speculation.model_drafts import ModelDrafts
 from treereason.engine.speculation.row_budget import RowBudget
 from treereason.engine.speculation.sibling_drafts import SiblingDrafts
-from treereason.kernels.cpu.library import CannotCompile, prepare
 
 Drafts = Callable[[Branch], Draft]
 
@@ -172,14 +172,6 @@ def test_compiled_kernels_give_the_same_bits_with_drafts(dtype: torch.dtype, tem
     sides = [answer(make_engine(model, drafter=drafter), request) for drafter in (None, SiblingDrafts(5))]
     plain, drafted = ({key: (child.text, child.logprob) for key, child in side.items()} for side in sides)
     assert drafted == plain
-
-
-def compiles() -> bool:
-    try:
-        prepare()
-    except CannotCompile:
-        return False
-    return True
 
 
 def test_a_draft_model_that_is_the_model_is_always_right_and_leaves_nothing_behind(tiny_model: Build) -> None:

@@ -14,7 +14,7 @@ from treereason.cli.main import main
 from treereason.core import UserError
 from treereason.events import Event, ProblemStarted, RunStarted, ThoughtCreated
 from treereason.record import Journal, folder_lock, read
-from treereason.record.recorded_run import recorded_run
+from treereason.record.begun_run import begun_run
 
 STARTED = RunStarted("sorting", "tree_of_thoughts", "embedded", "oracle", 3, 9)
 EVENTS: list[Event] = [
@@ -51,7 +51,7 @@ def read_back(path: Path) -> list[Event] | None:
     """The events, through the readers and a process that goes on; None where it is refused by name."""
     try:
         found = list(read(path))
-        recorded_run(path)
+        begun_run(path)
         Journal(path).close()
     except UserError as error:
         return None if str(path) in str(error) else []

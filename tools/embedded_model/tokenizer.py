@@ -38,11 +38,16 @@ def build_tokenizer(longest: int) -> PreTrainedTokenizerFast:
 
     Text outside the vocabulary becomes <unk>: decoding the ids of any other text gives that text back.
     """
-    core = Tokenizer(models.WordLevel(_IDS, unk_token="<unk>"))
-    core.pre_tokenizer = pre_tokenizers.Split(Regex(PATTERN), "isolated")
+    return word_level(_IDS, PATTERN, longest)
+
+
+def word_level(ids: dict[str, int], pattern: str, longest: int) -> PreTrainedTokenizerFast:
+    """The tokenizer of a vocabulary that holds <pad>, <bos>, <eos> and <unk>; `pattern` cuts a text into its words."""
+    core = Tokenizer(models.WordLevel(ids, unk_token="<unk>"))
+    core.pre_tokenizer = pre_tokenizers.Split(Regex(pattern), "isolated")
     core.decoder = decoders.Fuse()
     core.post_processor = processors.TemplateProcessing(
-        single="<bos> $A", pair="<bos> $A $B", special_tokens=[("<bos>", BOS)]
+        single="<bos> $A", pair="<bos> $A $B", special_tokens=[("<bos>", ids["<bos>"])]
     )
     return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=core,

@@ -3,12 +3,11 @@
 import re
 import string
 
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
+from tools.embedded_model.tokenizer import SPECIAL, word_level
 from treereason.tasks.generators import contracts, named_lines
 
-SPECIAL = ("<pad>", "<bos>", "<eos>", "<unk>")
 PATTERN = r"[a-z][0-4]| ?[A-Za-z]+|\d|\n|[^\sA-Za-z\d]| "
 _PIECE = re.compile(PATTERN)
 
@@ -31,19 +30,4 @@ def encode_text(text: str) -> list[int]:
 
 def build_tokenizer(longest: int) -> PreTrainedTokenizerFast:
     """A word-level tokenizer that puts <bos> first; `longest` is the model's number of positions, in tokens."""
-    core = Tokenizer(models.WordLevel(_IDS, unk_token="<unk>"))
-    core.pre_tokenizer = pre_tokenizers.Split(Regex(PATTERN), "isolated")
-    core.decoder = decoders.Fuse()
-    core.post_processor = processors.TemplateProcessing(
-        single="<bos> $A", pair="<bos> $A $B", special_tokens=[("<bos>", BOS)]
-    )
-    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
-        tokenizer_object=core,
-        bos_token="<bos>",
-        eos_token="<eos>",
-        unk_token="<unk>",
-        pad_token="<pad>",
-        padding_side="left",
-        model_max_length=longest,
-        clean_up_tokenization_spaces=False,
-    )
+    return word_level(_IDS, PATTERN, longest)

@@ -45,6 +45,8 @@ class Mean:
 class RunRow:
     """One run. equal_solved, equal_score: at the comparison's `tokens`; cut: where its problems are cut, None uncut.
 
+    outcomes: of its problems, by name.
+
     tokens, prefilled: a problem, on average; kv_tokens_peak: of the whole run; seconds: wall time of the search.
     """
 
@@ -62,6 +64,7 @@ class RunRow:
     cut: float | None
     equal_solved: Mean | None
     equal_score: Mean | None
+    outcomes: Mapping[str, Outcomes]
 
 
 @dataclass(frozen=True)
@@ -129,6 +132,7 @@ def _row(run: RecordedRun, name: str, found: Mapping[str, Outcomes], cut: float,
         cut=None if cut == float("inf") else cut,
         equal_solved=Mean.of(_solved(found, equal)),
         equal_score=Mean.of(_scores(found, equal)),
+        outcomes=found,
     )
 
 

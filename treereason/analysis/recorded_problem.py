@@ -95,10 +95,10 @@ class RecordedProblem:
                 thought.scores.clear()  # a text that was resumed is another one
                 thought.evaluation = None
                 thought.status = Status.DECODED
-                thought.stop = getattr(event, "stop", "")
-                thought.num_tokens = getattr(event, "num_tokens", 0) or thought.tokens_decoded
-                if piece := getattr(event, "token_statistics", None):
-                    thought.statistics = [*(thought.statistics or []), *piece]
+                thought.stop = event.stop
+                thought.num_tokens = event.num_tokens or thought.tokens_decoded
+                if piece := event.token_statistics:
+                    thought.statistics = [*(thought.statistics or []), *map(list, piece)]
             case ThoughtResumed():
                 self._thought(event.thought).status = Status.DECODING
             case ThoughtScored():

@@ -11,7 +11,7 @@ from treereason.analysis.recorded_problem import RecordedProblem
 from treereason.core import UserError
 from treereason.core.given_file import file_name
 from treereason.events import Event, ProblemDone, ProblemStarted, RunDone, RunStarted, StepDone
-from treereason.record import recorded_run
+from treereason.record.begun_run import BegunRun
 from treereason.record.journal import NAME as JOURNAL
 from treereason.record.summary import Summary
 
@@ -71,7 +71,7 @@ def read_run(folder: Path) -> RecordedRun:
     """
     path = folder if folder.name == JOURNAL else folder / JOURNAL
     _check(path)
-    return of_events(path.parent, recorded_run.RecordedRun(path).timed_events())
+    return of_events(path.parent, BegunRun(path).timed_events())
 
 
 def of_events(folder: Path, timed: Iterable[tuple[float, Event]]) -> RecordedRun:
@@ -85,7 +85,7 @@ def of_events(folder: Path, timed: Iterable[tuple[float, Event]]) -> RecordedRun
         if isinstance(event, RunStarted):
             greedy = event.pass_name == "greedy"
             if not greedy:
-                run, start = RecordedRun(folder, event, versions=getattr(event, "versions", {})), now
+                run, start = RecordedRun(folder, event), now
             continue
         if run is None:
             continue

@@ -9,7 +9,7 @@ from typing import Any
 
 from treereason.analysis.recorded_problem import RecordedProblem
 from treereason.analysis.replay import Replay
-from treereason.config.scorers import load_scorer, scorer_options, scorer_reference
+from treereason.config.scorers import load_scorer, scorer_options, scorer_reference, title_of
 from treereason.config.user_files import load
 from treereason.core import Basis, Score, Thought, ThoughtPath, UserError, basis_of
 from treereason.scoring.process import Scoring
@@ -38,7 +38,7 @@ def rescore(replayed: Replay, scorer: str) -> Rescored:
     """
     reference = scorer_reference(scorer, replayed.task)
     found = load_scorer(reference)
-    name, basis = reference.rpartition(":")[2].removeprefix("SCORERS."), basis_of(found)
+    name, basis = title_of(reference), basis_of(found)
     if kind_of(found) in ("async", "async batch"):
         raise UserError(f"scorer={scorer}: it asks the run's model, and none is loaded here: choose another scorer")
     wanted = {each.name: _wanted(replayed, each) for each in replayed.run.problems.values() if each.done is not None}

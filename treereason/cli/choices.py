@@ -12,9 +12,10 @@ from hydra.core.override_parser.types import Override
 from omegaconf import AnyNode, OmegaConf, StringNode
 
 from treereason.cli import values
+from treereason.config.models import ModelConfig
 from treereason.config.options import defaults
 from treereason.config.registry import KINDS, Kind, builtin, find, import_plugins, names
-from treereason.config.schema import Config, ModelConfig
+from treereason.config.schema import Config
 from treereason.config.user_files import absolute, blaming
 from treereason.core import UserError
 

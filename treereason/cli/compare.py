@@ -11,7 +11,8 @@ from rich.console import Console
 from treereason.analysis.comparison import compare
 from treereason.analysis.comparison_rows import as_csv, as_json, write_parquet
 from treereason.analysis.comparison_table import table
-from treereason.cli.run_folders import Arguments, names_of, read_runs
+from treereason.cli.arguments import Arguments
+from treereason.cli.run_folders import names_of, read_runs
 from treereason.cli.task_of_run import with_task
 from treereason.core import UserError
 from treereason.jsonable import jsonable

@@ -16,8 +16,8 @@ from treereason.analysis.derived_run import Change, derive, write
 from treereason.analysis.recorded_run import read_run
 from treereason.analysis.replay import Replay, replay
 from treereason.analysis.rescore import rescore
+from treereason.cli.arguments import Arguments
 from treereason.cli.notes import note
-from treereason.cli.run_folders import Arguments
 from treereason.config.user_files import telling
 from treereason.core import UserError
 from treereason.jsonable import jsonable

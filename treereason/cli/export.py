@@ -9,7 +9,7 @@ from pathlib import Path
 from treereason.analysis.inspect_log import inspect_log
 from treereason.analysis.recorded_run import RecordedRun, read_run
 from treereason.analysis.tensorboard import TensorBoard
-from treereason.cli.run_folders import Arguments
+from treereason.cli.arguments import Arguments
 from treereason.core import UserError
 from treereason.jsonable import jsonable
 from treereason.record.folder import unwritable

@@ -11,10 +11,11 @@ from omegaconf import OmegaConf
 
 from treereason.cli import values
 from treereason.cli.choices import import_named
+from treereason.config.models import model_class
 from treereason.config.options import Option, options
 from treereason.config.plugins import plugins
 from treereason.config.registry import KINDS, Kind, builtin, find
-from treereason.config.schema import Config, model_class
+from treereason.config.schema import Config
 from treereason.config.scorers import builtin as builtin_scorers
 from treereason.config.scorers import task_scorers
 from treereason.config.user_files import is_reference

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
-from argparse import ArgumentParser
 from collections.abc import Collection, Iterator, Sequence
-from typing import NoReturn, cast, get_args
+from typing import cast, get_args
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from treereason.cli.arguments import Arguments
 from treereason.cli.choices import PLUGINS, import_named
 from treereason.cli.entries import Entry, describe, entries
 from treereason.cli.help import typed_option
@@ -36,8 +36,7 @@ A class of your own is search=./mine.py:MySearch; plugins=./mine.py adds what th
 
 def main(arguments: Sequence[str]) -> int:
     """Print the list; returns the exit code. Raises UserError."""
-    parser = _Parser(add_help=False, allow_abbrev=False)
-    parser.add_argument("-h", "--help", action="store_true")
+    parser = Arguments("list")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("words", nargs="*")
     flags = parser.parse_intermixed_args(arguments)
@@ -140,9 +139,3 @@ def _show(found: Sequence[Entry]) -> None:
             for left, right in options:
                 table.add_row(Text(left), Text(right, style="dim"))
         console.print(table)
-
-
-class _Parser(ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        word = message.partition("unrecognized arguments: ")[2].split(" ")[0]
-        raise UserError(f"list {word}: no such flag; it may be --json" if word else f"list: {message}")

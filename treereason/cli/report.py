@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from treereason.analysis.comparison import compare
-from treereason.analysis.curve import curve, outcomes
+from treereason.analysis.curve import curve
 from treereason.analysis.page import page
-from treereason.cli.run_folders import Arguments, names_of, read_runs
+from treereason.cli.arguments import Arguments
+from treereason.cli.run_folders import names_of, read_runs
 from treereason.cli.task_of_run import with_task
 from treereason.core import UserError
 from treereason.record.folder import unwritable
@@ -36,9 +37,8 @@ def main(arguments: Sequence[str]) -> int:
     if not flags.runs:
         raise UserError("report: give the folders of runs, as `treereason report runs/a runs/b`")
     runs = read_runs(flags.runs)
-    tasks = [with_task(run) for run in runs]
-    found = compare(runs, tasks, names_of(runs))
-    text = page(found, [curve(outcomes(run, task)) for run, task in zip(runs, tasks, strict=True)])
+    found = compare(runs, [with_task(run) for run in runs], names_of(runs))
+    text = page(found, [curve(row.outcomes) for row in found.rows])
     path = Path(from_home(flags.output)) if flags.output is not None else runs[0].folder / NAME
     try:
         path.write_text(text, encoding="utf-8")

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import yaml
 
+from treereason.cli.arguments import Arguments
 from treereason.cli.notes import note
 from treereason.cli.run import ALL_FAILED, go, prepare, summary_of
 from treereason.core import UserError
+from treereason.record.begun_run import begun_run
 from treereason.record.folder import folder_lock
 from treereason.record.journal import NAME as JOURNAL
-from treereason.record.recorded_run import recorded_run
 from treereason.text import from_home
 
 USAGE = """\
@@ -29,8 +29,7 @@ those that the run began with; --force goes on all the same, and problems that n
 
 def main(arguments: Sequence[str]) -> int:
     """Resume the run; returns the exit code. Raises UserError."""
-    parser = _Parser(add_help=False, allow_abbrev=False)
-    parser.add_argument("-h", "--help", action="store_true")
+    parser = Arguments("resume")
     parser.add_argument("--force", action="store_true")
     parser.add_argument("words", nargs="*")
     flags = parser.parse_intermixed_args(arguments)
@@ -51,7 +50,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def resume(folder: Path, overrides: dict[str, str], *, force: bool = False) -> dict[str, Any]:
     """Go on with the run in a folder that is locked; returns its summary. Raises UserError."""
-    before = recorded_run(folder / JOURNAL)
+    before = begun_run(folder / JOURNAL)
     if before is None:
         raise UserError(f"{folder / JOURNAL} holds no run: start it again")
     if before.status == "done":
@@ -70,8 +69,3 @@ def _set(values: dict[str, Any], name: str, value: Any) -> None:
         values[group] = dict(values.get(group) or {})
         values = values[group]
     values[last] = value
-
-
-class _Parser(ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"resume: {message}")

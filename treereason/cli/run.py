@@ -29,7 +29,8 @@ from treereason.cli.flags import hydra_flags, only_shows
 from treereason.cli.notes import LONGEST_MESSAGE, complain, note
 from treereason.cli.overrides import Overrides
 from treereason.cli.values import quoted, typed
-from treereason.config.schema import Config, ModelConfig, parse
+from treereason.config.models import ModelConfig
+from treereason.config.schema import Config, parse
 from treereason.config.secrets import refuse_key
 from treereason.config.user_files import is_reference, telling
 from treereason.controller.differences import FREE, differences
@@ -40,9 +41,9 @@ from treereason.display.base import Display
 from treereason.display.shell import shell_word
 from treereason.engine.model.gates import check_checkpoint
 from treereason.engine.model.shipped import SHIPPED
+from treereason.record.begun_run import BegunRun, begun_run
 from treereason.record.folder import folder_lock, unwritable
 from treereason.record.journal import NAME as JOURNAL
-from treereason.record.recorded_run import RecordedRun, recorded_run
 from treereason.record.summary import NAME as SUMMARY
 from treereason.text import as_typed, from_home, one_line, printable, printable_lines
 
@@ -141,7 +142,7 @@ def _run(spec: RunSpec, folder: Path, config_dir: str | None) -> dict[str, Any]:
     """Load the model and run; returns the summary. Raises SystemExit for a run that a signal has ended early."""
     hydra_config = HydraConfig.get()
     overrides = tuple(_typed(_given("task"), spec.config))
-    before: RecordedRun | None = None
+    before: BegunRun | None = None
     if hydra_config.mode == RunMode.MULTIRUN:
         note(f"run {hydra_config.job.num}: {','.join(sorted(overrides))}")
         before = _begun(spec, folder)
@@ -151,7 +152,7 @@ def _run(spec: RunSpec, folder: Path, config_dir: str | None) -> dict[str, Any]:
     return go(replace(spec, program=_program(config_dir), overrides=overrides), folder, before=before)
 
 
-def go(spec: RunSpec, folder: Path, *, before: RecordedRun | None = None, force: bool = False) -> dict[str, Any]:
+def go(spec: RunSpec, folder: Path, *, before: BegunRun | None = None, force: bool = False) -> dict[str, Any]:
     """Load the model and run, or go on with what was done `before`; returns the summary.
 
     Raises SystemExit for a run that a signal has ended early, and UserError.
@@ -197,7 +198,7 @@ def _ended(summary: dict[str, Any], code: int) -> dict[str, Any]:
     return summary
 
 
-def summary_of(before: RecordedRun) -> dict[str, Any]:
+def summary_of(before: BegunRun) -> dict[str, Any]:
     """The summary of a run that is done. Raises UserError where it is missing."""
     path = before.path.with_name(SUMMARY)
     try:
@@ -206,11 +207,11 @@ def summary_of(before: RecordedRun) -> dict[str, Any]:
         raise UserError(f"{path} is missing: python -m treereason.record.rebuild {path.parent} writes it") from None
 
 
-def _begun(spec: RunSpec, folder: Path) -> RecordedRun | None:
+def _begun(spec: RunSpec, folder: Path) -> BegunRun | None:
     """What an earlier process has done of this very run in the folder; None for nothing, or another run."""
     if not (folder / JOURNAL).exists():
         return None
-    before = recorded_run(folder / JOURNAL)
+    before = begun_run(folder / JOURNAL)
     if before is None:
         return None
     found = "model.endpoint ", "model.style "  # a server's `auto` has come to

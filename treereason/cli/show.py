@@ -12,7 +12,7 @@ from treereason.analysis.browser import Browser
 from treereason.analysis.browser_frame import frame, page, problem_lines, run_line, tree_lines
 from treereason.analysis.recorded_run import RecordedRun, read_run
 from treereason.cli import interrupt
-from treereason.cli.run_folders import Arguments
+from treereason.cli.arguments import Arguments
 from treereason.core import UserError
 from treereason.display.keys import read_keys, unbuffered
 from treereason.display.modes import can_redraw

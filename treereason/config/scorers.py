@@ -18,6 +18,11 @@ from treereason.text import as_typed, nearest
 BUILTIN = "treereason.scoring.builtin"
 
 
+def title_of(reference: str) -> str:
+    """What the scorer of a reference is called in the record."""
+    return reference.rpartition(":")[2].removeprefix("SCORERS.")
+
+
 def scorer_reference(name: str | None, task: Task) -> str:
     """The reference that `load` understands in any process, for a name, a reference, or None (the task's own scorer).
 

@@ -12,10 +12,11 @@ from typing import Any, cast
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
+from treereason.config.models import model_class
 from treereason.config.options import defaults, type_hints
 from treereason.config.reading import check_reading
 from treereason.config.registry import KINDS, Kind, find
-from treereason.config.schema import Config, explain, model_class
+from treereason.config.schema import Config, explain
 from treereason.config.user_files import blaming
 from treereason.core import Problem, Prompt, Search, Task, Thought, UserError
 from treereason.text import first_line, from_home, nearest

@@ -19,7 +19,7 @@ from treereason.controller.user_code import UserCode
 from treereason.display.base import Display
 from treereason.engine.model.language_model import LanguageModel
 from treereason.profile import Profile
-from treereason.record.recorded_run import RecordedRun
+from treereason.record.begun_run import BegunRun
 
 if TYPE_CHECKING:  # its packages are an extra
     from treereason.remote.server import Server
@@ -34,7 +34,7 @@ def run_experiment(
     user_code: UserCode | None = None,
     collect: Callable[[ProblemResult], None] = lambda _: None,
     trackers: Sequence[events.Sink] = (),
-    before: RecordedRun | None = None,
+    before: BegunRun | None = None,
     *,
     force: bool = False,
 ) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import treereason
 from treereason import kernels, tasks
-from treereason.config.user_files import load as load_reference
+from treereason.controller.parts import scorer_of
 from treereason.controller.run_spec import RunSpec
 from treereason.core import Problem
 from treereason.engine.model.language_model import LanguageModel
@@ -67,8 +67,7 @@ def _sources() -> Iterator[Path]:
 
 def _files_of_user(spec: RunSpec) -> Iterator[Path]:
     """The files of the task, search, scorer and plug-ins that are not our own."""
-    scorer = load_reference(spec.scorer) if isinstance(spec.scorer, str) else spec.scorer
-    for part in (type(spec.task), type(spec.search), scorer):
+    for part in (type(spec.task), type(spec.search), scorer_of(spec)):
         module = inspect.getmodule(part)
         name = getattr(module, "__file__", None)
         if module is not None and name and not module.__name__.startswith("treereason."):

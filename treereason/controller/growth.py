@@ -29,7 +29,7 @@ from treereason.core import (
     ThoughtPath,
     Writing,
 )
-from treereason.record.recorded_problem import RecordedProblem
+from treereason.record.begun_problem import BegunProblem
 from treereason.text import describe
 
 ALL_ALIKE = (
@@ -61,7 +61,7 @@ class Growth:
         budget: Budget,
         scores: Scores,
         log_once: LogOnce,
-        record: RecordedProblem,
+        record: BegunProblem,
     ) -> None:
         self.thoughts: list[Thought] = []
         self.cost = Cost()

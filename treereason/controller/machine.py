@@ -22,7 +22,7 @@ from treereason.core import basis_of
 from treereason.core.spans import Spans
 from treereason.engine.model.language_model import LanguageModel
 from treereason.profile import Profile
-from treereason.record.recorded_problem import RecordedProblem
+from treereason.record.begun_problem import BegunProblem
 
 if TYPE_CHECKING:  # its packages are an extra
     from treereason.remote.server import Server
@@ -86,7 +86,7 @@ class Machine:
         pass_name: str,
         emit: events.Sink,
         *,
-        records: dict[str, RecordedProblem],
+        records: dict[str, BegunProblem],
         parallel_problems: int | None = None,
         commit: Callable[[], None] = lambda: None,
         stopped: Callable[[], bool] = lambda: False,

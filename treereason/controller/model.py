@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from treereason.config.schema import KV_TOKENS_LIMIT, AnyModelConfig, Config, EngineConfig, RemoteModelConfig
+from treereason.config.models import AnyModelConfig, RemoteModelConfig
+from treereason.config.schema import KV_TOKENS_LIMIT, Config, EngineConfig
 from treereason.controller.drafting import drafting
 from treereason.controller.free_cores import free_cores
 from treereason.core import Basis, Sampling, UserError

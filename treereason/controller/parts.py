@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from treereason.config.scorers import scorer_options
+from treereason.config.scorers import scorer_options, title_of
 from treereason.config.user_files import load as load_reference
 from treereason.controller.own_scorers import name_of
 from treereason.controller.run_spec import RunSpec
@@ -56,7 +56,7 @@ def scorer_of(spec: RunSpec) -> Any:
 def scorer_name(spec: RunSpec) -> str:
     """What the run's scorer is called in the record."""
     if isinstance(spec.scorer, str):
-        return spec.scorer.rpartition(":")[2].removeprefix("SCORERS.")
+        return title_of(spec.scorer)
     return name_of(spec.scorer)
 
 

@@ -15,7 +15,8 @@ from typing import Any
 
 import torch
 
-from treereason.config.schema import Config, ModelConfig
+from treereason.config.models import ModelConfig
+from treereason.config.schema import Config
 from treereason.controller.crew import Crew, Worker, WorkerDied
 from treereason.controller.free_cores import free_cores
 from treereason.controller.worker import Hello, Lease

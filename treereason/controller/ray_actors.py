@@ -19,7 +19,8 @@ from typing import Any
 import ray
 from ray.exceptions import RayError
 
-from treereason.config.schema import Config, ModelConfig
+from treereason.config.models import ModelConfig
+from treereason.config.schema import Config
 from treereason.controller.crew import Crew, Worker, WorkerDied
 from treereason.controller.worker import Hello, Lease, work
 from treereason.core import UserError

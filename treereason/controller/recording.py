@@ -16,9 +16,9 @@ from treereason.controller.run_spec import RunSpec
 from treereason.core import Basis, UserError, basis_of
 from treereason.display.base import Display
 from treereason.profile import Profile
+from treereason.record.begun_run import BegunPass, BegunRun
 from treereason.record.journal import NAME as JOURNAL
 from treereason.record.journal import Journal
-from treereason.record.recorded_run import RecordedPass, RecordedRun
 from treereason.record.results import Results
 from treereason.record.summary import Summary
 from treereason.text import as_typed
@@ -35,7 +35,7 @@ class Recording:
         self,
         folder: Path | None,
         screen: Display,
-        before: RecordedRun | None = None,
+        before: BegunRun | None = None,
         profile: Profile | None = None,
         trackers: Sequence[events.Sink] = (),
     ) -> None:
@@ -87,13 +87,13 @@ class Recording:
             self._clock.goes_on()
             self(events.RunResumed(tuple(changes)))
 
-    def begin(self, spec: RunSpec, pass_name: str, repeats: str, mark: Mapping[str, str]) -> RecordedPass:
+    def begin(self, spec: RunSpec, pass_name: str, repeats: str, mark: Mapping[str, str]) -> BegunPass:
         """Begin a pass over the problems; returns what is done of it."""
         if self._before is not None and pass_name in self._before.passes:
             return self._before.passes[pass_name]
         started = run_started(spec, pass_name, repeats, dict(mark))
         self(started)
-        return RecordedPass(started)
+        return BegunPass(started)
 
     def end(self, status: str, extra: Mapping[str, Any]) -> dict[str, Any]:
         """End the run; returns its summary. extra: further entries of that."""

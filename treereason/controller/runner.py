@@ -23,7 +23,7 @@ from treereason.controller.user_code import Left, UserCode
 from treereason.controller.waiting import Listed, Waiting
 from treereason.core import Basis, Problem, Sampling, Score, Scorer, Search, Status, Task, Thought
 from treereason.profile import Profile
-from treereason.record.recorded_problem import RecordedProblem
+from treereason.record.begun_problem import BegunProblem
 from treereason.scoring.process import Scoring
 from treereason.text import describe, shown
 
@@ -148,7 +148,7 @@ class Runner:
         user_code: UserCode | None = None,
         profile: Profile | None = None,
         collect: Callable[[ProblemResult], None] = lambda _: None,
-        records: dict[str, RecordedProblem] | None = None,
+        records: dict[str, BegunProblem] | None = None,
     ) -> None:
         self._engine = engine
         self._scoring = scoring
@@ -211,7 +211,7 @@ class Runner:
                 self._take_verdicts(known + verdicts)
 
     def _start(self, problem: Problem) -> None:
-        record = self._records.pop(problem.id, None) or RecordedProblem()
+        record = self._records.pop(problem.id, None) or BegunProblem()
 
         def emit(event: events.Event) -> None:
             if not record.repeats(event):

@@ -34,7 +34,7 @@ from treereason.core import (
     ThoughtPath,
     basis_of,
 )
-from treereason.record.recorded_problem import SCORER, RecordedProblem
+from treereason.record.begun_problem import SCORER, BegunProblem
 from treereason.text import shown
 
 
@@ -62,7 +62,7 @@ class SearchTree:
         inline_scorer: Scorer | None = None,
         budget: Budget | None = None,
         log_once: LogOnce | None = None,
-        record: RecordedProblem | None = None,
+        record: BegunProblem | None = None,
     ) -> None:
         self.root = Thought(problem, status=Status.KEPT)
         self.calls = Calls()
@@ -70,7 +70,7 @@ class SearchTree:
         self.style = style
         self.rng = Random(f"{seed}/{problem.id}".encode("utf-8", "surrogatepass"))
         self.scores = Scores(emit)
-        self.record = record or RecordedProblem()
+        self.record = record or BegunProblem()
         self.growth = Growth(task, sampling, emit, budget or Budget(), self.scores, log_once or LogOnce(), self.record)
         self._merged: set[Thought] = set()
         self._drop_kv = drop_kv

@@ -21,7 +21,7 @@ from treereason.controller.machine import Machine
 from treereason.controller.model import load, settled
 from treereason.controller.run_spec import spec_of
 from treereason.core import Problem, UserError
-from treereason.record.recorded_problem import RecordedProblem
+from treereason.record.begun_problem import BegunProblem
 
 IDLE_S = 0.05
 
@@ -51,14 +51,14 @@ class Lease:
 
     pass_name: str
     problem: str
-    record: RecordedProblem
+    record: BegunProblem
 
 
 class Leases:
     """Hands the runner the problems that come over the connection; `None` there ends the work."""
 
     def __init__(self, connection: Connection, problems: dict[str, Problem]) -> None:
-        self.records: dict[str, RecordedProblem] = {}
+        self.records: dict[str, BegunProblem] = {}
         self.more = True
         self.over = False
         self._connection = connection

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from treereason import events
-from treereason.config.schema import Config, ModelConfig
+from treereason.config.models import ModelConfig
+from treereason.config.schema import Config
 from treereason.controller.crew import Crew, Launcher, Worker, WorkerDied
 from treereason.controller.differences import differences
 from treereason.controller.fingerprint import DATA, digest_of_problems
@@ -24,9 +25,9 @@ from treereason.controller.run_spec import RunSpec
 from treereason.controller.worker import Lease, Ready
 from treereason.core import Problem, UserError
 from treereason.display.base import Display
+from treereason.record.begun_problem import BegunProblem
+from treereason.record.begun_run import BegunRun, begun_run
 from treereason.record.journal import NAME as JOURNAL
-from treereason.record.recorded_problem import RecordedProblem
-from treereason.record.recorded_run import RecordedRun, recorded_run
 from treereason.record.row import row_of
 
 GLANCE_S = 0.2
@@ -37,7 +38,7 @@ def run_with_workers(
     folder: Path,
     screen: Display | None = None,
     stopped: Callable[[], bool] = lambda: False,
-    before: RecordedRun | None = None,
+    before: BegunRun | None = None,
     *,
     force: bool = False,
 ) -> dict[str, Any]:
@@ -78,7 +79,7 @@ class _Pass:
         crew: Crew,
         share: int,
         emit: Recording,
-        records: dict[str, RecordedProblem],
+        records: dict[str, BegunProblem],
         journal: Path,
     ) -> None:
         self._name = name
@@ -107,7 +108,7 @@ class _Pass:
     def _lease(self, worker: Worker, problem: Problem) -> None:
         record = self._records.pop(problem.id, None)
         if record is None:
-            record = RecordedProblem()
+            record = BegunProblem()
             started = events.ProblemStarted(problem.id, problem.input)
             self._emit(started)  # here, so that they start in their order
             record.add(*row_of(started))
@@ -129,7 +130,7 @@ class _Pass:
         if not self._workers:
             raise UserError(f"all workers have died, the last one with {death}; treereason resume goes on")
         self._emit.commit()
-        run = recorded_run(self._journal)
+        run = begun_run(self._journal)
         assert run is not None
         self._records |= {name: run.passes[self._name].begun[name] for name in dead.leases}
         waiting.extendleft(reversed(dead.leases.values()))

@@ -179,7 +179,7 @@ def read_rows(path: Path, first: int = 0, kinds: Sequence[str] = ()) -> Iterator
 
 def typed(path: Path, rows: Iterable[Row]) -> Iterator[tuple[float, Event]]:
     """(time, event) of rows of the journal at `path`. Raises UserError for one that lacks a field."""
-    kinds = {_kind(cls): (cls, get_type_hints(cls, vars(events))) for cls in Event.__subclasses__()}
+    kinds = _kinds()
     unknown = 0
     for row in rows:
         if row.kind not in kinds:
@@ -266,6 +266,12 @@ def _check_version(db: sqlite3.Connection, path: Path) -> None:
     version = db.execute("PRAGMA user_version").fetchone()[0]
     if version > VERSION:
         raise UserError(f"{path} was written by a newer treereason (journal {version}): update treereason")
+
+
+@cache
+def _kinds() -> dict[str, tuple[type[Event], dict[str, Any]]]:
+    """By kind the class of events and the types of its fields; made once, for a row may be read at a time."""
+    return {_kind(cls): (cls, get_type_hints(cls, vars(events))) for cls in Event.__subclasses__()}
 
 
 def _kind(cls: type[Event]) -> str:

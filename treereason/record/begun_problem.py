@@ -16,7 +16,7 @@ SCORER = "scorer: "
 """How the error of a thought begins whose scorer broke."""
 
 
-class RecordedProblem:
+class BegunProblem:
     """Answers a search that runs once more: every request and verdict as it was, until the record ends.
 
     seconds: wall time that it has taken.

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from treereason import events
 from treereason.events import Event
+from treereason.record.begun_problem import BegunProblem
 from treereason.record.journal import Row, read_rows, typed, unreadable
-from treereason.record.recorded_problem import RecordedProblem
 
 OF_A_RUN = ("run_started", "run_resumed", "run_done")
 NOT_OURS = (KeyError, TypeError, ValueError, AttributeError, RecursionError)
@@ -17,12 +17,12 @@ NOT_OURS = (KeyError, TypeError, ValueError, AttributeError, RecursionError)
 
 
 @dataclass
-class RecordedPass:
+class BegunPass:
     """One pass over the problems. done: ids of those that came to their end. begun: the others, as far as they came."""
 
     started: events.RunStarted
     done: set[str] = field(default_factory=set)
-    begun: dict[str, RecordedProblem] = field(default_factory=dict)
+    begun: dict[str, BegunProblem] = field(default_factory=dict)
 
     @property
     def complete(self) -> bool:
@@ -30,11 +30,11 @@ class RecordedPass:
 
 
 @dataclass
-class RecordedRun:
+class BegunRun:
     """passes: by name, in order. status: what its last RunDone said; "" when it was cut off."""
 
     path: Path
-    passes: dict[str, RecordedPass] = field(default_factory=dict)
+    passes: dict[str, BegunPass] = field(default_factory=dict)
     status: str = ""
 
     @property
@@ -47,14 +47,14 @@ class RecordedRun:
         return typed(self.path, _of_last_run(self.path))
 
 
-def recorded_run(path: Path) -> RecordedRun | None:
+def begun_run(path: Path) -> BegunRun | None:
     """The latest run in the journal at `path`; None when it holds none. Raises UserError as `journal.read` does."""
-    run = RecordedRun(path)
+    run = BegunRun(path)
     begun: dict[str, list[Row]] = {}
 
     def end_pass() -> None:
         for rows in begun.values():
-            record = RecordedProblem(rows[-1].time - rows[0].time)
+            record = BegunProblem(rows[-1].time - rows[0].time)
             for row in rows:
                 try:
                     record.add(row.kind, row.data)
@@ -68,7 +68,7 @@ def recorded_run(path: Path) -> RecordedRun | None:
             [(_, event)] = typed(path, [row])
             if isinstance(event, events.RunStarted):
                 end_pass()
-                run.passes[event.pass_name] = RecordedPass(event)
+                run.passes[event.pass_name] = BegunPass(event)
             run.status = event.status if isinstance(event, events.RunDone) else ""
         elif row.kind == "problem_started":
             begun[row.problem] = [row]
