@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from benchmarks.forests import random_forest, star
 from tests.kernels.random_spans import nodes_of_rows, random_spans, seen_of_spans
 from tests.kernels.test_plan import seen_by_definition, seen_by_work
+from tests.lanes import slow
 from treereason.kernels.baselines.groups import CUTS
 from treereason.kernels.cpu import torch_backend
 from treereason.kernels.cpu.compiled_backend import CompiledBackend
@@ -25,6 +26,8 @@ from treereason.kernels.providers import TRITON, attention
 from treereason.kernels.reference import reference_attention
 from treereason.kernels.span_plan import OPEN, Spans, span_plan
 
+KERNELS = [(name, seed) for name in TRITON if name not in CUTS or name == "deft_flatten" for seed in (1, 4)]
+QUICK = [case for case in KERNELS if case[0] in ("tree_decode", "tree_extend") or case[1] == 4]
 CASES: dict[str, Any] = {
     "seed": st.integers(0, 2**32 - 1),
     "nodes": st.integers(1, 20),
@@ -160,8 +163,7 @@ def test_every_backend_of_a_cpu_equals_the_reference(
         torch.testing.assert_close(lse, want_lse, atol=2e-5, rtol=2e-5)
 
 
-@pytest.mark.parametrize("name", [name for name in TRITON if name not in CUTS or name == "deft_flatten"])
-@pytest.mark.parametrize("seed", [1, 4])
+@pytest.mark.parametrize(("name", "seed"), [*QUICK, *slow(*(case for case in KERNELS if case not in QUICK))])
 def test_every_kernel_equals_the_reference(name: str, seed: int) -> None:
     """Under Triton's interpreter, which tests/conftest.py asks for."""
     pytest.importorskip("triton")
