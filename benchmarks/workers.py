@@ -5,7 +5,8 @@
 Tree of thoughts over lists of 64 digits, one thread a process; whole runs of the command line take turns. `seconds`:
 from the first problem to the last, as summary.json has it; `with_start`: of the whole program, model loading included.
 `faster`: seconds of one worker over those of several, of each round. `journal_share`: share of the run with one worker
-that goes into record and display, with display=none. Results must be the same bytes. The last line is JSON.
+that goes into its journal; `record_share`: with results, summary and display=none. Results must be the same bytes. The
+last line is JSON.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ def run(num_workers: int, limit: int, folder: Path) -> dict[str, float]:
     summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     found = {"seconds": summary["seconds"], "with_start": whole}
     if num_workers == 1:
-        found["journal_share"] = summary["profile"].get("record and display", 0.0)
+        found["journal_share"] = summary["profile"]["journal"]
+        found["record_share"] = found["journal_share"] + summary["profile"]["results and display"]
     return found
 
 
@@ -65,6 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "faster_with_start": spread([a["with_start"] / b["with_start"] for a, b in zip(one, several, strict=True)]),
         "seconds_of_one": spread([a["seconds"] for a in one]),
         "journal_share": spread([a["journal_share"] for a in one]),
+        "record_share": spread([a["record_share"] for a in one]),
     }
     finish("workers", measured, packages=("torch",), record=args.record)
 

@@ -65,16 +65,17 @@ class Recording:
         self._opened.__exit__(kind, error, trace)
 
     def __call__(self, event: events.Event) -> None:
-        with self._profile.measure("record and display"):
-            if self._journal is not None:
+        if self._journal is not None:
+            with self._profile.measure("journal"):
                 self._journal(event)
+        with self._profile.measure("results and display"):
             for sink in self._sinks:
                 sink(event)
 
     def commit(self) -> None:
         """Let all events so far outlive the process."""
         if self._journal is not None:
-            with self._profile.measure("record and display"):
+            with self._profile.measure("journal"):
                 self._journal.commit()
 
     def go_on(self, changes: list[str]) -> None:
