@@ -50,7 +50,7 @@ ALLOWED: dict[str, set[str]] = {
     "treereason.search": {"treereason.core", "treereason.lazy", "pydantic"},
     "treereason.tasks": {"treereason.core", "treereason.lazy", "treereason.text", "pydantic", "yaml", "math_verify"},
     "treereason.scoring": {"treereason.core", "treereason.text", "safetensors", "torch", "transformers"},
-    "treereason.record": BASE,
+    "treereason.record": {*BASE, "pydantic_core"},
     "treereason.display": {*BASE, "rich"},
     KV: {*BASE, "torch"},
     ATTENTION: {*BASE, KV, "treereason.kernels", "torch", "transformers", "numpy"},

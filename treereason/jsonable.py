@@ -6,7 +6,7 @@ import dataclasses
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from enum import Enum
 from fractions import Fraction
@@ -38,6 +38,8 @@ def _convert(value: Any, containers: tuple[int, ...]) -> Any:
         return value  # as below, at a tenth of the time: most of a journal is such numbers
     if value is None or isinstance(value, (bool, str)):
         return value
+    if kind in (list, tuple) and _holds_token_ids(value):
+        return list(value)
     if isinstance(value, Enum):
         return _convert(value.value, containers)
     if isinstance(value, Integral):
@@ -54,14 +56,17 @@ def _convert(value: Any, containers: tuple[int, ...]) -> Any:
     if isinstance(value, Mapping):
         return {_key(key): _convert(item, inside) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        if {*map(type, value)} == {int} and -(2**63) < min(value) <= max(value) < 2**63:  # token ids
-            return list(value)
         return [_convert(item, inside) for item in value]
     if isinstance(value, AbstractSet):
         return sorted((_convert(item, inside) for item in value), key=lambda item: json.dumps(item))
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: _convert(getattr(value, f.name, None), inside) for f in dataclasses.fields(value)}
     return _text(value)
+
+
+def _holds_token_ids(value: Sequence[Any]) -> bool:
+    """Whether a sequence holds integers of 64 bits and nothing else; told at a tenth of the time of looking at each."""
+    return {*map(type, value)} == {int} and min(value) >= -(2**63) and max(value) < 2**63
 
 
 def _key(key: Any) -> str:

@@ -38,8 +38,9 @@ class BegunProblem:
 
     def add(self, kind: str, text: str) -> None:
         """Enter the next event of the problem: its kind, and its fields as JSON. Raises for what no event says."""
-        self._enter(kind, json.loads(text))
-        self._left[kind, text] += 1
+        data = json.loads(text)
+        self._enter(kind, data)
+        self._left[kind, encode(data)] += 1  # another version may have spelled it otherwise
 
     @property
     def exhausted(self) -> bool:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
 from functools import cache
 from typing import Any
+
+from pydantic_core import to_json
 
 from treereason.events import Event
 from treereason.jsonable import jsonable
 
-encode: Callable[[object], str] = json.JSONEncoder(separators=(",", ":")).encode
-_encode_finite: Callable[[object], str] = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 PLAIN = {str, bool, type(None)}
 
 
@@ -23,10 +22,15 @@ def row_of(event: Event) -> tuple[str, str]:
     for name, may_be_anything in names:
         value = getattr(event, name)
         fields[name] = jsonable(value) if may_be_anything and type(value) not in PLAIN else value
+    return kind, encode(fields)
+
+
+def encode(fields: dict[str, object]) -> str:
+    """JSON text of fields. NaN and the infinities become text, which `float` reads."""
     try:
-        return kind, _encode_finite(fields)  # numbers, text and lists of them: what most events hold
-    except (TypeError, ValueError, RecursionError):
-        return kind, encode({name: jsonable(value) for name, value in fields.items()})
+        return to_json(fields, inf_nan_mode="strings").decode()
+    except ValueError:  # a lone surrogate, numbers of other libraries
+        return json.dumps(jsonable(fields), separators=(",", ":"))
 
 
 @cache
