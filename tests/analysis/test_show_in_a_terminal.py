@@ -17,7 +17,7 @@ from pathlib import Path
 import pyte
 import pytest
 
-from tests.analysis.folders import folder
+from benchmarks.made_up_runs import folder
 from tests.fakes import HANG_S, ROOT
 
 ROWS, COLUMNS = 24, 100

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter, deque
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from treereason.core import Cost, Decoded, Finish, Request, Score, ThoughtPath, TokenStatistics
 from treereason.events import Event, ThoughtCreated
-from treereason.record.row import encode, row_of
+from treereason.record.row import decode, encode, row_of
 
 T = TypeVar("T")
 SCORER = "scorer: "
@@ -38,7 +37,7 @@ class BegunProblem:
 
     def add(self, kind: str, text: str) -> None:
         """Enter the next event of the problem: its kind, and its fields as JSON. Raises for what no event says."""
-        data = json.loads(text)
+        data = decode(text)
         self._enter(kind, data)
         self._left[kind, encode(data)] += 1  # another version may have spelled it otherwise
 
@@ -70,7 +69,7 @@ class BegunProblem:
         """Note that nothing of the record can follow any more."""
         if self._left and not self.diverged:
             kind, text = next(iter(self._left))
-            self.diverged = f"the record goes on with {kind} of thought {_name(json.loads(text).get('thought', ()))}"
+            self.diverged = f"the record goes on with {kind} of thought {_name(decode(text).get('thought', ()))}"
 
     def answers(self, request: Request) -> dict[ThoughtPath, Decoded]:
         """The recorded answers to a request, by child; those that are missing were not decoded yet."""

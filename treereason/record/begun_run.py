@@ -99,4 +99,4 @@ def _of_last_run(path: Path) -> Iterator[Row]:
         if row.kind == "run_resumed":
             away += row.time - last
         last = row.time
-        yield row._replace(time=row.time - away)
+        yield row._replace(time=row.time - away) if away else row

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import sqlite3
@@ -18,7 +17,7 @@ from treereason import events
 from treereason.core import UserError
 from treereason.events import Event
 from treereason.record.folder import ELSEWHERE, unwritable
-from treereason.record.row import row_of
+from treereason.record.row import decode, row_of
 from treereason.text import one_line, shown
 
 NAME = "journal.sqlite"
@@ -187,7 +186,7 @@ def typed(path: Path, rows: Iterable[Row]) -> Iterator[tuple[float, Event]]:
             continue
         cls, hints = kinds[row.kind]
         try:
-            fields = json.loads(row.data)
+            fields = decode(row.data)
             event = cls(**{key: _rebuild(hints[key], fields[key]) for key in hints if key in fields})
         except (TypeError, ValueError, RecursionError) as error:
             raise unreadable(path, row.id, row.kind, error) from error

@@ -7,7 +7,7 @@ import json
 from functools import cache
 from typing import Any
 
-from pydantic_core import to_json
+from pydantic_core import from_json, to_json
 
 from treereason.events import Event
 from treereason.jsonable import jsonable
@@ -31,6 +31,14 @@ def encode(fields: dict[str, object]) -> str:
         return to_json(fields, inf_nan_mode="strings").decode()
     except ValueError:  # a lone surrogate, numbers of other libraries
         return json.dumps(jsonable(fields), separators=(",", ":"))
+
+
+def decode(text: str) -> Any:
+    """The value of a JSON text. Raises ValueError or RecursionError for what is none."""
+    try:
+        return from_json(text)
+    except ValueError:  # a lone surrogate; or no JSON, of which the standard library tells more
+        return json.loads(text)
 
 
 @cache
