@@ -4,8 +4,8 @@
 
 Made-up runs of one problem. `frame_ms`: of the live display once `live_thoughts` thoughts are on it, from its state to
 the bytes that the terminal gets, by size of the terminal. `show_s`: the whole program, which opens a run with
-`recorded_thoughts` thoughts, prints its problem and ends; `show_cpu_s`: its processor time. `report_mb`: the page of the
-same run, and of one with texts of 2,400 characters. The last line is JSON.
+`recorded_thoughts` thoughts, prints its problem and ends; `show_cpu_s`: its processor time. `report_mb`: the page of
+the same run, and of one with texts of 2,400 characters. The last line is JSON.
 """
 
 from __future__ import annotations

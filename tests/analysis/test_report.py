@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.analysis.chromium import Chromium, program
 from benchmarks.made_up_runs import folder
+from tests.analysis.chromium import Chromium, program
 from treereason.analysis.charts import Line, line_chart, ticks
 from treereason.analysis.page_data import MOST_TEXT, page_data
 from treereason.analysis.recorded_run import read_run
