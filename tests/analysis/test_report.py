@@ -14,6 +14,8 @@ from treereason.analysis.charts import Line, line_chart, ticks
 from treereason.analysis.page_data import MOST_TEXT, page_data
 from treereason.analysis.recorded_run import read_run
 from treereason.cli.main import main
+from treereason.events import RunDone
+from treereason.record.journal import Journal
 
 HOSTILE = "</script><!--<script><img src=x onerror=\"document.title='owned'\"><b>bold</b> \x1b[31m \u202eabc \ud800"
 in_a_browser = pytest.mark.skipif(program() is None, reason="needs chromium")
@@ -128,3 +130,10 @@ def test_in_a_browser_ten_thousand_thoughts_can_be_used(tmp_path: Path) -> None:
         assert browser.run("(() => { const t = performance.now(); for (let i = 0; i < 10; i++) draw(); "
                            "return (performance.now() - t) / 10; })()") < 500  # fmt: skip
         assert browser.errors == []
+
+
+def test_versions_that_no_run_writes_are_left_out(tmp_path: Path) -> None:
+    run = folder(tmp_path, 3)
+    with Journal(run / "journal.sqlite") as journal:
+        journal(RunDone("done", {"versions": ["torch"], "guided_by": []}))
+    assert read_run(run).versions == {}

@@ -44,7 +44,7 @@ MISTAKES: dict[str, tuple[str | tuple[str, ...], str]] = {
     "deleted without name": ("~", "~: is not an option: write OPTION=VALUE"),
     "null folder": ("hydra.run.dir=null", "hydra.run.dir=None: the name of a folder is text"),
     "broken yaml": (("--config-dir=conf", "task=bad"), 'conf/task/bad.yaml", line '),
-    "yaml that is not text": (("--config-dir=conf", "task=bytes"), "cannot be composed: 'utf-8' codec can't decode"),
+    "yaml that is not text": (("--config-dir=conf", "task=bytes"), "task/bytes.yaml cannot be composed: 'utf-8' codec"),
     "yaml without its default": (("--config-dir=conf", "task=lost"), "In 'task/lost': Could not load 'task/nowhere'"),
     "flag": ("--mutlirun", "--mutlirun: no such flag; did you mean --multirun?"),
     "grammar": ("task.path=[a", "task.path=[a: cannot be read; quote a value"),

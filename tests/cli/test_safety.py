@@ -53,7 +53,7 @@ HOSTILE: dict[str, tuple[str, str]] = {
     ),
     "another folder": ("hydra: {job: {chdir: true}}", "hydra.job.chdir: a run stays in the folder"),
     "a loop": ('a: {b: "${a}"}', "a.b: Interpolation to parent node detected"),
-    "a list of lists": ("a: " + "[" * 3000 + "]" * 3000, "the configuration cannot be composed: maximum recursion"),
+    "a list of lists": ("a: " + "[" * 3000 + "]" * 3000, "hostile.yaml cannot be composed: maximum recursion"),
     "a nest of lists": ("a: " + "[" * 60 + "]" * 60, "nested more than 50 deep"),
 }
 

@@ -51,6 +51,29 @@ MODEL: dict[str, list[Callable[[bytes, random.Random], bytes]]] = {
 }
 
 
+CONFIGURATION = """\
+# @package _global_
+defaults:
+  - override /task: sorting
+  - override /search: tree_of_thoughts
+task:
+  length: 16
+search:
+  k: 3
+scorer: exact_match
+engine:
+  kv_tokens: 4096
+budget:
+  tokens: 10000
+"""
+SLOWER = re.compile("a step takes longer: .*\n")
+"""What is told of a model that loads, before its logits are looked at."""
+OF_LINES = set(PROBLEMS) - {"recorded", "crosswords"}
+"""Tasks of which a record is a line, so that a refusal tells its number."""
+OPTION = r"[\w.]+(=|: )|[\w.]+ is missing|no option is called "
+WHOLE_FILE = re.compile("no such file|cannot read|is empty|holds no|has no|leave no problem")
+
+
 class Worker:
     """A process that reads files one after another; started anew after one on which it died or took too long."""
 
@@ -183,18 +206,42 @@ def prompt_files(folder: Path, seed: int, number: int) -> Iterator[tuple[str, Pa
         yield "prompts", path
 
 
+def configurations(folder: Path, seed: int, number: int) -> Iterator[tuple[str, Path]]:
+    for i in range(number):
+        rng = random.Random(f"configurations/{seed}/{i}")
+        path = folder / f"more_{i}" / "experiment" / "mine.yaml"
+        path.parent.mkdir(parents=True)
+        if rng.random() < 0.05:
+            odd_thing(path, rng)
+        elif rng.random() < 0.5:
+            path.write_bytes(odd_bytes(CONFIGURATION.encode(), rng))
+        else:
+            values = odd_json(json.dumps(yaml.safe_load(CONFIGURATION)).encode(), rng)
+            path.write_bytes(b"# @package _global_\n" + values)  # YAML holds JSON
+        yield "configuration", folder / f"more_{i}"
+
+
+def is_placed(what: str, path: Path, text: str) -> bool:
+    """Whether a refusal tells where it is: the file, and its line where records are lines; an option has its name."""
+    if what == "configuration":
+        return "mine.yaml" in text or bool(re.match(OPTION, text))
+    line = what not in OF_LINES or re.search(rf"{path.name}:\d+: ", text) or WHOLE_FILE.search(text)
+    return path.name in text and bool(line)
+
+
 def check(files: Iterator[tuple[str, Path]], log: Path) -> Counter[str]:
-    """Each file is read, or refused in one short line and nothing else; libraries may warn of what is read."""
+    """Each file is read, or refused in one short line that names it; libraries may warn of what is read."""
     outcomes: Counter[str] = Counter()
     bad = []
     with Worker(log) as worker:
         for what, path in files:
             found = worker.ask(what, path)
             outcomes[found["outcome"]] += 1
-            text, printed = found["text"], found.get("stderr", "")
-            one_line = "\n" not in text and len(text) <= 2000
+            text, printed = found["text"], SLOWER.sub("", found.get("stderr", ""))
+            one_line = "\n" not in text and len(text) <= 2500
             quiet = not printed or (found["outcome"] == "read" and not re.search("Traceback|panicked", printed))
-            if found["outcome"] not in ("read", "refused") or not one_line or not quiet:
+            placed = found["outcome"] != "refused" or is_placed(what, path, text)
+            if found["outcome"] not in ("read", "refused") or not (one_line and quiet and placed):
                 bad.append((what, path.name, found))
     assert bad == [], f"{len(bad)} of {outcomes.total()}: {bad}"[:5000]
     return outcomes
@@ -225,5 +272,12 @@ def test_malformed_run_folders_are_read_or_refused_in_one_line(number: int, tmp_
 @pytest.mark.parametrize("number", [12, pytest.param(500, marks=pytest.mark.slow)])
 def test_malformed_prompts_are_read_or_refused_in_one_line(number: int, tmp_path: Path) -> None:
     outcomes = check(prompt_files(tmp_path, 0, number), tmp_path / "log")
+    assert outcomes["refused"] > number / 4
+    assert outcomes["read"] > 0
+
+
+@pytest.mark.parametrize("number", [12, pytest.param(500, marks=pytest.mark.slow)])
+def test_malformed_configurations_are_read_or_refused_in_one_line(number: int, tmp_path: Path) -> None:
+    outcomes = check(configurations(tmp_path, 0, number), tmp_path / "log")
     assert outcomes["refused"] > number / 4
     assert outcomes["read"] > 0

@@ -62,6 +62,10 @@ def test_a_folder_without_a_run_is_told_in_one_line(tmp_path: Path) -> None:
         "data = json_set(data, '$.solved', json('[1]'))",
         "data = json_set(data, '$.thoughts_failed', NULL)",
         "data = json_set(data, '$.problem', json('{}'))",
+        "data = json_set(data, '$.problem', 3)",
+        "data = json_set(data, '$.finishes', json('{\"end\": \"x\"}'))",
+        f'data = replace(data, \'"tokens_decoded":\', \'"tokens_decoded":{10**400},"x":\')',
+        "time = 1e308",
         "time = 'x'",
     ],
 )

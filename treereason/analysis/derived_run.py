@@ -82,7 +82,7 @@ def _check_number(run: RecordedRun, n: int) -> None:
             f"n={n}: {run.name} is of {run.started.search}, whose thoughts depend on each other: n takes the first "
             f"samples of {', '.join(INDEPENDENT)}"
         )
-    most = run.started.config.get("search", {}).get("n", 1)
+    most = run.of_search("n")
     if not isinstance(most, int) or not 1 <= n <= most:
         raise UserError(f"n={n}: {run.name} has {most} samples a problem: give 1 to {most}")
 

@@ -45,6 +45,11 @@ class RecordedRun:
         """The problems that were finished."""
         return {name: problem.done for name, problem in self.problems.items() if problem.done is not None}
 
+    def of_search(self, name: str) -> Any:
+        """An option of the run's search; None where the journal tells none."""
+        options = self.started.config.get("search")
+        return options.get(name) if isinstance(options, dict) else None
+
     @property
     def guide(self) -> str:
         """What the search was guided by: "oracle", "judge", "label-free" or "unmarked".
@@ -90,7 +95,8 @@ def of_events(folder: Path, timed: Iterable[tuple[float, Event]]) -> RecordedRun
         if run is None:
             continue
         if isinstance(event, RunDone):
-            run.versions = event.summary.get("versions") or run.versions
+            versions = event.summary.get("versions")
+            run.versions = versions if isinstance(versions, dict) else run.versions
             continue
         if isinstance(event, StepDone):
             run.steps.append((now - start, event))

@@ -13,6 +13,7 @@ from treereason.config.schema import Config, parse
 from treereason.config.validate import build_task, read_problems
 from treereason.core import Cost, Finish, Problem, Prompt, Score, Task, Thought, ThoughtPath, TokenStatistics, UserError
 from treereason.jsonable import jsonable
+from treereason.text import one_line
 
 
 @dataclass(frozen=True)
@@ -87,10 +88,13 @@ class Replay:
 
 def replay(run: RecordedRun) -> Replay:
     """The run with its task. Raises UserError when its configuration or data no longer fit what was recorded."""
-    config = parse(run.started.config)
-    import_plugins(config.plugins)
-    task = build_task(config.task)
-    problems = {one.id: one for one in read_problems(task, config.task["name"], config.seed, style_of(config))}
+    try:
+        config = parse(run.started.config)
+        import_plugins(config.plugins)
+        task = build_task(config.task)
+        problems = {one.id: one for one in read_problems(task, config.task["name"], config.seed, style_of(config))}
+    except UserError as error:
+        raise UserError(f"{run.folder}: {one_line(error)}") from error
     for name, recorded in run.problems.items():
         if name not in problems:
             raise UserError(f"{run.folder}: problem {name} is not among those of the task any more: its data changed")

@@ -25,7 +25,7 @@ def latest_score(thought: RecordedThought) -> float | None:
 
 def vote_of(run: RecordedRun) -> Vote:
     """How the run's own search chooses among what it has: by votes where it asked no scorer, else the best scored."""
-    if run.started.config.get("search", {}).get("vote") == "weighted":
+    if run.of_search("vote") == "weighted":
         return "weighted"
     return "best" if run.summary.get("guided_by") else "majority"
 

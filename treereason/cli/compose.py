@@ -21,6 +21,7 @@ from treereason.cli.values import as_name, is_misread, quoted
 from treereason.config.options import REQUIRED
 from treereason.config.validate import takes_text
 from treereason.core import UserError
+from treereason.core.given_file import file_name
 from treereason.text import LONGEST_LINE, from_home, one_line, shorten, shown
 
 _NO_FILE = "UserError raised while resolving interpolation: "  # OmegaConf's words for what `missing_file` raises
@@ -77,7 +78,8 @@ def _composed(overrides: Overrides, job: list[str]) -> DictConfig:
         else:
             overrides.check_keys(job, base)
         cause = error if str(error) else error.__cause__ or error
-        raise UserError(f"the configuration cannot be composed: {one_line(cause, LONGEST_MESSAGE)}") from None
+        files = "".join(f" with {file_name(path)}" for path in overrides.own_files(job))
+        raise UserError(f"the configuration{files} cannot be composed: {one_line(cause, LONGEST_MESSAGE)}") from None
 
 
 def _names(parsed: Iterable[Override], config: DictConfig) -> Iterator[str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
@@ -79,6 +81,14 @@ class Overrides:
         chosen = [text for text in job if self._parse(text).key_or_group in self._groups]
         return list(dict.fromkeys([*self._search_path, *chosen]))
 
+    def own_files(self, job: Sequence[str]) -> list[Path]:
+        """The user's configuration files that a job chooses."""
+        where: list[object] = [value for text in self._search_path for value in _listed(self._parse(text).value())]
+        folders = [Path(str(value).removeprefix("file://")) for value in where]
+        chosen = [(override.key_or_group, name) for override in self.parsed(job) for name in values.texts(override)]
+        paths = [folder / group / f"{name}.yaml" for folder in folders for group, name in chosen]
+        return [path for path in paths if os.path.lexists(path)]
+
     def check_keys(self, job: Sequence[str], config: Mapping[str, Any]) -> None:
         """Refuse overrides of options that `config`, composed from the job's choices, does not have."""
         known = list(_keys(config))
@@ -131,6 +141,10 @@ class Overrides:
             return self._loader.get_group_options(group, kind, overrides=self._search_path)
         except UserWarning as warning:
             raise UserError(f"{', '.join(self._search_path)}: {one_line(warning)}") from None
+
+
+def _listed(value: object) -> list[object]:
+    return value if isinstance(value, list) else [value]
 
 
 def _keys(config: Mapping[str, Any], prefix: str = "") -> Iterable[str]:

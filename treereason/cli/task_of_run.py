@@ -15,5 +15,5 @@ def with_task(run: RecordedRun) -> Replay | None:
         with telling():
             return replay(run)
     except UserError as error:
-        note(f"{run.name}: the task of this run cannot be made again: {error}")
+        note(f"the task of a run cannot be made again: {error}")
         return None

@@ -13,7 +13,7 @@ from treereason.config.plugins import plugin, plugins
 from treereason.config.schema import Config
 from treereason.config.user_files import absolute, address, is_reference, load
 from treereason.core import Scorer, Task, UserError, basis_of
-from treereason.text import as_typed, nearest
+from treereason.text import as_typed, nearest, one_line
 
 BUILTIN = "treereason.scoring.builtin"
 
@@ -50,7 +50,7 @@ def scorer_reference(name: str | None, task: Task) -> str:
     if hint.startswith("it may be"):
         named_kinds = [f"{key} ({basis_of(scorer)})" for key, scorer in known.items()]
         hint = "it may be " + ", ".join([*named_kinds, *(one.name for one in plugins("scorer"))])
-    raise UserError(f"scorer={name}: {title} has no such scorer; {hint}")
+    raise UserError(f"scorer={one_line(name)}: {title} has no such scorer; {hint}")
 
 
 def task_scorers(cls: type) -> dict[str, Scorer]:

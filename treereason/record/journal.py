@@ -24,6 +24,8 @@ NAME = "journal.sqlite"
 VERSION = 1
 LOCKED_S = 60.0
 """How long to wait for another program that has locked the journal: a backup, a browser of databases."""
+LATEST_S = 2.0**40
+"""No clock of a run comes to this time."""
 WAL_HEADER, WAL_FRAME = 32, 24
 """Bytes at the head of SQLite's write-ahead log, and of each of its frames (https://sqlite.org/fileformat2.html)."""
 OF_A_STEP = (
@@ -237,9 +239,12 @@ def _open_to_read(path: Path) -> sqlite3.Connection:
 
 def _time(path: Path, row: int, kind: str, value: Any) -> float:
     try:
-        return float(value)
+        moment = float(value)
+        if not 0 <= moment <= LATEST_S:
+            raise ValueError(f"its time is {shown(value)}")
     except (TypeError, ValueError) as error:
         raise unreadable(path, row, kind, error) from error
+    return moment
 
 
 def unreadable(path: Path, row: int, kind: str, error: Exception) -> UserError:
@@ -298,13 +303,16 @@ def _reader(hint: Any) -> Callable[[Any], Any]:
     if hint in (int, bool, str):
         return lambda value: _checked(hint, value)
     if get_origin(hint) is dict:
-        return lambda value: _checked(dict, value)
+        of_value = _reader(options[1])
+        return lambda value: {key: of_value(item) for key, item in _checked(dict, value).items()}
     return _float if hint is float else lambda value: value
 
 
 def _checked(hint: type, value: Any) -> Any:
-    if not isinstance(value, (int, str) if hint is str else dict if hint is dict else int):
+    if not isinstance(value, int if hint is bool else hint):
         raise TypeError(f"{shown(value)} instead of {hint.__name__}")
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise ValueError(f"{shown(value)} has more than 64 bits")
     return value
 
 

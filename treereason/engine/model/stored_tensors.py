@@ -18,6 +18,7 @@ from treereason.core.given_file import (
     readable,
 )
 
+LONGEST_FILE_NAME = 255
 LARGEST_HEADER_BYTES = 32 * MIB  # of about 200,000 tensors; of an index, too
 MOST_DIMENSIONS = 64  # of a tensor in torch
 BITS = {
@@ -67,7 +68,7 @@ def _files(folder: Path) -> list[Path]:
         raise UserError(f"{file_name(index)}: has no weight_map from tensors to files: it is broken")
     names = sorted(set(weight_map.values()))
     for name in names:
-        if Path(name).name != name or name == "..":
+        if Path(name).name != name or name == ".." or len(name) > LONGEST_FILE_NAME:
             raise UserError(f"{file_name(index)}: its weight_map names {name[:100]!r}, which is not beside it")
     return [folder / name for name in names]
 
