@@ -135,5 +135,5 @@ def test_in_a_browser_ten_thousand_thoughts_can_be_used(tmp_path: Path) -> None:
 def test_versions_that_no_run_writes_are_left_out(tmp_path: Path) -> None:
     run = folder(tmp_path, 3)
     with Journal(run / "journal.sqlite") as journal:
-        journal(RunDone("done", {"versions": ["torch"], "guided_by": []}))
+        journal(RunDone("done", {"versions": ["torch"]}, ""))
     assert read_run(run).versions == {}
