@@ -33,7 +33,7 @@ demo: setup
 
 # One thread per worker: two workers of two threads each are slower than two of one on two cores.
 test: setup
-	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2
+	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -q -n 2
 
 slow: setup
 	$(BIN)/python -m pytest -q -m slow

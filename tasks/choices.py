@@ -114,7 +114,8 @@ def _listed(problem: Problem) -> dict[str, str]:
 
 def _repeated(text: str, choices: Mapping[str, str]) -> str | None:
     """The letter of the first choice that equals the text."""
-    return next((letter for letter, choice in choices.items() if canonical(choice) == canonical(text)), None)
+    stated = canonical(text)
+    return next((letter for letter, choice in choices.items() if canonical(choice) == stated), None)
 
 
 SCORERS = {"exact_match": exact_match}

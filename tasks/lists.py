@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,10 +14,10 @@ from treereason.text import shown
 _BRACKETS = re.compile(r"\[((?:[^\[\]]|\[[^\[\]]*\])*)\]")
 _INTEGERS = re.compile(r"\s*-?[0-9]{1,9}(?:[\s,]+-?[0-9]{1,9})*[\s,]*")
 
-_LEAD = re.compile(r"(?!.*\bnot\b)[^\[\]{}0-9\n]*?(?::|\bis|\bare)\s+(?=[-0-9])")
+_LEAD = re.compile(r"\A(?!.*\bnot\b)[^\[\]{}0-9\n]*?(?::|\bis|\bare)\s+(?=[-0-9])")
 _LATEX = re.compile(r"\\(?:left|right)?(?=[\[\]])")
-_AND = re.compile(r",?\s+and\s+(?=[0-9])")
-_LINES = re.compile(r"(?:^[ \t]*(?:([-*•])[ \t]+)?[0-9]{1,9}[,.]?[ \t]*(?:\n|\Z)){2,}\Z", re.MULTILINE)
+_AND = re.compile(r",?(?<!\s)\s+and\s+(?=[0-9])")
+_LINE = re.compile(r"[ \t]*(?:([-*•])[ \t]+)?([0-9]{1,9})[,.]?[ \t]*")
 
 _T = TypeVar("_T")
 
@@ -39,11 +40,19 @@ def read_list(text: str, *, cut: bool = False) -> list[int] | None:
     if cut:
         return None
     text = unfenced(text).strip()
-    if (lines := _LINES.search(text)) and len(set(re.findall(r"^[ \t]*([-*•]?)", lines[0], re.MULTILINE))) == 1:
-        return [int(number) for number in re.findall("[0-9]+", lines[0])]
+    if (numbers := _lines_of_numbers(text)) is not None:
+        return numbers
     above, _, last = text.rpartition("\n")
     listed = _AND.sub(", ", _LEAD.sub("", last_box(last) or last, count=1).strip("*`$. "))
     return _integers(listed) if "," in listed and not above.rstrip().endswith(",") else None
+
+
+def _lines_of_numbers(text: str) -> list[int] | None:
+    """The numbers on the last lines of a text that hold one each, all behind the same sign; None for fewer than two."""
+    lines = list(takewhile(bool, map(_LINE.fullmatch, reversed(text.split("\n")))))
+    if len(lines) < 2 or len({line[1] for line in lines if line}) > 1:
+        return None
+    return [int(line[2]) for line in reversed(lines) if line]
 
 
 def json_list(cell: str) -> list[Any] | None:

@@ -141,7 +141,8 @@ def test_a_style_without_prompts_is_refused_in_one_line(task: Task) -> None:
             assert answer is not None
 
 
-LONG = ("[" * 10_000, "9" * 10_000, "A" + "9" * 5_000, "%s\n" * 50)
+LONG = ("[" * 10_000, "9" * 10_000, "A" + "9" * 5_000, "%s\n" * 50, "the " * 4_000, "1\n" * 5_000)
+"""Of these, what models repeat until they are stopped: a reader that takes a square of the time hangs the run."""
 HOSTILE = st.one_of(
     st.text(max_size=60),
     st.text("0123456789[](){}<>,;:=+-*/ .\n#QAx٣²", max_size=80),

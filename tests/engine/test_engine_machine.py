@@ -527,11 +527,11 @@ KINDS = {
 
 
 def test_engine_scheduler_forest_and_pool_hold_under_random_use() -> None:
-    tally = run_machine(examples=20, steps=50)
+    tally = run_machine(examples=12, steps=50)
     assert set(tally.kinds) >= KINDS
 
 
-@pytest.mark.parametrize("examples", [10, *slow(250)])
+@pytest.mark.parametrize("examples", [6, *slow(250)])
 def test_steps_from_graphs_hold_under_random_use(examples: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(graph_steps, "GraphStep", HashGraphStep)
     tally = run_machine(examples=examples, steps=50, from_graphs=True)
@@ -540,13 +540,13 @@ def test_steps_from_graphs_hold_under_random_use(examples: int, monkeypatch: pyt
     assert tally.plans < tally.kinds["graph"] / 2, "plans are made where the last one could go on"
 
 
-@pytest.mark.parametrize("examples", [6, *slow(150)])
+@pytest.mark.parametrize("examples", [4, *slow(150)])
 def test_answers_under_random_span_policies_are_those_of_one_thought_alone(examples: int) -> None:
     tally = run_machine(examples=examples, steps=50, has_spans=True)
     assert set(tally.kinds) >= {"done", "written", "rebuilt"}
 
 
-@pytest.mark.parametrize("examples", [6, *slow(150)])
+@pytest.mark.parametrize("examples", [4, *slow(150)])
 def test_steps_from_graphs_hold_under_random_span_policies(examples: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(graph_steps, "GraphStep", HashGraphStep)
     tally = run_machine(examples=examples, steps=50, from_graphs=True, has_spans=True)
@@ -554,7 +554,7 @@ def test_steps_from_graphs_hold_under_random_span_policies(examples: int, monkey
     assert tally.plans < tally.kinds["graph"], "some views last longer than a token"
 
 
-@pytest.mark.parametrize("examples", [6, *slow(120)])
+@pytest.mark.parametrize("examples", [4, *slow(120)])
 def test_no_order_of_eviction_changes_an_answer(examples: int, monkeypatch: pytest.MonkeyPatch) -> None:
     chance = random.Random(0)
 
@@ -568,7 +568,7 @@ def test_no_order_of_eviction_changes_an_answer(examples: int, monkeypatch: pyte
     assert set(tally.kinds) >= {"done", "rebuilt"}
 
 
-@pytest.mark.parametrize("examples", [8, *slow(500)])
+@pytest.mark.parametrize("examples", [7, *slow(500)])
 @pytest.mark.parametrize("drafter", [AnyDrafts, lambda _: SiblingDrafts(4)], ids=["any", "siblings"])
 def test_no_proposal_changes_an_answer(examples: int, drafter: Callable[[EngineMachine], Drafter]) -> None:
     tally = run_machine(examples=examples, steps=50, drafter=drafter)
@@ -576,7 +576,7 @@ def test_no_proposal_changes_an_answer(examples: int, drafter: Callable[[EngineM
     assert tally.kinds["right"] > examples
 
 
-@pytest.mark.parametrize("examples", [8, *slow(100)])
+@pytest.mark.parametrize("examples", [5, *slow(100)])
 def test_steps_from_graphs_and_steps_with_drafts_take_turns(examples: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(graph_steps, "GraphStep", HashGraphStep)
     tally = run_machine(examples=examples, steps=50, from_graphs=True, drafter=AnyDrafts)

@@ -315,7 +315,7 @@ def test_random_forests(name: str) -> None:
 if given:  # type: ignore[truthy-function]
 
     @pytest.mark.parametrize("name", ["tree_decode", "tree_extend"])
-    @pytest.mark.parametrize("number", [5, *slow(50)])
+    @pytest.mark.parametrize("number", [2, *slow(50)])
     def test_random_forests_by_hypothesis(name: str, number: int) -> None:
         @settings(deadline=None, max_examples=number, database=None)
         @given(

@@ -155,10 +155,8 @@ def test_a_part_of_the_matrix(compilers: Executor) -> None:
     check(cases, compilers)
 
 
-_SLOW = [pytest.param(target, marks=pytest.mark.slow) for target in ("sm_80", "sm_120")]
-
-
-@pytest.mark.parametrize("target", ["sm_90", *_SLOW])
+@pytest.mark.slow
+@pytest.mark.parametrize("target", ["sm_80", "sm_90", "sm_120"])
 def test_the_next_tile_is_copied_while_this_one_is_computed(target: str, compilers: Executor) -> None:
     """Read off the machine code, all features on: a loop may not wait for the copies that it started last."""
     tiles = [choose_tile(query_rows, 128, torch.bfloat16, target) for query_rows in (16, 64)]
@@ -175,6 +173,7 @@ def test_the_next_tile_is_copied_while_this_one_is_computed(target: str, compile
         assert masked.index_loads == 4 * tile.pages(16)
 
 
+@pytest.mark.slow
 def test_without_a_third_stage_nothing_overlaps(compilers: Executor) -> None:
     """That the machine code tells the difference."""
     tile = replace(choose_tile(64, 128, torch.bfloat16, "sm_90"), stages=2)

@@ -55,7 +55,7 @@ def tensors(plan: Plan, spans: Spans, head_dim: int = 32) -> tuple[torch.Tensor,
     return torch.randn(plan.num_rows, 4, head_dim, generator=generator), pools[0], pools[1]
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=25)
 @given(**CASES)
 def test_a_plan_of_parts_shows_each_row_its_spans_once(seed: int, nodes: int, longest: int, extend: bool) -> None:
     plan, spans, parts = random_case(seed, nodes, longest, extend)
@@ -65,7 +65,7 @@ def test_a_plan_of_parts_shows_each_row_its_spans_once(seed: int, nodes: int, lo
     assert (parts.row_slot == plan.row_slot).all()
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=25)
 @given(**CASES)
 def test_spans_of_everything_are_the_plan_of_whole_nodes(seed: int, nodes: int, longest: int, extend: bool) -> None:
     rng = np.random.default_rng(seed)
@@ -91,7 +91,7 @@ def test_rows_that_name_the_same_line_share_one_read_of_it() -> None:
     assert parts.node_offset.tolist()[:2] == [8, 12]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 @given(
     **CASES,
     block_rows=st.sampled_from([1, 5, 32]),
@@ -115,7 +115,7 @@ def test_work_of_parts_shows_each_row_its_spans_once(
     assert (seen_by_work(work, tile_pages, window, want.shape[1]) == want).all()
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 @given(seed=st.integers(0, 2**32 - 1), nodes=st.integers(1, 20), steps=st.integers(1, 20))
 def test_work_of_parts_advances_as_a_new_plan_of_longer_lines(seed: int, nodes: int, steps: int) -> None:
     plan, _, parts = random_case(seed, nodes, 40, extend=False, room=steps)
@@ -149,7 +149,7 @@ OPTIONS = [
 ]
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 @given(**CASES, options=st.sampled_from(OPTIONS))
 def test_every_backend_of_a_cpu_equals_the_reference(
     seed: int, nodes: int, longest: int, extend: bool, options: AttentionOptions

@@ -75,8 +75,7 @@ def test_a_template_without_system_text_is_a_line(template: str, line: str, chat
     [
         ("sorting", "chat"),
         ("few_shot", "plain"),
-        ("choices", "chat"),
-        *slow(("sorting", "plain"), ("few_shot", "chat"), ("choices", "plain")),
+        *slow(("sorting", "plain"), ("few_shot", "chat"), ("choices", "chat"), ("choices", "plain")),
         *slow(("document_merging", "chat"), ("document_merging", "plain")),
     ],
 )
