@@ -11,18 +11,19 @@ from tools.spans_model.card import render_card, share
 from treereason.engine.model.shipped import SHIPPED
 
 PAGE = ROOT / "docs" / "spans-accuracy.md"
+_SIZES = {"spans_accuracy": "operations", "spans_merging": "documents"}
 Row = Mapping[str, Any]
 Arm = tuple[str, bool, int, int]
 """Mask and gaps of the training, its tokens, and its seed."""
 
 
-def recorded() -> dict[tuple[Arm, str], dict[int, Row]]:
-    """The newest row by arm and view, then by operations."""
+def recorded(benchmark: str = "spans_accuracy") -> dict[tuple[Arm, str], dict[int, Row]]:
+    """The newest row by arm and view, then by operations or, of spans_merging, documents."""
     found: dict[tuple[Arm, str], dict[int, Row]] = {}
-    path = RESULTS / "spans_accuracy.jsonl"
+    path = RESULTS / f"{benchmark}.jsonl"
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
         row = json.loads(line)
-        found.setdefault((_arm_of(row["training"]), row["view"]), {})[row["operations"]] = row
+        found.setdefault((_arm_of(row["training"]), row["view"]), {})[row[_SIZES[benchmark]]] = row
     return found
 
 
@@ -50,7 +51,7 @@ def tables() -> str:
     """Solved shares with intervals, and what a step reads, as Markdown."""
     rows = recorded()
     sizes = sorted({size for of_arm in rows.values() for size in of_arm})
-    ordered = sorted(rows, key=lambda key: (key[0][0] != "spans", key[1] != "spans", key[0][2], key[0][1:], key[1]))
+    ordered = _in_order(rows)
     solved = [_line("trained with", "decoded", *map(str, sizes)), _line(*["---"] * (len(sizes) + 2))]
     reads = [_line("KV a step: tokens, share of the path", *map(str, sizes)), _line(*["---"] * (len(sizes) + 1))]
     for key in ordered:
@@ -58,7 +59,18 @@ def tables() -> str:
         solved.append(_line(_arm(arm), _VIEWS[view], *(share(of_arm.get(size)) for size in sizes)))
         if view == "spans":
             reads.append(_line(_arm(arm), *(_read(of_arm.get(size)) for size in sizes)))
-    return "\n".join([*solved, "", *reads, "", _SEARCHES, "", search_table()])
+    return "\n".join([*solved, "", *reads, "", _DOCUMENTS, "", documents_table(), "", _SEARCHES, "", search_table()])
+
+
+def documents_table() -> str:
+    """Merged documents by arm and number, as Markdown."""
+    rows = recorded("spans_merging")
+    lines = [_line("trained with", "documents", "mean quality", "all as asked", "KV a step: tokens, share of the path")]
+    lines.append(_line(*["---"] * 5))
+    for key in _in_order(rows):
+        for size, row in sorted(rows[key].items()):
+            lines.append(_line(_arm(key[0]), str(size), f"{row['score']:.3f}", share(row), _read(row)))
+    return "\n".join(lines)
 
 
 def search_table() -> str:
@@ -79,11 +91,17 @@ def search_table() -> str:
     return "\n".join(lines)
 
 
+_DOCUMENTS = """## Documents
+`task=document_merging_spans`, 200 problems a row, greedy. Quality is the share of clauses that are where they belong."""
 _SEARCHES = """## Searches
 100 problems a row. Tree of thoughts takes lines as thoughts, three below each, and keeps two by a judge of steps: an
 oracle that works out what each line must be, or the model's own likelihood. Tokens are those decoded a problem; KV
 reads are those of all decode steps: each branch its path, the tree what is shared once, and with spans."""
 _VIEWS = {"spans": "with spans", "everything": "reading everything", "blind": "blind to named lines"}
+
+
+def _in_order(rows: Mapping[tuple[Arm, str], Any]) -> list[tuple[Arm, str]]:
+    return sorted(rows, key=lambda key: (key[0][0] != "spans", key[1] != "spans", key[0][2], key[0][1:], key[1]))
 
 
 def _arm(arm: Arm) -> str:

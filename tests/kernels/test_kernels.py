@@ -305,8 +305,9 @@ HEADS, WINDOWS, LONGEST = [(2, 2), (4, 2), (7, 1)], [None, 5, 40], [1, 15, 40]
 
 
 @pytest.mark.parametrize("name", TRITON)
-def test_random_forests(name: str) -> None:
-    for seed in range(4):
+@pytest.mark.parametrize("seeds", [(1, 3), slow_case((0, 2))])
+def test_random_forests(name: str, seeds: tuple[int, ...]) -> None:
+    for seed in seeds:
         rng = np.random.default_rng(seed)
         nodes, heads, window, longest = (int(rng.integers(n)) for n in (16, 3, 3, 3))
         check_random(name, seed, nodes + 1, LONGEST[longest], seed == 3, HEADS[heads], WINDOWS[window])
