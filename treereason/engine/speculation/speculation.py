@@ -56,6 +56,8 @@ class Speculation:
         num_free, num_branches = self._max_rows - num_rows, len(batch.branches)
         if num_free <= 0 or not num_branches:
             return
+        if self._budget is not None and not _is_comparable(batch):
+            return
         kind = self._budget.next(num_branches) if self._budget is not None else "draft"
         if kind == "plain":
             return
@@ -93,7 +95,7 @@ class Speculation:
 
     def measure(self, batch: StepBatch, num_right: int, seconds: float) -> None:
         """Note what the step took, and what its drafts saved."""
-        if self._budget is None or batch.num_prefilled or batch.num_rebuilt or batch.given or not batch.branches:
+        if self._budget is None or not _is_comparable(batch) or not batch.branches:
             return
         num_rows, num_branches = sum(batch.tokens.values()), len(batch.branches)
         self._budget.measure(num_rows, num_branches, num_branches + num_right, 1e3 * seconds)
@@ -135,6 +137,11 @@ class Speculation:
             for depth in [depths[index] for index in indexes]:
                 counts += [0] * (depth + 1 - len(counts))
                 counts[depth] += 1
+
+
+def _is_comparable(batch: StepBatch) -> bool:
+    """Whether the step decodes and does nothing else, so that its time tells what drafts cost."""
+    return not (batch.num_prefilled or batch.num_rebuilt or batch.given)
 
 
 def _within(branch: Branch, draft: Draft) -> Draft:
