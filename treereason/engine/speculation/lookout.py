@@ -10,6 +10,8 @@ RIGHT = 0.3
 """Of the first proposed tokens so many must have been right, or no draft is tried."""
 REST, LONGEST_REST = 8, 64
 """Steps until the next look; each time that it is in vain, twice as many."""
+SHARE = 0.02
+"""Most of a run's time that goes into looking."""
 
 
 class Lookout:
@@ -18,21 +20,29 @@ class Lookout:
     def __init__(self) -> None:
         self._steps = self._tokens = self._right = self._rested = 0
         self._rest = REST
-        self._seen = False
+        self.has_seen = False
+        self._spent_ms = self._run_ms = 0.0
+
+    def add(self, run_ms: float = 0.0, spent_ms: float = 0.0) -> None:
+        """The run has taken so much longer; looking has."""
+        self._run_ms += run_ms
+        self._spent_ms += spent_ms
 
     def next(self) -> Literal["look", "plain", "draft"]:
         """What the step may do; called once a step. draft: proposed tokens are right often enough to try them."""
-        if self._seen:
+        if self.has_seen:
             return "draft"
         if self._rested:
             self._rested -= 1
             return "plain"
         if self._steps >= STEPS or self._tokens >= TOKENS:
-            self._seen = self._right >= RIGHT * self._tokens > 0
+            self.has_seen = self._right >= RIGHT * self._tokens > 0
             self._steps = self._tokens = self._right = 0
-            if self._seen:
+            if self.has_seen:
                 return "draft"
             self._rested, self._rest = self._rest - 1, min(LONGEST_REST, 2 * self._rest)
+            return "plain"
+        if self._spent_ms > SHARE * self._run_ms:
             return "plain"
         self._steps += 1
         return "look"

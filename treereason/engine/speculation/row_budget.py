@@ -76,6 +76,9 @@ class RowBudget:
 
     def measure(self, num_rows: int, num_branches: int, num_tokens: int, ms: float) -> None:
         """The step had so many rows, each with logits, drew so many tokens, and took so long."""
+        if not self.lookout.has_seen:
+            self.lookout.add(run_ms=ms)
+            return
         if self._is_first:
             return
         ms = self._all.add(num_rows, ms)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,22 +53,17 @@ class Speculation:
     def add(self, batch: StepBatch) -> None:
         """Lay drafts behind the batch's branches and enter their rows. Nothing is evicted for them."""
         self._compare()
-        num_rows = sum(batch.tokens.values())
-        num_free, num_branches = self._max_rows - num_rows, len(batch.branches)
-        if num_free <= 0 or not num_branches:
-            return
-        if self._budget is not None and not _is_comparable(batch):
+        num_branches = len(batch.branches)
+        if not num_branches or (self._budget is not None and not _is_comparable(batch)):
             return
         kind = self._budget.next(num_branches) if self._budget is not None else "draft"
-        if kind == "plain":
+        num_rows = sum(batch.tokens.values()) if kind != "plain" else 0
+        num_free = self._max_rows - num_rows
+        if kind == "plain" or num_free <= 0:
             return
         able = [branch for branch in batch.branches if branch.max_tokens - len(branch.tokens) > 1]
         if kind == "look":
-            seen = able[:LOOKED_AT]
-            found = zip(seen, self._drafter.propose(seen), strict=True)
-            self._looked = [
-                (branch, draft.only([0] if draft.tokens else []), len(branch.tokens)) for branch, draft in found
-            ]
+            self._look(able[:LOOKED_AT])
             return
         drafts = [_within(branch, draft) for branch, draft in zip(able, self._drafter.propose(able), strict=True)]
         chances = [self._chances.of(draft) for draft in drafts]
@@ -97,11 +93,22 @@ class Speculation:
         """Note what the step took, and what its drafts saved."""
         if self._budget is None or not _is_comparable(batch) or not batch.branches:
             return
-        num_rows, num_branches = sum(batch.tokens.values()), len(batch.branches)
+        num_branches = len(batch.branches)
+        num_rows = sum(batch.tokens.values()) if batch.drafts else num_branches
         self._budget.measure(num_rows, num_branches, num_branches + num_right, 1e3 * seconds)
         if batch.drafts:
             alone = self._budget.plain_ms(num_branches) / 1e3
             self.figures.saved_s += alone * (1 + num_right / num_branches) - seconds
+
+    def _look(self, branches: list[Branch]) -> None:
+        """Ask what would be proposed, and compute none of it."""
+        assert self._budget is not None
+        began = time.perf_counter()
+        found = zip(branches, self._drafter.propose(branches), strict=True)
+        self._looked = [
+            (branch, draft.only([0] if draft.tokens else []), len(branch.tokens)) for branch, draft in found
+        ]
+        self._budget.lookout.add(spent_ms=1e3 * (time.perf_counter() - began))
 
     def _compare(self) -> None:
         """Learn from what was proposed and not computed."""
