@@ -92,7 +92,8 @@ def search_table() -> str:
 
 
 _DOCUMENTS = """## Documents
-`task=document_merging_spans`, 200 problems a row, greedy. Quality is the share of clauses that are where they belong."""
+`task=document_merging_spans`, 200 problems a row, greedy. Quality is `merge_quality`, the harmonic mean of two shares:
+clauses that were kept, and clauses that were neither repeated nor invented."""
 _SEARCHES = """## Searches
 100 problems a row. Tree of thoughts takes lines as thoughts, three below each, and keeps two by a judge of steps: an
 oracle that works out what each line must be, or the model's own likelihood. Tokens are those decoded a problem; KV

@@ -226,15 +226,15 @@ def test_a_budget_computes_no_draft_where_those_that_it_looks_at_are_wrong() -> 
     assert drafted_steps(1000, right=0.0, tokens=4, drafted_ms=1.0) == 0
 
 
-@pytest.mark.parametrize(("spent_ms", "looks"), [(0.0, 8), (0.2, 2)])
-def test_looks_take_no_more_than_their_share_of_the_time(spent_ms: float, looks: int) -> None:
+@pytest.mark.parametrize("spent_ms", [0.1, 1.0])
+def test_looks_take_no_more_than_their_share_of_the_time(spent_ms: float) -> None:
     budget, found = RowBudget(), 0
-    for _ in range(12):
+    for _ in range(500):
         if budget.next(4) == "look":
             found += 1
             budget.lookout.add(spent_ms=spent_ms)
         budget.measure(4, 4, 4, 1.0)
-    assert found == looks
+    assert 0 < found * spent_ms < 0.02 * 500 + spent_ms
 
 
 def test_a_budget_takes_rows_as_long_as_they_pay() -> None:

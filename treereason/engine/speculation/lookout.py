@@ -12,6 +12,8 @@ REST, LONGEST_REST = 8, 64
 """Steps until the next look; each time that it is in vain, twice as many."""
 SHARE = 0.02
 """Most of a run's time that goes into looking."""
+FIRST_MS = 0.3
+"""Guess for the first look, which reads prompts."""
 
 
 class Lookout:
@@ -21,7 +23,7 @@ class Lookout:
         self._steps = self._tokens = self._right = self._rested = 0
         self._rest = REST
         self.has_seen = False
-        self._spent_ms = self._run_ms = 0.0
+        self._spent_ms, self._run_ms = FIRST_MS, 0.0
 
     def add(self, run_ms: float = 0.0, spent_ms: float = 0.0) -> None:
         """The run has taken so much longer; looking has."""
