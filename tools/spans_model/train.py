@@ -1,6 +1,7 @@
 """Trains a small model with attention spans, or a control arm with full attention, from random weights on a CPU.
 
     python -m tools.spans_model.train --output runs/spans-0 --seed 0
+    python -m tools.spans_model.train --output runs/spans-long-0 --tokens 7.5e6        # the shipped model
     python -m tools.spans_model.train --output runs/full-0 --seed 0 --mask full        # the same text and tokens
     python -m tools.spans_model.train --output runs/full-gaps-0 --mask full --gaps yes
     python -m tools.spans_model.train --output runs/full-long-0 --mask full --tokens 9e6
