@@ -218,6 +218,11 @@ def test_a_budget_stops_drafting_where_it_costs_more_than_it_brings() -> None:
     assert 0 < drafted_steps(1000, right=0.5, tokens=5, drafted_ms=2.0) < 30
 
 
+def test_drafts_that_lose_are_tried_in_a_fiftieth_of_the_time() -> None:
+    lost_ms = 9.0 - 5 / 4
+    assert 0 < drafted_steps(1000, right=0.5, tokens=5, drafted_ms=9.0) * lost_ms < 0.02 * 1000 + 2 * lost_ms
+
+
 def test_a_budget_goes_on_drafting_where_it_pays() -> None:
     assert drafted_steps(1000, right=0.5, tokens=7, drafted_ms=1.1) > 900
 

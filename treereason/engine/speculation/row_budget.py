@@ -17,6 +17,8 @@ MEMORY = 0.9
 """Weight of what was seen before, with each step."""
 PAYS = 0.98
 """Drafts go on where their tokens took less than this share of what they take without."""
+MOST_LOST = 0.02
+"""While drafts have lost more than this share of the run's time, over what they saved, none are tried."""
 EVERY, RAREST = 32, 512
 """After so many steps the other kind is tried for TRIALS, the first one not counted: it reads what was written
 meanwhile. Each time that it is worse, after twice as many."""
@@ -65,11 +67,12 @@ class RowBudget:
         self._verdicts: dict[int, _Verdict] = {}
         self._kind: Literal["look", "plain", "draft"] = "plain"
         self._is_first = False
+        self._run_ms = self._lost_ms = 0.0
 
     def next(self, num_branches: int) -> Literal["look", "plain", "draft"]:
         """What the step does: nothing more, look whether drafts would be right, or have some; called once a step."""
         kind = self.lookout.next()
-        if kind == "draft" and (self._plain.count(num_branches) < PLAIN or not self._of(num_branches).next()):
+        if kind == "draft" and not self._may_draft(num_branches):
             kind = "plain"
         self._is_first, self._kind = kind not in ("plain", self._kind), kind
         return kind
@@ -79,13 +82,23 @@ class RowBudget:
         if not self.lookout.has_seen:
             self.lookout.add(run_ms=ms)
             return
+        self._run_ms += ms
+        worth_ms = self.plain_ms(num_branches) * num_tokens / num_branches
+        if not self._is_first:
+            ms = self._all.add(num_rows, ms)
+        if self._kind == "draft":
+            self._lost_ms += ms - worth_ms
         if self._is_first:
             return
-        ms = self._all.add(num_rows, ms)
         if self._kind == "draft":
-            self._of(num_branches).add(ms, self.plain_ms(num_branches) * num_tokens / num_branches)
+            self._of(num_branches).add(ms, worth_ms)
         else:
             self._plain.add(num_branches, ms)
+
+    def _may_draft(self, num_branches: int) -> bool:
+        if self._plain.count(num_branches) < PLAIN or self._lost_ms > MOST_LOST * self._run_ms:
+            return False
+        return self._of(num_branches).next()
 
     def plain_ms(self, num_branches: int) -> float:
         """What a step takes that has no drafts."""
