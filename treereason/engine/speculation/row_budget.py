@@ -83,16 +83,14 @@ class RowBudget:
             self.lookout.add(run_ms=ms)
             return
         self._run_ms += ms
-        worth_ms = self.plain_ms(num_branches) * num_tokens / num_branches
         if not self._is_first:
             ms = self._all.add(num_rows, ms)
         if self._kind == "draft":
+            worth_ms = self.plain_ms(num_branches) * num_tokens / num_branches
             self._lost_ms += ms - worth_ms
-        if self._is_first:
-            return
-        if self._kind == "draft":
-            self._of(num_branches).add(ms, worth_ms)
-        else:
+            if not self._is_first:
+                self._of(num_branches).add(ms, worth_ms)
+        elif not self._is_first:
             self._plain.add(num_branches, ms)
 
     def _may_draft(self, num_branches: int) -> bool:
