@@ -173,10 +173,13 @@ class GraphModel(HashModel):
             stored[work.row_slot] = values
             attended = np.zeros(num_rows, dtype=np.uint64)
             for piece, lo in enumerate(work.piece_lo.tolist()):
-                pages = slice(2 * work.piece_first[piece], 2 * work.piece_last[piece])
-                for slot, seen in zip(work.page_slot[pages].tolist(), work.page_seen[pages].tolist(), strict=True):
+                for page in range(2 * work.piece_first[piece], 2 * work.piece_last[piece]):
+                    slot, seen, start = work.page_slot[page], work.page_seen[page], work.page_start[page]
                     rows = slice(lo + (seen & 0xFF), lo + (seen >> 8 & 0xFF))
-                    attended[rows] += stored[slot : slot + stored_tokens(seen)].sum(dtype=np.uint64)
+                    values_of_page = stored[slot : slot + stored_tokens(seen)]
+                    visible = start + np.arange(len(values_of_page)) <= work.row_position[rows, None]
+                    assert visible.all() or page >= 2 * work.piece_mixed[piece], "a tile without a mask needs one"
+                    attended[rows] += np.where(visible, values_of_page, np.uint64(0)).sum(axis=1, dtype=np.uint64)
             if layer == 0:
                 values = _second(attended, where)
         padding = torch.full((step.num_rows - num_rows, VOCABULARY), float("nan"))

@@ -518,6 +518,8 @@ def run_machine(
             suppress_health_check=list(HealthCheck),
         ),
     )
+    failed = [kind for kind in Counted.tally.kinds if kind.startswith("cannot be captured")]
+    assert not failed, failed
     return Counted.tally
 
 
@@ -577,10 +579,10 @@ def test_no_proposal_changes_an_answer(examples: int, drafter: Callable[[EngineM
 
 
 @pytest.mark.parametrize("examples", [5, *slow(100)])
-def test_steps_from_graphs_and_steps_with_drafts_take_turns(examples: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_proposal_in_a_graph_changes_an_answer(examples: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(graph_steps, "GraphStep", HashGraphStep)
     tally = run_machine(examples=examples, steps=50, from_graphs=True, drafter=AnyDrafts)
-    assert set(tally.kinds) >= {"done", "graph", "drafts", "right"}
+    assert set(tally.kinds) >= {"done", "graph", "right"}
 
 
 @pytest.mark.slow

@@ -53,8 +53,8 @@ class Engine:
     (core.TokenStatistics); changes nothing else. On a GPU all steps are then eager.
     spans: what tokens see of their paths, told by the tokens themselves (core/spans.py); None: everything.
     attention: the model's own way by default; "sequence" lets every branch read its own path, for comparison.
-    drafter: proposes tokens, which are computed beside the branches' own (speculation/); changes no answer. Steps with
-    proposals are eager. row_budget: into which rows proposals may go; into all that are left without one.
+    drafter: proposes tokens, which are computed beside the branches' own (speculation/); changes no answer.
+    row_budget: into which rows proposals may go; into all that are left without one.
     graphs: decode steps may be replayed from graphs. capture: how they become graphs; CUDA's own way by default on a
     GPU, none on a CPU. With a GPU, text is made while the next step runs, so a finished child comes back one step
     later, or with the last.
@@ -93,10 +93,11 @@ class Engine:
         self._reader = reader = None if spans is None else SpanReader(spans)
         self._step_kinds: list[StepKind] = []  # the quickest first; the last one takes every step
         self.speculation: Speculation | None = None
+        max_rows = max_branches
         if drafter is not None:
             if spans is not None:
                 raise ValueError("spans with a drafter: what is proposed would be read as written; give one of them")
-            max_rows = max_branches + prefill_tokens
+            max_rows += prefill_tokens
             self.speculation = Speculation(self.forest, self._cache, drafter, max_rows=max_rows, budget=row_budget)
         if capture is not None and graphs and kind == "triton" and not token_statistics:
             self._step_kinds.append(
@@ -104,7 +105,7 @@ class Engine:
                     model,
                     self.forest,
                     self._cache,
-                    max_branches=max_branches,
+                    max_rows=max_rows,
                     capture=capture,
                     goes_ahead=drafter is None,
                     reader=reader,

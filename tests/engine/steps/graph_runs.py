@@ -18,6 +18,7 @@ from transformers import AutoModelForCausalLM, Gemma2Config, LlamaConfig, PreTra
 from treereason.core import Decoded, Expansion, Prompt, Sampling
 from treereason.engine.engine import Engine
 from treereason.engine.model.language_model import LanguageModel
+from treereason.engine.schedule.draft import LaidDraft
 from treereason.engine.steps.cuda_capture import Body, Capture
 from treereason.engine.steps.graph_steps import GraphSteps
 from treereason.events import StepDone
@@ -105,6 +106,9 @@ class Run:
         model.forward, model.forward_all = self._eager, self._captured
         self._reserve_page = engine.forest.reserve_page
         engine.forest.reserve_page = self._reserve  # type: ignore[method-assign]
+        if engine.speculation is not None:
+            self._verify = engine.speculation.verify
+            engine.speculation.verify = self._verified  # type: ignore[assignment,method-assign]
 
     def submit(self, problem: str, parent: tuple[int, ...], prompt: Prompt, k: int, sampling: Sampling = HOT) -> None:
         self.engine.submit(Expansion(problem, parent, prompt, tuple((*parent, i) for i in range(k)), sampling))
@@ -123,8 +127,14 @@ class Run:
 
     def _eager(self, step: Any, rows: list[int]) -> torch.Tensor:
         logits: torch.Tensor = self._forward(step, rows)
-        node_of_row = {rows[-1]: node for node, rows in step.rows.items()}
-        self._keep([node_of_row[row] for row in rows], logits)
+        upto = {
+            row: node.start + node.num_cached - len(of_node) + i + 1
+            for node, of_node in step.rows.items()
+            for i, row in enumerate(of_node)
+        }
+        node_of = {row: node for node, of_node in step.rows.items() for row in of_node}
+        for row, of_row in zip(rows, logits, strict=True):
+            self.logits[tuple(node_of[row].token_ids()[: upto[row]])] = of_row
         return logits
 
     def _captured(self, *args: Any) -> torch.Tensor:
@@ -132,22 +142,27 @@ class Run:
         if self.keeps_logits:
             loaded = graphs_of(self.engine)._loaded
             assert loaded is not None
-            for node, token, position, row in zip(loaded.row_of, *args[:2], logits, strict=False):
+            nodes = [node for node, rows in loaded.rows.items() for _ in rows]
+            for node, token, position, row in zip(nodes, *args[:2], logits, strict=False):
                 self.logits[(*node.token_ids()[: int(position)], int(token))] = row
         return logits
-
-    def _keep(self, nodes: list[Any], logits: torch.Tensor) -> None:
-        for node, row in zip(nodes, logits, strict=False):
-            tokens = [token for part in node.path() for token in part.tokens[: part.num_cached]]
-            self.logits[tuple(tokens)] = row
 
     def _reserve(self, node: Any) -> bool:
         """A step that is launched ahead writes where the next token would be, also for a branch that has ended."""
         reserved = self._reserve_page(node)
         if reserved:
-            size = self.engine.forest.page_size
-            self._used.add(node.pages[node.num_cached // size] * size + node.num_cached % size)
+            self._note(node, node.num_cached)
         return reserved
+
+    def _verified(self, laid: LaidDraft, *args: Any) -> int:
+        """What was proposed and wrong lies where it was computed."""
+        for node, index in laid.places:
+            self._note(node, index)
+        return self._verify(laid, *args)
+
+    def _note(self, node: Any, index: int) -> None:
+        size = self.engine.forest.page_size
+        self._used.add(node.pages[index // size] * size + index % size)
 
     def _check_pools(self) -> None:
         """Slots that hold no NaN are those of tokens that some node stored: padding has written nowhere."""

@@ -6,7 +6,7 @@ Under Triton's interpreter, which tests/conftest.py asks for, a replay is the ca
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -19,6 +19,7 @@ pytest.importorskip("transformers")
 
 from tests.engine.steps.graph_runs import (
     INTERPRETED,
+    Found,
     Run,
     check_equal,
     graphs_of,
@@ -32,6 +33,8 @@ from tests.lanes import slow
 from treereason.core import Prompt, Sampling, UserError
 from treereason.engine import engine as engine_module
 from treereason.engine.engine import Engine
+from treereason.engine.schedule.branch import Branch
+from treereason.engine.schedule.draft import Draft
 from treereason.engine.steps import sampler
 from treereason.engine.steps.cuda_capture import Body, Capture, TorchIsBroken
 from treereason.engine.steps.graph_steps import BUCKETS
@@ -75,6 +78,41 @@ def test_answers_and_logits_are_those_of_the_torch_backend(
     assert set(got.launches) == {"graph", "prefill"}
     assert got.launches.count("graph") >= 8
     assert (got.num_rebuilt > 0) == (kv_tokens < 512), "the small pool is the one that evicts"
+
+
+class KnownDrafts:
+    """Proposes how a branch is known to go on, with a wrong token behind, and another path beside."""
+
+    def __init__(self, found: Found, size: int) -> None:
+        self._found = found
+        self._size = size
+
+    def propose(self, branches: Sequence[Branch]) -> list[Draft]:
+        drafts = []
+        for branch in branches:
+            known = list(self._found[branch.problem, branch.path].token_ids)[len(branch.tokens) :][: self._size]
+            draft = Draft.chain([*known, 5])
+            draft.add([*known[:1], 6, 7])
+            drafts.append(draft)
+        return drafts
+
+    def forget(self, problem: str) -> None:
+        pass
+
+
+@pytest.mark.parametrize("kind", ["llama", *slow("gemma2")])
+def test_steps_with_drafts_come_from_graphs_too(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_module, "PAGE_SIZE", 4)
+    on_cpu, on_gpu = models(kind)
+    want = Run(make_engine(on_cpu))
+    grow_prune_and_go_on(want, num_appended=5)
+    got = Run(make_engine(on_gpu, drafter=KnownDrafts(want.found, size=3)))
+    grow_prune_and_go_on(got, num_appended=5)
+    check_equal(got, want)
+    assert set(got.launches) == {"graph", "prefill"}
+    assert got.launches.count("graph") < want.launches.count("") - 4
+    assert got.engine.speculation is not None
+    assert got.engine.speculation.figures.tokens > 10
 
 
 def test_a_plan_is_made_when_the_branches_change_or_have_filled_what_it_reserved(
@@ -259,12 +297,12 @@ def test_an_engine_without_graphs_says_why(options: dict[str, Any], reason: str)
     assert set(run.launches) == {reason}
 
 
-def test_more_branches_than_the_largest_graph_run_eagerly(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_rows_than_the_largest_graph_run_eagerly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("treereason.engine.steps.graph_steps.BUCKETS", (1, 2))
     run = Run(make_engine(models("llama")[1]))
     run.submit("a", (), Prompt("ASK", max_tokens=2, ignore_end=True), 3)
     run.steps()
-    assert run.launches == ["prefill", "more than 2 branches"]
+    assert run.launches == ["prefill", "more than 2 rows"]
 
 
 def test_text_is_made_while_the_next_step_runs(monkeypatch: pytest.MonkeyPatch) -> None:

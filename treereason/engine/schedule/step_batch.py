@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from treereason.engine.kv.forest import Node
@@ -36,3 +37,18 @@ class StepBatch:
     num_rebuilt: int = 0
     too_large: list[Branch | PendingPrompt] = field(default_factory=list)
     others_wait: bool = False
+
+    def rows_of(self, branch: Branch, rows: Mapping[Node, range]) -> list[int]:
+        """The row that draws the branch's next token, then those that draw what follows each token of its draft.
+
+        rows: those of each node's last stored tokens.
+        """
+        laid, node = self.drafts.get(branch), branch.node
+        if laid is not None:
+            places = ((node, laid.num_own - 1), *laid.places)
+            return [rows[part][index - (part.num_cached - len(rows[part]))] for part, index in places]
+        if node not in rows:  # it has no token of its own yet
+            assert node.parent is not None
+            assert not node.tokens
+            node = node.parent
+        return [rows[node][-1]]

@@ -35,23 +35,6 @@ class _Started:
         """Logits [len(rows), V] of some of a node's rows."""
         return self.logits[[self.place[self.step.rows[node][row]] for row in rows]]
 
-    def rows_of(self, branch: Branch) -> list[int]:
-        """The row that draws the branch's next token, then those that draw what follows each token of its draft."""
-        laid = self.batch.drafts.get(branch)
-        if laid is not None:
-            return [self._row(node, index) for node, index in ((branch.node, laid.num_own - 1), *laid.places)]
-        node = branch.node
-        if node not in self.step.rows:
-            assert node.parent is not None
-            assert not node.tokens
-            node = node.parent
-        return [self.step.rows[node][-1]]
-
-    def _row(self, node: Node, index: int) -> int:
-        """The row of a node's `index`-th token: rows are of its last stored ones."""
-        rows = self.step.rows[node]
-        return rows[index - (node.num_cached - len(rows))]
-
 
 class EagerSteps:
     """Takes every step. num_rows: rows that each step is padded to; 0 for none.
@@ -100,7 +83,7 @@ class EagerSteps:
                 profile=self._profile,
             )
             started = _Started(batch, step)
-            wanted = [row for branch in batch.branches for row in started.rows_of(branch)]
+            wanted = [row for branch in batch.branches for row in batch.rows_of(branch, step.rows)]
             wanted += [step.rows[prompt.node][-1] for prompt in batch.prompts if not prompt.texts]
             wanted += [step.rows[given.node][row] for given in batch.given for row in given.rows]
             started.place = {row: i for i, row in enumerate(dict.fromkeys(wanted))}
@@ -126,7 +109,7 @@ class EagerSteps:
         rows: list[int] = []
         of_rows: list[Branch] = []
         for branch in branches:
-            found = started.rows_of(branch)
+            found = started.batch.rows_of(branch, started.step.rows)
             rows += found
             of_rows += [branch] * len(found)
         logits = started.logits[[started.place[row] for row in rows]]

@@ -1,13 +1,14 @@
 """Decode steps from captured graphs: one for each number of rows, the language model's head and the sampling
 included.
 
-A step in which every running branch computes one token does the same as the last one over other numbers. Those
-lie in device memory at fixed addresses, so the work is captured once and replayed. The plan is made anew when the set
-of branches has changed; between that, leaves grow in place into entries that the plan reserved.
+A step in which every running branch computes one token, and those of its draft where it has one, does the same as the
+last one over other numbers. Those lie in device memory at fixed addresses, so the work is captured once and replayed.
+The plan is made anew for each step with drafts, and when the set of branches has changed; between that, leaves grow in
+place into entries that the plan reserved.
 
-Behind a step the next one is launched before the first one's tokens are known, on the guess that no branch ends: tokens
-go from step to step on the device. For a branch that goes on the guess is right whatever the others do, since no row
-depends on another. What was computed for a branch that did end is left where it lies, and written over.
+Where nothing is ever proposed, the next step is launched before the first one's tokens are known, on the guess that no
+branch ends: tokens go from step to step on the device. For a branch that goes on the guess is right whatever the others
+do, since no row depends on another. What was computed for a branch that did end lies where it was, and is written over.
 """
 
 from __future__ import annotations
@@ -43,28 +44,30 @@ BUCKETS = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 
 @dataclass(frozen=True)
 class _Launched:
-    """A step on the device. row_of: the row of each leaf. fetched: where its outputs come back (StepBuffers.fetch)."""
+    """A step on the device. rows: as in _Loaded. fetched: where its outputs come back (StepBuffers.fetch)."""
 
     step: int
-    row_of: dict[Node, int]
+    rows: dict[Node, range]
     kv_tokens_read: int
     kv_tokens_seen: int
     fetched: int
 
     def serves(self, batch: StepBatch) -> bool:
         """Whether it has computed all that the batch is of."""
-        return self.step == batch.step and not batch.prompts and batch.tokens.keys() <= self.row_of.keys()
+        return self.step == batch.step and not batch.prompts and batch.tokens.keys() <= self.rows.keys()
 
 
 @dataclass
 class _Loaded:
-    """The plan that lies in a bucket's buffers. row_of: the row of each leaf, in order. step: the last one launched.
+    """The plan that lies in a bucket's buffers. rows: of each node that computes tokens, in order. step: the last one
+    launched.
 
-    views: of the rows, under a span policy.
+    views: of the nodes' ends, under a span policy. has_drafts: then it serves one step.
     """
 
     bucket: int
-    row_of: dict[Node, int]
+    rows: dict[Node, range]
+    has_drafts: bool
     cuts: Cuts
     kv_tokens_read: int
     kv_tokens_seen: int
@@ -73,9 +76,10 @@ class _Loaded:
 
 
 class GraphSteps:
-    """Takes steps in which every running branch computes one token, and nothing else does.
+    """Takes steps in which running branches compute one token and their drafts, and nothing else does.
 
-    goes_ahead: whether the next step is launched before one is read; then it has no drafts.
+    max_rows: most rows of a step. goes_ahead: whether the next step is launched before one is read; then none may have
+    drafts.
     num_plans, num_captures: how many it has made. num_bytes: of device memory that graphs and their buffers hold beside
     model and KV.
     """
@@ -88,7 +92,7 @@ class GraphSteps:
         forest: Forest,
         cache: KVCache,
         *,
-        max_branches: int,
+        max_rows: int,
         capture: Capture,
         goes_ahead: bool = True,
         reader: SpanReader | None = None,
@@ -101,13 +105,14 @@ class GraphSteps:
         self._goes_ahead = goes_ahead
         self._reader = reader
         self._profile = profile or Profile()
-        most = min(max_branches, BUCKETS[-1])
+        most = min(max_rows, BUCKETS[-1])
         self._buckets = [*(rows for rows in BUCKETS if rows < most), most]
         self._buffers = StepBuffers(self._buckets[-1], model.device)
         self._trees: dict[int, GraphStep] = {}
         self._replays: dict[tuple[int, Cuts], Body] = {}
         self._loaded: _Loaded | None = None
         self._started: _Launched | None = None
+        self._batch = StepBatch(step=-1)
         self._ahead: _Launched | None = None
         self._failure = ""
         self.num_plans = 0
@@ -123,7 +128,7 @@ class GraphSteps:
         ahead, self._ahead = self._ahead, None
         if ahead is not None and ahead.serves(batch):
             self._started = ahead
-            if len(batch.tokens) < len(ahead.row_of):
+            if len(batch.tokens) < len(ahead.rows):
                 read = _kv_tokens_above(batch.tokens)
                 self._started = replace(ahead, kv_tokens_read=read, kv_tokens_seen=read)
         else:
@@ -134,15 +139,16 @@ class GraphSteps:
                 return refusal
         with self._profile.measure("plan"):
             self._ahead = self._launch_next(batch)
+        self._batch = batch
         return None
 
     def finish(self, branches: Sequence[Branch]) -> Drawn:
         """As in StepKind."""
         assert self._started is not None
         with self._profile.measure("model"):
-            row_of = self._started.row_of
-            tokens, logprobs = self._buffers.read(self._started.fetched, len(row_of))
-            rows = [row_of[branch.node] for branch in branches]
+            of_nodes = self._started.rows
+            tokens, logprobs = self._buffers.read(self._started.fetched, _num_rows(of_nodes))
+            rows = [row for branch in branches for row in self._batch.rows_of(branch, of_nodes)]
             return Drawn([tokens[row] for row in rows], [logprobs[row] for row in rows])
 
     @property
@@ -160,21 +166,21 @@ class GraphSteps:
     @property
     def ahead(self) -> Collection[Node]:
         """As in StepKind."""
-        return self._ahead.row_of.keys() if self._ahead is not None else ()
+        return self._ahead.rows.keys() if self._ahead is not None else ()
 
     def _launch(self, batch: StepBatch) -> Refusal | None:
         if self._failure:
             return Refusal(self._failure)
-        if batch.drafts:
-            return Refusal("drafts")
-        if batch.prompts or len(batch.tokens) > len(batch.branches) or max(batch.tokens.values()) > 1:
+        num_rows = sum(batch.tokens.values())
+        if batch.prompts or num_rows > len(batch.branches) + sum(len(laid.places) for laid in batch.drafts.values()):
             return Refusal("prefill")
-        if len(batch.branches) > self._buckets[-1]:
-            return Refusal(f"more than {self._buckets[-1]} branches")
+        if num_rows > self._buckets[-1]:
+            return Refusal(f"more than {self._buckets[-1]} rows")
         with self._profile.measure("plan"):
             loaded = self._advance(batch) or self._plan(batch)
-            leaves = loaded.row_of
-            self._buffers.send([leaf.tokens[-1] for leaf in leaves], [leaf.end - 1 for leaf in leaves], loaded.bucket)
+            tokens = [token for node, rows in loaded.rows.items() for token in node.tokens[-len(rows) :]]
+            positions = [at for node, rows in loaded.rows.items() for at in range(node.end - len(rows), node.end)]
+            self._buffers.send(tokens, positions, loaded.bucket)
             try:
                 replay = self._replay(loaded.bucket, loaded.cuts)
             except TorchIsBroken as error:
@@ -192,21 +198,21 @@ class GraphSteps:
         """Launch the step behind the batch's; None where that is sure to be of other branches, or lacks pages."""
         loaded = self._loaded
         assert loaded is not None
-        if not self._goes_ahead or batch.others_wait or loaded.row_of.keys() != batch.tokens.keys():
+        if not self._goes_ahead or batch.others_wait or loaded.rows.keys() != batch.tokens.keys():
             return None
         if self._reader is not None:  # what the next row sees is told by the token that is being drawn
             return None
         if any(len(branch.tokens) + 1 == branch.max_tokens for branch in batch.branches):
             return None
-        if not all(self._forest.reserve_page(leaf) for leaf in loaded.row_of) or not self._move(loaded):
+        if not all(self._forest.reserve_page(leaf) for leaf in loaded.rows) or not self._move(loaded):
             return None
         self._buffers.feed(loaded.bucket)
         return self._run(loaded, self._replays[loaded.bucket, loaded.cuts])
 
     def _run(self, loaded: _Loaded, replay: Body) -> _Launched:
         replay()
-        fetched = self._buffers.fetch(len(loaded.row_of))
-        return _Launched(loaded.step, loaded.row_of, loaded.kv_tokens_read, loaded.kv_tokens_seen, fetched)
+        fetched = self._buffers.fetch(_num_rows(loaded.rows))
+        return _Launched(loaded.step, loaded.rows, loaded.kv_tokens_read, loaded.kv_tokens_seen, fetched)
 
     def _advance(self, batch: StepBatch) -> _Loaded | None:
         """The loaded plan, one token further; None when it is not the plan of this step.
@@ -215,9 +221,11 @@ class GraphSteps:
         in between.
         """
         loaded = self._loaded
-        if loaded is None or batch.step != loaded.step + 1 or loaded.row_of.keys() != batch.tokens.keys():
+        if loaded is None or loaded.has_drafts or batch.drafts:
             return None
-        if self._views(loaded.row_of) != loaded.views:
+        if batch.step != loaded.step + 1 or loaded.rows.keys() != batch.tokens.keys():
+            return None
+        if self._views(loaded.rows) != loaded.views:
             return None
         return loaded if self._move(loaded) else None
 
@@ -226,10 +234,10 @@ class GraphSteps:
 
     def _move(self, loaded: _Loaded) -> bool:
         """Move the plan to its next step, whose pages its leaves have; False when it is time for a new plan."""
-        if not self._trees[loaded.bucket].backend.advance([leaf.pages[-1] for leaf in loaded.row_of]):
+        if not self._trees[loaded.bucket].backend.advance([leaf.pages[-1] for leaf in loaded.rows]):
             return False
-        loaded.kv_tokens_read += len(loaded.row_of)
-        loaded.kv_tokens_seen += len(loaded.row_of)
+        loaded.kv_tokens_read += len(loaded.rows)
+        loaded.kv_tokens_seen += len(loaded.rows)
         loaded.step += 1
         return True
 
@@ -244,17 +252,19 @@ class GraphSteps:
         elif not self._trees[bucket].backend.load(plan):
             for key in [key for key in self._replays if key[0] == bucket]:
                 del self._replays[key]
-        leaves = [node for node in planned.nodes if node in batch.tokens]
+        rows = planned.rows()
         branch_of = {branch.node: branch for branch in batch.branches}
-        branches = [branch_of[leaf] for leaf in leaves]
+        branch_of |= {sprout: laid.branch for laid in batch.drafts.values() for sprout in laid.sprouts}
+        branches = [branch_of[node] for node, of_node in rows.items() for _ in of_node]
         self._buffers.place([branch.key for branch in branches], [branch.sampling for branch in branches])
         self._loaded = _Loaded(
             bucket=bucket,
-            row_of={leaf: row for row, leaf in enumerate(leaves)},
+            rows=rows,
+            has_drafts=bool(batch.drafts),
             cuts=Cuts.of(branch.sampling for branch in branches),
             kv_tokens_read=planned.whole.kv_tokens_read_tree,
             kv_tokens_seen=plan.kv_tokens_read_tree,
-            views=self._views(leaves),
+            views=self._views(rows),
             step=batch.step,
         )
         return self._loaded
@@ -295,3 +305,7 @@ class GraphSteps:
 def _kv_tokens_above(leaves: Iterable[Node]) -> int:
     """KV tokens of these nodes and all above them, each once."""
     return sum(node.num_cached for node in {node for leaf in leaves for node in leaf.path()})
+
+
+def _num_rows(of_nodes: dict[Node, range]) -> int:
+    return sum(map(len, of_nodes.values()))
