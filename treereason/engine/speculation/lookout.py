@@ -10,25 +10,33 @@ RIGHT = 0.3
 """Of the first proposed tokens so many must have been right, or no draft is tried."""
 REST, LONGEST_REST = 8, 64
 """Steps until the next look; each time that it is in vain, twice as many."""
-SHARE = 0.02
+SHARE = 0.01
 """Most of a run's time that goes into looking."""
 FIRST_MS = 0.3
 """Guess for the first look, which reads prompts."""
 
 
 class Lookout:
-    """While it looks, drafts are asked for and compared with what is drawn without them: that costs no row."""
+    """While it looks, drafts are asked for and compared with what is drawn without them: that costs no row.
+
+    run_ms: what the run has taken so far, kept by the owner.
+    """
 
     def __init__(self) -> None:
         self._steps = self._tokens = self._right = self._rested = 0
         self._rest = REST
         self.has_seen = False
-        self._spent_ms, self._run_ms = FIRST_MS, 0.0
+        self.run_ms = self._spent_ms = 0.0
+        self._num_asked = 0
 
-    def add(self, run_ms: float = 0.0, spent_ms: float = 0.0) -> None:
-        """The run has taken so much longer; looking has."""
-        self._run_ms += run_ms
-        self._spent_ms += spent_ms
+    def asked(self, num_branches: int, ms: float) -> None:
+        """To ask for drafts of so many branches has taken so long."""
+        self._spent_ms += ms
+        self._num_asked += num_branches
+
+    def asking_ms(self, num_branches: int) -> float:
+        """What it takes to ask for drafts of so many branches, by what looking took."""
+        return self._spent_ms / self._num_asked * num_branches if self._num_asked else FIRST_MS
 
     def next(self) -> Literal["look", "plain", "draft"]:
         """What the step may do; called once a step. draft: proposed tokens are right often enough to try them."""
@@ -44,7 +52,7 @@ class Lookout:
                 return "draft"
             self._rested, self._rest = self._rest - 1, min(LONGEST_REST, 2 * self._rest)
             return "plain"
-        if self._spent_ms > SHARE * self._run_ms:
+        if max(FIRST_MS, self._spent_ms) > SHARE * self.run_ms:
             return "plain"
         self._steps += 1
         return "look"

@@ -17,8 +17,9 @@ MEMORY = 0.9
 """Weight of what was seen before, with each step."""
 PAYS = 0.98
 """Drafts go on where their tokens took less than this share of what they take without."""
-MOST_LOST = 0.02
-"""While drafts have lost more than this share of the run's time, over what they saved, none are tried."""
+MOST_LOST = 0.01
+"""While drafts have lost more than this share of the run's time, over what they saved, none are tried; what it takes to
+ask for them counts before they are."""
 EVERY, RAREST = 32, 512
 """After so many steps the other kind is tried for TRIALS, the first one not counted: it reads what was written
 meanwhile. Each time that it is worse, after twice as many."""
@@ -67,7 +68,7 @@ class RowBudget:
         self._verdicts: dict[int, _Verdict] = {}
         self._kind: Literal["look", "plain", "draft"] = "plain"
         self._is_first = False
-        self._run_ms = self._lost_ms = 0.0
+        self._lost_ms = 0.0
 
     def next(self, num_branches: int) -> Literal["look", "plain", "draft"]:
         """What the step does: nothing more, look whether drafts would be right, or have some; called once a step."""
@@ -79,10 +80,9 @@ class RowBudget:
 
     def measure(self, num_rows: int, num_branches: int, num_tokens: int, ms: float) -> None:
         """The step had so many rows, each with logits, drew so many tokens, and took so long."""
+        self.lookout.run_ms += ms
         if not self.lookout.has_seen:
-            self.lookout.add(run_ms=ms)
             return
-        self._run_ms += ms
         if not self._is_first:
             ms = self._all.add(num_rows, ms)
         if self._kind == "draft":
@@ -94,7 +94,8 @@ class RowBudget:
             self._plain.add(num_branches, ms)
 
     def _may_draft(self, num_branches: int) -> bool:
-        if self._plain.count(num_branches) < PLAIN or self._lost_ms > MOST_LOST * self._run_ms:
+        lost_ms = self._lost_ms + self.lookout.asking_ms(num_branches)
+        if self._plain.count(num_branches) < PLAIN or lost_ms > MOST_LOST * self.lookout.run_ms:
             return False
         return self._of(num_branches).next()
 

@@ -108,7 +108,7 @@ class Speculation:
         self._looked = [
             (branch, draft.only([0] if draft.tokens else []), len(branch.tokens)) for branch, draft in found
         ]
-        self._budget.lookout.add(spent_ms=1e3 * (time.perf_counter() - began))
+        self._budget.lookout.asked(len(branches), 1e3 * (time.perf_counter() - began))
 
     def _compare(self) -> None:
         """Learn from what was proposed and not computed."""
