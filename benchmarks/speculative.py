@@ -1,8 +1,9 @@
 """Whole searches with speculative decoding and without, on text that is revised: what it gains, and what it costs.
 
     python -m benchmarks.speculative --model FOLDER [--task sorting] [--branches 1] [--temperature 0] [--record]
+    python -m benchmarks.speculative --table
 
-Both sides run in one process and take turns; a row tells whether their results are the same. The scorer runs beside the
+Sides run in one process and take turns; a row tells whether their results are the same. The scorer runs beside the
 search, so that seconds are the runner's alone. One row of JSON a setting.
 """
 
@@ -20,10 +21,12 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 
 import treereason as tr
-from benchmarks.record import finish, spread
+from benchmarks.bootstrap import interval
+from benchmarks.record import RESULTS, finish, spread
 from treereason import events
 from treereason.config.scorers import scorer_reference
 from treereason.config.user_files import load as load_reference
@@ -58,18 +61,21 @@ class Setting:
 
     def made(self, style: str) -> tuple[Task, Search]:
         if self.task == "sorting":
-            return tr.tasks.Sorting(length=16, limit=self.problems), tr.search.Refine(steps=2)
+            return tr.tasks.Sorting(length=16, limit=self.problems), tr.search.Refine()
         if self.task == "arithmetic":
             return tr.tasks.Arithmetic(operations=6, limit=self.problems), tr.search.BestOfN(n=4)
-        search = tr.search.BestOfN(n=2) if style == "embedded" else tr.search.Refine(steps=1)
+        search = tr.search.BestOfN(n=2) if style == "embedded" else tr.search.Refine()
         return tr.tasks.DocumentMerging(documents=2, limit=self.problems), search
 
 
 @dataclass(frozen=True)
 class Run:
-    """What one side did. rows: computed to decode, those of drafts included. results: as in results.jsonl."""
+    """What one side did. decode_seconds: of steps without prompts. rows: computed to decode, those of drafts included.
+    results: as in results.jsonl.
+    """
 
     seconds: float
+    decode_seconds: float
     cpu_seconds: float
     tokens: int
     steps: int
@@ -115,6 +121,7 @@ def run_once(model: LanguageModel, setting: Setting, drafts: Drafting, scorer: C
     steps = [event for event in seen if isinstance(event, events.StepDone)]
     return Run(
         seconds=seconds,
+        decode_seconds=sum(step.seconds for step in steps if not step.tokens_prefilled),
         cpu_seconds=cpu_seconds,
         tokens=sum(step.tokens_decoded for step in steps),
         steps=len(steps),
@@ -145,12 +152,13 @@ def compare(
     for mode, of_side in runs.items():
         last = of_side[-1]
         pairs = list(zip(plain, of_side, strict=True))
+        ratios = [off.seconds / on.seconds for off, on in pairs]
         rows[mode] = {
             "seconds": spread([run.seconds for run in of_side]),
-            "off_over_on": spread([off.seconds / on.seconds for off, on in pairs]),
-            "off_over_on_cpu": spread(
-                [off.cpu_seconds / on.cpu_seconds for off, on in zip(plain, of_side, strict=True)]
-            ),
+            "off_over_on": spread(ratios),
+            "off_over_on_interval": [round(end, 4) for end in interval(ratios, of=np.median)],
+            "off_over_on_cpu": spread([off.cpu_seconds / on.cpu_seconds for off, on in pairs]),
+            "off_over_on_decode": spread([off.decode_seconds / on.decode_seconds for off, on in pairs]),
             "same_results": last.results == plain[-1].results,
             "tokens": last.tokens,
             "steps": last.steps,
@@ -161,6 +169,37 @@ def compare(
     return rows
 
 
+def recorded_table() -> str:
+    """The newest row of each setting of two threads as Markdown: seconds without over seconds with, by side."""
+    lines = (RESULTS / "speculative.jsonl").read_text().splitlines()
+    newest: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for row in map(json.loads, lines):
+        if row["threads"] == 2 and row["depth"] == 8 and "off_over_on_interval" in row["rows"]["none"]:
+            newest[row["model"], row["task"], row["temperature"], row["branches"]] = row
+    table = [
+        "| model | task | temperature | branches | `auto` | `siblings` | decode steps alone | tokens a branch and step "
+        "| rows a token | turns |",
+        "|" + "---|" * 10,
+    ]
+    for (model, task, temperature, branches), row in sorted(newest.items()):
+        sides = row["rows"]
+        most = sides["siblings" if "siblings" in sides else "auto"]
+        decode = most["off_over_on_decode"]["median"]
+        table.append(
+            f"| {model}, {row['dtype']} | {task.replace('_', ' ')} | {temperature:g} | {branches} | "
+            f"{_told(sides.get('auto'))} | {_told(sides.get('siblings'))} | {decode:.2f}x | "
+            f"{most['tokens_per_branch_and_step']:.2f} | {most['rows_per_token']:.2f} | {row['repeats']} |"
+        )
+    return "\n".join(table)
+
+
+def _told(side: Mapping[str, Any] | None) -> str:
+    if side is None:
+        return "-"
+    low, high = side["off_over_on_interval"]
+    return f"{side['off_over_on']['median']:.2f}x ({low:.2f} to {high:.2f})"
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="embedded")
@@ -168,6 +207,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--task", choices=("sorting", "document_merging", "arithmetic"), nargs="+", default=["sorting"])
     parser.add_argument("--branches", type=int, nargs="+", default=[1, 4, 16, 64])
     parser.add_argument("--temperature", type=float, nargs="+", default=[0.0, 0.7])
+    parser.add_argument("--problems", type=int, default=0, help="as many as branches by default, two at least")
     parser.add_argument("--tokens", type=int, default=200, help="that a problem may decode")
     parser.add_argument("--depth", type=int, default=8)
     parser.add_argument("--mode", choices=MODES[1:], nargs="+", default=["auto"])
@@ -175,7 +215,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--record", action="store_true", help="append to benchmarks/results/")
+    parser.add_argument("--table", action="store_true", help="print the recorded rows as Markdown and stop")
     args = parser.parse_args(arguments)
+    if args.table:
+        print(recorded_table())
+        return
 
     torch.set_num_threads(args.threads)
     model = tr.load(args.model, dtype=args.dtype)
@@ -184,7 +228,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for task in args.task:
         for branches in args.branches:
             for temperature in args.temperature:
-                setting = Setting(task, branches, temperature, max(2, branches), args.tokens)
+                setting = Setting(task, branches, temperature, args.problems or max(2, branches), args.tokens)
                 makes = {mode: partial(drafting, mode, args.depth, small) for mode in ["none", *args.mode]}
                 rows = compare(model, setting, makes, args.repeats)
                 measured = {
