@@ -192,7 +192,8 @@ def _block_rows(num_rows: int, group_size: int, num_kv_heads: int, num_threads: 
     if num_threads > 1:
         wanted = -(-num_threads * TASKS_PER_THREAD // num_kv_heads)
         num_blocks = max(num_blocks, min(wanted, num_rows * group_size // FEWEST_QUERIES, num_rows))
-    return np.linspace(0, num_rows, min(num_blocks, num_rows) + 1).astype(np.int32)
+    num_blocks = min(num_blocks, num_rows)
+    return np.arange(num_blocks + 1, dtype=np.int32) * num_rows // max(1, num_blocks)
 
 
 def _block_nodes(plan: Plan, block_row: Int32) -> tuple[Int32, Int32]:

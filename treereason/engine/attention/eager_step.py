@@ -146,6 +146,7 @@ def eager_step(
         for token in node.tokens[node.num_cached - num : node.num_cached]
     ]
     num_padding = max(0, num_rows - plan.num_rows)
+    positions = np.pad(plan.row_position, (0, num_padding)) if num_padding else plan.row_position
     return EagerStep(
         plan=plan,
         whole=planned.whole,
@@ -153,7 +154,7 @@ def eager_step(
         profile=profile or Profile(),
         cache=cache,
         token_ids=torch.tensor(token_ids + [0] * num_padding, device=device),
-        positions=torch.from_numpy(np.pad(plan.row_position, (0, num_padding))).long().to(device),
+        positions=torch.from_numpy(positions).long().to(device),
         slots=torch.from_numpy(plan.row_slot).long().to(device),
         rows=planned.rows(),
         num_padding=num_padding,

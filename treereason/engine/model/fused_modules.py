@@ -16,7 +16,6 @@ from torch import nn
 from treereason.engine.attention.interface import RotatingStep
 from treereason.engine.model.fused_kernels import FusedKernels
 from treereason.engine.model.packed import outputs
-from treereason.kernels.cpu.layer_weights import LayerWeights
 from treereason.kernels.norm_form import NormForm
 from treereason.kernels.options import AttentionOptions
 
@@ -71,25 +70,12 @@ class FusedAttention(nn.Module):
 
 
 class FusedLayer(nn.Module):
-    """A layer that adds its first residual and takes the norm of the sum in one launch.
-
-    whole: the weights by which a step may compute all layers at once, in the first of them, and none in the others;
-    None where they are not known.
-    """
-
-    whole: tuple[LayerWeights, ...] | None = None
+    """A layer that adds its first residual and takes the norm of the sum in one launch."""
 
     def forward(self, hidden_states: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
         if args:
             return super().forward(hidden_states, *args, **kwargs)
         this: Any = self
-        step: Any = kwargs.get("step")
-        rotation = kwargs.get("position_embeddings")
-        if self.whole is not None and rotation is not None and getattr(step, "computes_layers", False):
-            if not self.whole:
-                return hidden_states  # the first layer has computed all
-            [cos], [sin] = rotation
-            return step.decoder_layers(hidden_states[0].contiguous(), self.whole, (cos, sin))[None]
         norm: FusedNorm = this.post_attention_layernorm
         attended, _ = this.self_attn(hidden_states=this.input_layernorm(hidden_states), **kwargs)
         normed, total = norm.kernels.add_rms_norm(attended, hidden_states, *norm.numbers(), norm.form)

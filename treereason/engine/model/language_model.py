@@ -88,12 +88,11 @@ class LanguageModel:
             wanted = torch.zeros(len(step.token_ids), dtype=torch.bool)
             wanted[rows] = True
             step = replace(step, wanted=wanted)
+        kept: dict[str, torch.Tensor] = {}
+        if rows != list(range(len(step.token_ids))):
+            kept["logits_to_keep"] = torch.tensor(rows + padding, dtype=torch.long, device=self.device)
         output = self._network(
-            input_ids=step.token_ids[None],
-            position_ids=step.positions[None],
-            use_cache=False,
-            logits_to_keep=torch.tensor(rows + padding, dtype=torch.long, device=self.device),
-            step=step,
+            input_ids=step.token_ids[None], position_ids=step.positions[None], use_cache=False, step=step, **kept
         )
         logits: torch.Tensor = output.logits[0, : len(rows)]
         return logits

@@ -144,13 +144,17 @@ class Trunk(nn.Module):
 
     def forward(self, input_ids: torch.Tensor, position_ids: torch.Tensor, step: AttentionStep) -> torch.Tensor:
         x: torch.Tensor = self.embed_tokens(input_ids)
-        angles = position_ids[..., None].float() * self.frequencies
-        angles = torch.cat((angles, angles), dim=-1)
-        rotation = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
+        rotation = self.rotary_emb(x, position_ids)
         for layer in self.layers:
             x = layer(x, position_embeddings=rotation, step=step)
         out: torch.Tensor = self.norm(x)
         return out
+
+    def rotary_emb(self, x: torch.Tensor, position_ids: torch.Tensor) -> Rotation:
+        """Of positions [1, N], in the dtype of x."""
+        angles = position_ids[..., None].float() * self.frequencies
+        angles = torch.cat((angles, angles), dim=-1)
+        return angles.cos().to(x.dtype), angles.sin().to(x.dtype)
 
 
 class Llama(nn.Module):

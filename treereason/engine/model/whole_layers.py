@@ -1,9 +1,12 @@
-"""Hands the weights of all decoder layers to the compiled kernel, where every part of them is known to it."""
+"""Hands the weights of all decoder layers to the compiled kernel, where every part of a network is known to it."""
 
 from __future__ import annotations
 
+from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
+import torch
 from torch import nn
 
 from treereason.engine.model.fused_modules import FusedAttention, FusedGate, FusedLayer, FusedNorm
@@ -11,15 +14,58 @@ from treereason.engine.model.packed import CompiledLinear, LinearPart
 from treereason.kernels.cpu.layer_weights import LayerWeights, Matrix, Norm
 from treereason.kernels.options import AttentionOptions
 
+NETWORKS = {"treereason.engine.model.llama.Llama"} | {
+    f"transformers.models.{model}.modeling_{model}.{model.capitalize()}ForCausalLM"
+    for model in ("llama", "mistral", "qwen2")
+}
+"""Embeddings, decoder layers, a norm and a head, and nothing in between."""
 
-def know_whole_layers(network: nn.Module) -> None:
-    """Let all fused layers be computed at once, if their matrices are compiled and they do nothing else."""
-    layers = [layer for layer in network.modules() if isinstance(layer, FusedLayer)]
-    weights = [known for layer in layers if (known := _weights(layer)) is not None]
-    if layers and len(weights) == len(layers):
-        for layer in layers:
-            layer.whole = ()
-        layers[0].whole = tuple(weights)
+
+class WholeNetwork(nn.Module):
+    """One of NETWORKS whose decoder layers a step computes at once; without what transformers does around them."""
+
+    weights: tuple[LayerWeights, ...]
+    rotation: tuple[torch.Tensor, torch.Tensor] | None = None
+    """Cosines and sines of positions from 0 on, made as they come up, [positions, D] each."""
+
+    def forward(self, **given: Any) -> Any:
+        step: Any = given.get("step")
+        if not getattr(step, "computes_layers", False):
+            return super().forward(**given)
+        trunk: Any = self.model
+        x = trunk.embed_tokens(given["input_ids"])
+        rotation = self._rotation(x, given["position_ids"][0])
+        rows = trunk.norm(step.decoder_layers(x[0], self.weights, rotation))
+        kept = given.get("logits_to_keep")
+        head: Any = self.lm_head
+        return SimpleNamespace(logits=head(rows if kept is None else rows[kept])[None])
+
+    def _rotation(self, x: torch.Tensor, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Of positions [N] int64, [N, D] each in the dtype of x."""
+        last = int(positions.max())
+        if self.rotation is None or last >= len(self.rotation[0]):
+            trunk: Any = self.model
+            [cos], [sin] = trunk.rotary_emb(x, torch.arange(1 << last.bit_length())[None])
+            self.rotation = cos, sin
+        cos, sin = self.rotation
+        return cos[positions], sin[positions]
+
+
+def know_whole_layers(network: Any) -> None:
+    """Let a known network's layers be computed at once, if their matrices are compiled and they do nothing else."""
+    original: Any = type(network)  # mypy finds classes of modules not hashable
+    if f"{original.__module__}.{original.__qualname__}" not in NETWORKS:
+        return
+    layers = network.model.layers
+    weights = [known for layer in layers if isinstance(layer, FusedLayer) and (known := _weights(layer)) is not None]
+    if len(weights) == len(layers) > 0:
+        network.__class__ = _whole(original)
+        network.weights = tuple(weights)
+
+
+@cache
+def _whole(original: Any) -> type[nn.Module]:
+    return type(f"Whole{original.__name__}", (WholeNetwork, original), {})
 
 
 def _weights(layer: Any) -> LayerWeights | None:

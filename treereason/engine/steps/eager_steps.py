@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 
 from treereason.engine.attention.eager_step import COMPILED, AttentionKind, EagerStep, eager_step
@@ -112,11 +113,11 @@ class EagerSteps:
             found = started.batch.rows_of(branch, started.step.rows)
             rows += found
             of_rows += [branch] * len(found)
-        logits = started.logits[[started.place[row] for row in rows]]
+        logits = _picked(started.logits, [started.place[row] for row in rows])
         tokens, logprobs = sample(
             logits,
-            torch.tensor([branch.key for branch in of_rows], device=device),
-            started.step.positions[rows] + 1,
+            torch.from_numpy(np.array([branch.key for branch in of_rows], dtype=np.int64)).to(device),
+            _picked(started.step.positions, rows) + 1,
             SamplingRows.of([branch.sampling for branch in of_rows], device),
             compiled=self._attention in COMPILED,
         )
@@ -134,6 +135,11 @@ class EagerSteps:
         """As in StepKind."""
         assert self._started is not None
         return self._started.step.plan.kv_tokens_read_tree
+
+
+def _picked(values: torch.Tensor, rows: list[int]) -> torch.Tensor:
+    """values[rows], not copied where these are all."""
+    return values if rows == list(range(len(values))) else values[rows]
 
 
 def _enter(given: GivenTokens, logits: torch.Tensor) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
 
 from treereason.core import Sampling
@@ -41,6 +42,7 @@ class SamplingRows:
     @classmethod
     def of(cls, samplings: Sequence[Sampling], device: torch.device | None = None) -> SamplingRows:
         """One row per sampling, in their order."""
-        shares = torch.tensor([(s.temperature, s.top_p, s.min_p) for s in samplings], device=device).view(-1, 3)
-        top_k = torch.tensor([sampling.top_k for sampling in samplings], dtype=torch.int32, device=device)
+        values = [(s.temperature, s.top_p, s.min_p) for s in samplings]  # by way of numpy: a third of the time
+        shares = torch.from_numpy(np.array(values, dtype=np.float32).reshape(-1, 3)).to(device)
+        top_k = torch.from_numpy(np.array([s.top_k for s in samplings], dtype=np.int32)).to(device)
         return cls(shares[:, 0], shares[:, 1], shares[:, 2], top_k, Cuts.of(samplings))
