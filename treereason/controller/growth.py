@@ -30,7 +30,7 @@ from treereason.core import (
     Writing,
 )
 from treereason.record.begun_problem import BegunProblem
-from treereason.text import describe
+from treereason.text import describe, raised_in
 
 ALL_ALIKE = (
     "temperature 0, top_k 1 or next to them: children of one thought would be equal, so one is decoded and stands for "
@@ -220,7 +220,8 @@ class Growth:
             if thought not in self._probes and not thought.part and not self.is_beginning(thought):
                 thought.answer = self._task.parse(thought)
         except BROKEN as error:
-            self.fail(thought, f"parse: {describe(error)}", decoded={**told, "error": None})
+            why = f"parse: {describe(error)}{raised_in(error, self._task)}"
+            self.fail(thought, why, decoded={**told, "error": None})
             return
         self._emit(events.ThoughtDecoded(answer=thought.answer, **told))
 
