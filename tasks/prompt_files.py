@@ -52,7 +52,7 @@ class Template:
 
 
 Templates = Mapping[str, Mapping[str, Template]]
-"""Style of the model ("embedded", "chat", "plain") -> name of the prompt ("solve", "improve") -> template."""
+"""Style of the model (`Style`) -> name of the prompt ("solve", "improve") -> template."""
 
 _FORM = TypeAdapter(dict[str, dict[str, Template]])
 
