@@ -6,13 +6,14 @@ import string
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from treereason.core import UserError
 from treereason.core.given_file import MIB, file_name, read_bytes
+from treereason.core.prompt import Style
 from treereason.text import nearest, one_line, shown
 
 _FOLDER = Path(__file__).parent / "prompts"
@@ -51,7 +52,7 @@ class Template:
 
 
 Templates = Mapping[str, Mapping[str, Template]]
-"""Style of the model ("embedded", "chat", "plain") -> name of the prompt ("solve", "improve") -> template."""
+"""Style of the model (`Style`) -> name of the prompt ("solve", "improve") -> template."""
 
 _FORM = TypeAdapter(dict[str, dict[str, Template]])
 
@@ -64,7 +65,8 @@ def builtin_templates(name: str) -> Templates:
 def replaced(templates: Templates, path: Path) -> Templates:
     """`templates` with those of a user's file in place of their namesakes. Raises UserError.
 
-    The file has their form. It may have a style of its own, names and placeholders only of those that the task fills.
+    The file has their form. It may add a style for which the task has none, but no names and placeholders that the task
+    does not fill.
     """
     where = file_name(path)
     given = _parsed(path)
@@ -72,7 +74,10 @@ def replaced(templates: Templates, path: Path) -> Templates:
     for named in templates.values():
         for name, template in named.items():
             known.setdefault(name, set()).update(*(_placeholders(text) for _, text in _filled(template)))
+    styles = {*get_args(Style), *templates}
     for style, named in given.items():
+        if style not in styles:
+            raise UserError(f"{where}: {style}: no such style of prompts; {nearest(style, sorted(styles))}")
         for name, template in named.items():
             if name not in known:
                 raise UserError(f"{where}: {style}.{name}: no such prompt of this task; {nearest(name, known)}")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 from pydantic import TypeAdapter, ValidationError
 
 from treereason.config.instances import options_of
-from treereason.config.models import AnyModelConfig, Style
+from treereason.config.models import AnyModelConfig
 from treereason.config.schema import Speculative, explain, parse
 from treereason.controller import model as models
 from treereason.controller.experiment import run_experiment
@@ -23,6 +23,7 @@ from treereason.controller.own_scorers import name_of
 from treereason.controller.problem_result import ProblemResult as ProblemResult
 from treereason.controller.run_spec import specify
 from treereason.core import Scorer, Search, Task, UserError
+from treereason.core.prompt import Style
 from treereason.display.modes import display as open_display
 from treereason.engine.model.compiled import Compiled
 from treereason.engine.model.language_model import LanguageModel

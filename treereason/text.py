@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 import os
+import sys
+import traceback
 import unicodedata
 from collections.abc import Collection
 from pathlib import Path
@@ -38,6 +40,16 @@ def describe(error: BaseException, limit: int = LONGEST_LINE) -> str:
     """`ValueError: message` on one line, whatever the exception's own text looks like."""
     name, message = type(error).__name__, one_line(error, limit)
     return name if message == name else shorten(f"{name}: {message}", limit)
+
+
+def raised_in(error: BaseException, *objects: object) -> str:
+    """` (mine.py, line 7)`: where an exception came up in the files of these objects' code; "" if in none of them."""
+    files = {getattr(sys.modules.get(getattr(each, "__module__", "")), "__file__", None) for each in objects}
+    found = ""
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        if (file := frame.f_code.co_filename) in files:
+            found = f" ({Path(file).name}, line {line})"
+    return found
 
 
 def shown(value: object, limit: int = LONGEST_VALUE) -> str:

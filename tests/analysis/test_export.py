@@ -27,6 +27,15 @@ def test_a_log_for_inspect_has_a_sample_per_problem(recorded: Path, tmp_path: Pa
     ]
 
 
+def test_an_export_that_cannot_be_written_says_nothing_of_run_folders(
+    recorded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "nowhere" / "log.json"
+    assert main(["export", str(recorded / "tree"), "--inspect", str(path)]) == 2
+    why = f"{path} cannot be written (No such file or directory): free some space, or give another place"
+    assert capsys.readouterr().err == f"treereason: error: {why}\n"
+
+
 def test_inspect_reads_the_log(recorded: Path, tmp_path: Path) -> None:
     inspect = pytest.importorskip("inspect_ai.log")
     path = tmp_path / "log.json"

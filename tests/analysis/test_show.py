@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from tests.display.scripted_run import HOSTILE
-from treereason.analysis.browser import Browser
+from treereason.analysis.browser import HELP, Browser
 from treereason.analysis.browser_frame import frame
 from treereason.analysis.recorded_run import RecordedRun, of_events, read_run
 from treereason.analysis.recorded_tree import RecordedTree
@@ -65,6 +65,18 @@ def test_keys_open_close_move_find_and_read() -> None:
     assert "text (7,)" in "\n".join(drawn(browser))
     assert browser.press("escape")
     assert not browser.press("q")
+
+
+@pytest.mark.parametrize("width", [40, 80, 120])
+def test_the_question_mark_lists_every_key_whatever_the_width(width: int) -> None:
+    browser = Browser(grown(WIDE), most_rows=20)
+    browser.press("?")
+    lines = drawn(browser, width)
+    assert len(lines) == 24
+    assert all(any(entry in line for line in lines) for entry in HELP)
+    browser.press("?")
+    browser.press("down")
+    assert not any(HELP[2] in line for line in drawn(browser, width))
 
 
 def test_all_can_be_opened_and_closed() -> None:

@@ -23,6 +23,14 @@ MISTAKES: dict[str, tuple[str | tuple[str, ...], str]] = {
     "boolean": ("search.k=true", "search.k=true: should not be true or false"),
     "temperature": ("temperature=-1", "temperature=-1: should be greater than or equal to 0"),
     "several": ("seed=0,1", "seed=0,1: several values: put -m in front"),
+    "folder of a run in a sweep": (
+        ("-m", "seed=0,1", "hydra.run.dir=mine"),
+        "hydra.run.dir: says nothing with -m: give hydra.sweep.dir instead",
+    ),
+    "folder of a sweep for a run": (
+        "hydra.sweep.dir=mine",
+        "hydra.sweep.dir: says nothing without -m: give hydra.run.dir instead",
+    ),
     "file": ("task.path=nowhere.csv", "no such file: nowhere.csv"),
     "row without ID": ("task.path=unnamed.csv", "task=sorting: the id of problem 2 is empty: give each an id of its"),
     "row": ("task.path=bad.csv", "bad.csv:3: not a list"),

@@ -107,8 +107,8 @@ def test_a_run_folder_may_have_any_name(name: str, runs: Runs) -> None:
 
 
 def test_null_is_no_folder_and_may_be_the_name_of_one(runs: Runs, capfd: pytest.CaptureFixture[str]) -> None:
-    for option in ("hydra.run.dir=null", "hydra.sweep.dir=NULL"):
-        assert main([option]) == 2
+    for words in (["hydra.run.dir=null"], ["-m", "hydra.sweep.dir=NULL"]):
+        assert main(words) == 2
         assert "=None: the name of a folder is text: put it in quotes\n" in capfd.readouterr().err
     assert main(["hydra.output_subdir=null", 'hydra.run.dir="null"']) == 0
     assert [run["in"] for run in runs] == [Path("null").resolve()]

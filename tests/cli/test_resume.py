@@ -70,7 +70,7 @@ def test_what_differs_is_refused_with_the_difference(capsys: pytest.CaptureFixtu
         ([], "give one run folder"),
         (["a", "b"], "give one run folder"),
         (["nowhere"], "nowhere is no folder"),
-        (["."], "journal.sqlite does not exist"),
+        (["."], ".: no run was recorded there (no journal.sqlite): give the folder of a run"),
         (["--forse", "."], "resume --forse: no such flag; did you mean --force?"),
     ],
 )

@@ -46,7 +46,17 @@ def test_a_task_that_is_cancelled_while_it_parses_fails_the_thought() -> None:
         def parse(self, thought: Thought) -> int | None:  # noqa: ARG002
             raise asyncio.CancelledError("by itself")
 
-    assert run(SingleSample(), digits, Task()).done.error == "parse: CancelledError: by itself"
+    assert error_of(run(SingleSample(), digits, Task())) == "parse: CancelledError: by itself"
+
+
+def test_an_error_of_a_task_names_file_and_line() -> None:
+    class Task(NumberTask):
+        def parse(self, thought: Thought) -> int | None:
+            return int(thought.text) // 0
+
+    line = Task.parse.__code__.co_firstlineno + 1
+    why = f"parse: ZeroDivisionError: integer division or modulo by zero (test_runner.py, line {line})"
+    assert run(SingleSample(), digits, Task()).done.error == why
 
 
 def test_a_search_that_raises_fails_its_problem_and_returns_its_pages() -> None:

@@ -138,7 +138,9 @@ def test_a_scorer_of_a_search_that_breaks_fails_its_thought_alone() -> None:
 
     outcome = run(search)
     assert outcome.done.best == (1,)
-    assert outcome.done.first_thought_error == "scorer: ZeroDivisionError: float division by zero"
+    line = picky.__code__.co_firstlineno + 1
+    why = f"scorer: ZeroDivisionError: float division by zero (test_tree_scores.py, line {line})"
+    assert outcome.done.first_thought_error == why
 
 
 def test_the_scorer_of_the_run_is_asked_once_per_thought() -> None:

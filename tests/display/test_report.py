@@ -40,6 +40,11 @@ ONE = {"problems": 1, "problems_done": 1, "solved": 1, "failed": 0}
         ),
         ({"tokens_unfinished": 1234}, "; 1,234 decoded for unfinished problems", None),
         ({"thoughts_failed": 1, "first_thought_error": "3: no"}, "\n1 thought failed; the first, problem 3: no", None),
+        (
+            {"thoughts_failed": 5, "first_thought_error": "3: no", "first_error": "3: no"},
+            "\nThe first failure, problem 3: no\n5 thoughts failed.",
+            None,
+        ),
         ({"thoughts_failed": 2, "first_thought_error": None}, "\n2 thoughts failed.", None),
         ({"fused": "65 norms, 32 gates"}, "65 norms, 32 gates", None),
         ({"thoughts_cut": 1}, "\n1 thought was cut off at a token limit.", None),

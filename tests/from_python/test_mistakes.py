@@ -39,6 +39,11 @@ def test_a_mistake_is_one_clear_line(model: LanguageModel, options: dict[str, An
     assert "\n" not in str(caught.value)
 
 
+def test_two_sizes_of_the_kv_memory_are_refused_without_all_other_options(model: LanguageModel) -> None:
+    with pytest.raises(tr.UserError, match=r"^give engine\.kv_tokens or engine\.kv_gib, not both$"):
+        run(model, kv_tokens=9, kv_gib=1.0)
+
+
 @pytest.mark.parametrize(
     ("arguments", "options", "message"),
     [

@@ -146,7 +146,7 @@ def test_a_journal_of_an_older_version_is_read_with_defaults(tmp_path: Path) -> 
 
 
 def test_mistakes_are_told_in_one_line(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="does not exist"):
+    with pytest.raises(UserError, match="no run was recorded there"):
         list(read(tmp_path / "none"))
     assert not (tmp_path / "none").exists()
     text = tmp_path / "text"

@@ -113,6 +113,12 @@ def collect(scoring: Scoring, limit_s: float = HANG_S) -> list[Score | str]:
     return results
 
 
+def place(raising: str) -> str:
+    """The file and line of SCORERS that raises, as errors name them."""
+    line = 1 + next(at for at, line in enumerate(SCORERS.split("\n")) if raising in line)
+    return f" (scorers_for_test.py, line {line})"
+
+
 def judge(scoring: Scoring, *texts: str) -> list[Score | str]:
     for text in texts:
         scoring.submit(thought_with(text))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.scoring.driving import collect, judge, thought_with
+from tests.scoring.driving import collect, judge, place, thought_with
 from treereason.core import Score
 from treereason.scoring.mailbox import Mailbox
 from treereason.scoring.process import Scoring
@@ -31,11 +31,11 @@ from treereason.scoring.process import Scoring
         ("complex", "scorer returned 1j, not a finite number"),
         ("bad score", "scorer returned Score(value=None, final=False), not a finite number"),
         ("unprintable", "scorer returned U, not a finite number"),
-        ("raise", "ValueError: two lines"),
-        ("mute", "RuntimeError"),
-        ("nasty", "Nasty"),
-        ("exit", "SystemExit: 3"),
-        ("interrupt", "KeyboardInterrupt"),
+        ("raise", f"ValueError: two lines{place('two')}"),
+        ("mute", f"RuntimeError{place('RuntimeError')}"),
+        ("nasty", f"Nasty{place('Nasty')}"),
+        ("exit", f"SystemExit: 3{place('sys.exit(3)')}"),
+        ("interrupt", f"KeyboardInterrupt{place('KeyboardInterrupt')}"),
         ("die", "scorer ended its process with exit code 7"),
         ("crash", "scorer's process was killed by SIGSEGV"),
         ("orphans", "scorer ended its process with exit code 7"),

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.scoring.driving import collect, judge, thought_with
+from tests.scoring.driving import collect, judge, place, thought_with
 from treereason.core import Cost, Problem, Score, Status, Thought
 from treereason.scoring import codec, process
 from treereason.scoring.process import Scoring
@@ -46,7 +46,7 @@ def test_a_batch_scorer_with_a_batch_size_gets_no_longer_lists(load: Callable[[s
 def test_a_batch_scorer_gets_lists_and_one_bad_thought_costs_one_error(load: Callable[[str], Any]) -> None:
     with Scoring("in_batches", 5.0, load) as scoring:
         assert judge(scoring, "4", "4", "4") == [Score(3.0)] * 3
-        assert judge(scoring, "4", "raise", "4")[1] == "ValueError: bad batch"
+        assert judge(scoring, "4", "raise", "4")[1] == f"ValueError: bad batch{place('bad batch')}"
         assert judge(scoring, "4", "die", "4")[1] == "scorer ended its process with exit code 7"
 
 

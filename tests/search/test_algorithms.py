@@ -18,6 +18,7 @@ from treereason.core import Expansion, Problem, Score, Search, Thought, ThoughtP
 from treereason.search import (
     ABMCTS,
     DVTS,
+    ETS,
     MCTS,
     Beam,
     BestOfN,
@@ -28,6 +29,7 @@ from treereason.search import (
     SampleUntil,
     SelfConsistency,
     SuccessiveHalving,
+    TreeOfThoughts,
     ab_mcts,
 )
 from treereason.search.posteriors import beta, gaussian
@@ -180,6 +182,33 @@ def test_particles_are_drawn_by_the_softmax_of_their_scores(seed: int, entropic:
     hot = heat * max(1.0, n / effective * (1 - 1 / 40)) if entropic and effective < n / 2 else heat
     total = sum(exp(value((i,)) / hot) for i in range(n))
     assert weights.weights(particles, 1) == pytest.approx([exp(value((i,)) / hot) / total for i in range(n)])
+
+
+@pytest.mark.parametrize("answer", ["best", "vote"])
+@pytest.mark.parametrize("steps", [1, 2])
+def test_particles_of_the_last_step_that_is_allowed_are_scored(answer: Any, steps: int) -> None:
+    outcome = run(ParticleFiltering(n=4, answer=answer, steps=steps), 0, steps)
+    assert outcome.done.status == "done"
+    assert len(outcome.done.best or ()) == steps
+
+
+@pytest.mark.parametrize(
+    "search",
+    [
+        Beam(steps=1),
+        DVTS(steps=1),
+        ETS(steps=1),
+        Rebase(steps=1),
+        ParticleFiltering(steps=1),
+        TreeOfThoughts(steps=1),
+        MCTS(n_iters=1, depth_limit=1),
+        ABMCTS(n_iters=1),
+        DepthFirst(n_iters=1),
+    ],
+    ids=lambda search: type(search).__name__,
+)
+def test_one_step_is_enough_for_an_answer_of_one_step(search: Search) -> None:
+    assert run_search(search, lambda _: "5").done.answer == 5
 
 
 def test_sampling_stops_as_soon_as_a_score_is_final() -> None:

@@ -67,13 +67,14 @@ def test_prompts_that_a_file_does_not_name_stay(tmp_path: Path) -> None:
     assert first_prompt(tmp_path / "mine.yaml", given, "embedded").text.startswith("sort ")
 
 
-def test_a_file_may_bring_a_style_of_its_own(tmp_path: Path) -> None:
+def test_a_file_may_bring_a_style_that_the_task_has_not(tmp_path: Path) -> None:
     assert first_prompt(tmp_path / "mine.yaml", 'plain: {solve: {text: "{digits} ->"}}', "plain").text.endswith(" ->")
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("embeded: {solve: {text: a}}", "embeded: no such style of prompts; did you mean embedded?"),
         ("chat: [", "not YAML: while parsing"),
         ("[1, 2]", "the file: Input should be a valid dictionary"),
         ("chat: {solve: {text: 5}}", "chat.solve.text: Input should be a valid string, not 5"),

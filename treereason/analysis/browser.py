@@ -11,9 +11,17 @@ from treereason.events import ThoughtPath
 from treereason.text import nearest
 
 HELP = (
-    "↑ ↓ j k  move      PgUp PgDn  a page      g G  first, last      ← →  h l  close, open      "
-    "* open all   - close all   b  the answer   n p  next, previous problem   "
-    "/ text  find, . again   Enter  whole text   q  leave"
+    "↑ ↓ j k  move",
+    "PgUp PgDn  a page",
+    "g G  first, last",
+    "← → h l  close, open",
+    "* open all",
+    "- close all",
+    "b  the answer",
+    "n p  next, previous problem",
+    "/ text  find, . again",
+    "Enter  whole text",
+    "q  leave",
 )
 
 
@@ -21,7 +29,7 @@ class Browser:
     """The state of the view; `press` changes it, `browser_frame.frame` draws it.
 
     reading: whether the whole text of a thought is on show; scroll: its first line then. typed: what is being searched
-    for, None when nothing is typed. said: a note for the last line.
+    for, None when nothing is typed. said: a note for the last line. helping: whether all keys are listed there.
     """
 
     def __init__(self, run: RecordedRun, problem: str | None = None, most_rows: int = 40) -> None:
@@ -36,6 +44,7 @@ class Browser:
         self.scroll = 0
         self.typed: str | None = None
         self.said = ""
+        self.helping = False
         self._found = ""
         self.go_to(self.names.index(problem) if problem is not None else 0)
 
@@ -54,7 +63,7 @@ class Browser:
 
     def press(self, key: str, page: int = 10) -> bool:
         """Take a key, by its name (keys.py) or character; returns False when it leaves. page: rows on show."""
-        self.said = ""
+        self.said, self.helping = "", False
         if self.typed is not None:
             self._type(key)
             return True
@@ -65,7 +74,7 @@ class Browser:
         if action is not None:
             action()
         elif key == "?":
-            self.said = HELP
+            self.helping = True
         return True
 
     def in_view(self, height: int) -> list[TreeRow]:

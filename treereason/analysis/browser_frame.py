@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from treereason.analysis.browser import Browser
+from treereason.analysis.browser import HELP, Browser
 from treereason.analysis.recorded_problem import RecordedThought
 from treereason.analysis.recorded_run import RecordedRun
 from treereason.analysis.recorded_tree import RecordedTree, TreeRow
@@ -24,15 +24,16 @@ NUM_OTHER = 3
 
 def frame(browser: Browser, width: int, height: int) -> RenderableType:
     """The view, `width` columns and `height` rows."""
-    head = _head(browser, width)
+    head, foot = _head(browser, width), _keys(browser, width)
+    room = max(0, height - len(head) - len(foot))
     if browser.reading:
-        body = _whole_text(browser, width, height - NUM_OTHER)
+        body = _whole_text(browser, width, room)
     else:
         below = _thought(browser, width, most=min(LINES_OF_TEXT, max(2, height // 3)))
-        rows = browser.in_view(max(1, height - NUM_OTHER - len(below)))
+        rows = browser.in_view(max(1, room - len(below)))
         body = [_row(browser.tree, row, width, row.path == browser.path) for row in rows]
-        body += [Text()] * (height - NUM_OTHER - len(below) - len(body)) + below
-    return Group(*head, *body[: height - NUM_OTHER], _keys(browser, width))
+        body += [Text()] * (room - len(below) - len(body)) + below
+    return Group(*head, *body[:room], *foot)
 
 
 def page(height: int) -> int:
@@ -172,13 +173,19 @@ def _figures(browser: Browser) -> Text:
     return text.append(f", ended by {thought.finish}" if thought.finish else "", style=FAINT)
 
 
-def _keys(browser: Browser, width: int) -> Text:
+def _keys(browser: Browser, width: int) -> list[Text]:
     if browser.typed is not None:
-        return fit(Text.assemble(("find: ", "bold"), printable(browser.typed), ("▏", "bold")), width)
+        return [fit(Text.assemble(("find: ", "bold"), printable(browser.typed), ("▏", "bold")), width)]
+    if browser.helping:
+        lines = [HELP[0]]
+        for entry in HELP[1:]:
+            together = f"{lines[-1]}   {entry}"
+            lines = [*lines[:-1], together] if len(together) <= width else [*lines, entry]
+        return [fit(Text(line, style="yellow"), width) for line in lines]
     text = (
         printable(browser.said) or "↑↓ move  ←→ close, open  Enter text  b answer  n p problem  / find  ? keys  q leave"
     )
-    return fit(Text(text, style="yellow" if browser.said else FAINT), width)
+    return [fit(Text(text, style="yellow" if browser.said else FAINT), width)]
 
 
 def _input(value: object) -> str:

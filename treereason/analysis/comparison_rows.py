@@ -83,7 +83,7 @@ def write_parquet(comparison: Comparison, path: Path) -> None:
     try:
         pyarrow.parquet.write_table(pyarrow.Table.from_pylist(run_rows(comparison)), path)
     except OSError as error:
-        raise unwritable(path, error.strerror or error) from error
+        raise unwritable(path, error.strerror or error, "give another place") from error
 
 
 def _flat(name: str, mean: Mean | None) -> dict[str, float | int | None]:

@@ -47,7 +47,7 @@ def _write(path: Path, text: str) -> None:
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise unwritable(path, error.strerror or error) from error
+        raise unwritable(path, error.strerror or error, "give another place") from error
     except ValueError as error:  # a name that holds a NUL
         raise UserError(f"{path}: {error}") from None
     print(path)  # noqa: T201
@@ -60,5 +60,5 @@ def _feed(run: RecordedRun, folder: Path) -> None:
             for now, event in run.timed:  # noqa: B007 - the clock reads it
                 board(event)
     except OSError as error:
-        raise unwritable(folder, error.strerror or error) from error
+        raise unwritable(folder, error.strerror or error, "give another place") from error
     print(folder)  # noqa: T201

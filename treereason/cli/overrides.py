@@ -43,6 +43,10 @@ class Overrides:
                 raise UserError(
                     f"{repeatable(str(override.input_line))}: hydra's own options have one value in a sweep"
                 )
+        idle, used = ("hydra.run.dir", "hydra.sweep.dir") if multirun else ("hydra.sweep.dir", "hydra.run.dir")
+        keys = {override.key_or_group for override in parsed}
+        if idle in keys and used not in keys:
+            raise UserError(f"{idle}: says nothing {'with' if multirun else 'without'} -m: give {used} instead")
         self._parsed = [self._with_choices(override) for override in parsed]
         self._groups = [group for group in self._list("", groups=True) if group != "hydra"]
         for override in self._parsed:

@@ -43,7 +43,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise unwritable(path, error.strerror or error) from error
+        raise unwritable(path, error.strerror or error, "give another place") from error
     except ValueError as error:  # a name that holds a NUL
         raise UserError(f"--output {path}: {error}") from None
     print(path)  # noqa: T201

@@ -10,13 +10,12 @@ from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 from treereason.config.secrets import refuse_key
 from treereason.config.strict import Strict
 from treereason.core import UserError
+from treereason.core.prompt import Style
 from treereason.text import from_home
 
 REQUESTS_LIMIT = 1024  # each holds a socket, and systems give a process that many files
 RETRIES_LIMIT = 100  # waiting doubles from one to the next
 LONGEST_S = 30 * 24 * 3600.0  # timers of the system overflow somewhere beyond
-
-Style = Literal["embedded", "spans", "chat", "plain"]
 
 
 class ModelConfig(Strict):

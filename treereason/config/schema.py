@@ -95,7 +95,7 @@ class EngineConfig(Strict):
     @model_validator(mode="after")
     def _together(self) -> Self:
         if self.kv_tokens is not None and self.kv_gib is not None:
-            raise ValueError("give engine.kv_tokens or engine.kv_gib, not both")
+            raise UserError("give engine.kv_tokens or engine.kv_gib, not both")
         if self.deterministic and self.max_branches + self.prefill_tokens > DETERMINISTIC_LIMIT:
             raise UserError(
                 f"engine.deterministic=true: computes max_branches + prefill_tokens rows in every step: "

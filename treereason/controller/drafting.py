@@ -18,9 +18,6 @@ from treereason.engine.speculation.sibling_drafts import SiblingDrafts
 if TYPE_CHECKING:  # its packages are an extra
     from treereason.remote.engine import RemoteEngine
 
-SHARE_OF_KV = 2
-"""A draft model has this share of the run's KV tokens: of its small ones, and what does not fit is not proposed."""
-
 
 @dataclass(frozen=True)
 class Drafting:

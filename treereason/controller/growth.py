@@ -30,12 +30,9 @@ from treereason.core import (
     Writing,
 )
 from treereason.record.begun_problem import BegunProblem
-from treereason.text import describe
+from treereason.text import describe, raised_in
 
-ALL_ALIKE = (
-    "temperature 0, top_k 1 or next to them: children of one thought would be equal, so one is decoded and stands for "
-    "all"
-)
+ALL_ALIKE = "temperature near 0 or top_k=1: all children of a thought would be equal, so one is decoded for all"
 
 MOST_IDLE = 10_000
 """Calls in a row that ask for nothing new, after which a search with a budget ends."""
@@ -110,7 +107,7 @@ class Growth:
         """k children, or as many as the budget pays for; their request is added to `ask`.
 
         tokens: the search's own limit per child, where that is below the prompt's.
-        At temperature 0 or top_k 1, or next to them, children could not differ: one stands for all of them.
+        At temperature 0 or near it, or top_k 1, children could not differ: one stands for all of them.
         """
         whole = prompt
         if tokens is not None:
@@ -220,7 +217,8 @@ class Growth:
             if thought not in self._probes and not thought.part and not self.is_beginning(thought):
                 thought.answer = self._task.parse(thought)
         except BROKEN as error:
-            self.fail(thought, f"parse: {describe(error)}", decoded={**told, "error": None})
+            why = f"parse: {describe(error)}{raised_in(error, self._task)}"
+            self.fail(thought, why, decoded={**told, "error": None})
             return
         self._emit(events.ThoughtDecoded(answer=thought.answer, **told))
 

@@ -9,7 +9,7 @@ from treereason.controller.growth import Growth
 from treereason.controller.judging import Judging
 from treereason.core import Score, Scorer, Thought, Tree
 from treereason.scoring.verdict import kind_of, read_batch, read_verdict
-from treereason.text import describe
+from treereason.text import describe, raised_in
 
 
 async def verdicts(scorer: Scorer, thoughts: Sequence[Thought], tree: Tree, growth: Growth) -> list[Score | str]:
@@ -30,7 +30,7 @@ async def verdicts(scorer: Scorer, thoughts: Sequence[Thought], tree: Tree, grow
         try:
             return read_batch(scorer(list(thoughts)), len(thoughts))
         except Exception as error:
-            return [describe(error)] * len(thoughts)
+            return [describe(error) + raised_in(error, scorer)] * len(thoughts)
     return [_called(scorer, thought) for thought in thoughts]
 
 
@@ -43,18 +43,18 @@ async def _awaited(scorer: Scorer, thought: Thought, tree: Tree) -> Score | str:
     try:
         return read_verdict(await scorer(thought, tree))
     except Exception as error:
-        return describe(error)
+        return describe(error) + raised_in(error, scorer)
 
 
 async def _batch_awaited(scorer: Scorer, thoughts: Sequence[Thought], tree: Tree) -> list[Score | str]:
     try:
         return read_batch(await scorer(list(thoughts), tree), len(thoughts))
     except Exception as error:
-        return [describe(error)] * len(thoughts)
+        return [describe(error) + raised_in(error, scorer)] * len(thoughts)
 
 
 def _called(scorer: Scorer, thought: Thought) -> Score | str:
     try:
         return read_verdict(scorer(thought))
     except Exception as error:
-        return describe(error)
+        return describe(error) + raised_in(error, scorer)

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import logging
-import sys
-import traceback
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from treereason import events
@@ -25,7 +22,7 @@ from treereason.core import Basis, Problem, Sampling, Score, Scorer, Search, Sta
 from treereason.profile import Profile
 from treereason.record.begun_problem import BegunProblem
 from treereason.scoring.process import Scoring
-from treereason.text import describe, shown
+from treereason.text import describe, raised_in, shown
 
 _log = logging.getLogger(__name__)
 OUT_OF_TIME = "the problem's budget.seconds are spent"
@@ -66,7 +63,7 @@ class _Run:
         except (StopIteration, BudgetSpent):  # nothing is left for a scorer that decodes
             return None
         except BROKEN as error:  # of the task's, which is asked whether a thought is whole
-            self.error = self.error or f"task: {describe(error)}"
+            self.error = self.error or f"task: {describe(error)}{raised_in(error, self.tree.task)}"
             return None
 
     def close(self) -> None:
@@ -91,7 +88,7 @@ class _Run:
         except BudgetSpent:
             self.answer = self.tree.best()
         except BROKEN as error:
-            self.error = f"search: {describe(error)}{_where(error, self._search, self.tree.task)}"
+            self.error = f"search: {describe(error)}{raised_in(error, self._search, self.tree.task)}"
         else:
             if isinstance(ask, Ask):
                 return ask
@@ -104,13 +101,6 @@ class _Run:
         assert self._coroutine is not None
         self.tree.growth.turn += 1
         return self._coroutine.send(None)
-
-
-def _where(error: BaseException, *plugins: object) -> str:
-    """File and line of the search or task in which an error came up, nothing where it came up in neither."""
-    files = {getattr(sys.modules.get(type(plugin).__module__), "__file__", None) for plugin in plugins}
-    lines = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in files]
-    return f" ({Path(lines[-1].filename).name}, line {lines[-1].lineno})" if lines else ""
 
 
 class Runner:
@@ -310,7 +300,7 @@ class Runner:
                 samples = [thought for thought in tree.single_samples() if tree.scores.by_run(thought) is not None]
                 solved = best is not None and self._solves(best)
         except BROKEN as broken:
-            error = error or f"task: {describe(broken)}"
+            error = error or f"task: {describe(broken)}{raised_in(broken, tree.task)}"
         with self._user_code.running():
             samples_solved = tuple(self._sample_solves(thought) for thought in samples)
         evaluation = tree.scores.by_run(best) if best is not None else None

@@ -7,6 +7,10 @@ import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
+from typing import Literal
+
+Style = Literal["embedded", "spans", "chat", "plain"]
+"""The form of prompts that a model wants: terse as the shipped ones, by its chat template, or plain text."""
 
 
 @dataclass(frozen=True)

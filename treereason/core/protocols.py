@@ -117,7 +117,7 @@ class Tree(Protocol):
 
     @property
     def style(self) -> str:
-        """Style of the model's prompts: "embedded", "chat" or "plain"."""
+        """Style of the model's prompts (`Style` in core/prompt.py), as "chat"."""
         ...
 
     @property

@@ -160,7 +160,7 @@ def _words(summary: Mapping[str, Any], task: str, search: str, num_done: int) ->
         words.append(f"The first failure, problem {printable(str(error))}")
     if num_failed := int(summary.get("thoughts_failed") or 0):
         first = summary.get("first_thought_error")
-        which = f"; the first, problem {printable(str(first))}" if first else "."
+        which = f"; the first, problem {printable(str(first))}" if first and first != error else "."
         words.append(formatting.count(num_failed, "thought") + " failed" + which)
     if num_cut := int(summary.get("thoughts_cut") or 0):
         were = "was" if num_cut == 1 else "were"

@@ -148,7 +148,7 @@ class Engine:
 
     @property
     def style(self) -> str:
-        """Style of the model's prompts: "embedded", "chat" or "plain"."""
+        """Style of the model's prompts (`Style` in core/prompt.py), as "chat"."""
         return self.model.style
 
     def submit(self, request: Request, known: Mapping[ThoughtPath, Decoded] | None = None) -> None:

@@ -13,9 +13,12 @@ NAME = ".lock"
 ELSEWHERE = "choose another folder with hydra.run.dir (with -m: hydra.sweep.dir; in Python: folder)"
 
 
-def unwritable(what: object, reason: object) -> UserError:
-    """What to raise when the disk is full, or refuses `what` for another `reason`."""
-    return UserError(f"{what} cannot be written ({reason}): free some space, or {ELSEWHERE}")
+def unwritable(what: object, reason: object, elsewhere: str = ELSEWHERE) -> UserError:
+    """What to raise when the disk is full, or refuses `what` for another `reason`.
+
+    elsewhere: how another place is chosen; by default that of a run.
+    """
+    return UserError(f"{what} cannot be written ({reason}): free some space, or {elsewhere}")
 
 
 @contextmanager

@@ -161,7 +161,7 @@ def read_rows(path: Path, first: int = 0, kinds: Sequence[str] = ()) -> Iterator
     Raises UserError when there is no journal at `path`, or when a newer version wrote it.
     """
     if not path.is_file():
-        raise UserError(f"{path} does not exist: give the journal of a run folder")
+        raise UserError(f"{path.parent}: no run was recorded there (no {path.name}): give the folder of a run")
     _check_whole(path)
     if torn(path):
         _log.warning("%s ends in the middle of an event, which is lost; those before it are whole", path)

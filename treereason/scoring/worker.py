@@ -19,7 +19,7 @@ from typing import Any
 from treereason.core import Score
 from treereason.scoring import codec
 from treereason.scoring.verdict import kind_of, read_batch, read_verdict
-from treereason.text import describe
+from treereason.text import describe, raised_in
 
 # A scorer that spins on after the run's own end is ended by the kernel after this much CPU time beyond the limit.
 GRACE_S = 5.0
@@ -33,7 +33,7 @@ def judge(scorer: Callable[[Any], Any], data: bytes) -> Verdict:
     try:
         return _plain(read_verdict(scorer(codec.load(data))))
     except BaseException as error:
-        return describe(error)
+        return describe(error) + raised_in(error, scorer)
 
 
 def judge_batch(scorer: Callable[[Any], Any], batch: list[bytes]) -> list[Verdict]:
@@ -42,7 +42,7 @@ def judge_batch(scorer: Callable[[Any], Any], batch: list[bytes]) -> list[Verdic
         return [_plain(verdict) for verdict in read_batch(scorer([codec.load(data) for data in batch]), len(batch))]
     except BaseException as error:
         if len(batch) == 1:
-            return [describe(error)]
+            return [describe(error) + raised_in(error, scorer)]
     return [verdict for data in batch for verdict in judge_batch(scorer, [data])]
 
 

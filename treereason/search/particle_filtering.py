@@ -32,10 +32,10 @@ class ParticleFiltering:
 
     async def run(self, tree: Tree) -> Thought | None:
         particles = await tree.expand([tree.root], self.n)
-        for step in range(1, self.steps):
+        for step in range(1, self.steps + 1):
             await tree.score(list(dict.fromkeys(particles)))
             particles = [particle for particle in particles if particle.score is not None]
-            if not any(map(tree.unfinished, particles)):
+            if step == self.steps or not any(map(tree.unfinished, particles)):
                 break
             drawn = tree.rng.choices(particles, self.weights(particles, step), k=self.n)
             tree.drop(particle for particle in particles if particle not in drawn)
