@@ -102,4 +102,4 @@ def test_an_experiment_runs_two_problems_on_the_shipped_model(name: str, tmp_pat
     if name in OWN_STYLE:
         assert (code, summary["failed"]) == (0, 0)
     else:
-        assert (summary["first_error"] or NO_ANSWER).endswith(NO_ANSWER)
+        assert NO_ANSWER in (summary["first_error"] or NO_ANSWER)

@@ -71,7 +71,7 @@ def test_a_search_that_never_asks_for_anything_lets_the_run_be_stopped() -> None
         return None
 
     others = run(search)
-    assert others.done.error == "no thought holds an answer"
+    assert others.done.error == "no thought holds an answer: none was made"
 
 
 def test_two_coroutines_that_get_nothing_in_one_round_are_told_once() -> None:

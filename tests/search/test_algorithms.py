@@ -242,6 +242,12 @@ def test_a_weighted_vote_counts_scores_and_a_majority_samples() -> None:
     assert run_search(SelfConsistency(n=5, vote="weighted"), texts.__getitem__).done.answer == 7
 
 
+def test_a_weighted_vote_without_any_weight_is_a_majority_vote() -> None:
+    texts: dict[ThoughtPath, str] = {(0,): "3", (1,): "4", (2,): "4"}
+    search = SelfConsistency(n=3, vote="weighted")
+    assert run_search(search, texts.__getitem__, scorer=lambda _: Score(0.0)).done.answer == 4
+
+
 def test_refinement_goes_on_from_the_best_that_it_has_found() -> None:
     texts = {(0,): "3", (0, 0): "5", (0, 1): "4", (0, 0, 0): "2", (0, 0, 1): "1", (0, 0, 2): "8", (0, 0, 3): "6"}
     outcome = run_search(Refine(steps=3, k=2), texts.__getitem__, Improve())

@@ -14,6 +14,7 @@ from treereason.controller.budget import Budget
 from treereason.controller.decoder import Decoder
 from treereason.controller.growth import BROKEN
 from treereason.controller.log_once import LogOnce
+from treereason.controller.no_answer import why_no_answer
 from treereason.controller.problem_result import ProblemResult
 from treereason.controller.tree import SearchTree
 from treereason.controller.user_code import Left, UserCode
@@ -292,7 +293,7 @@ class Runner:
     def _done(self, run: _Run, kv_tokens_peak: int) -> None:
         tree, best, error = run.tree, run.answer, run.error
         if best is None and error is None:
-            error = next((t.error for t in tree.thoughts if t.error), "no thought holds an answer")
+            error = next((t.error for t in tree.thoughts if t.error), None) or why_no_answer(tree.growth)
         samples: list[Thought] = []
         solved = False
         try:

@@ -10,16 +10,18 @@ from treereason.search.equal import group_equal
 
 
 def by_vote(thoughts: Sequence[Thought], weight: Callable[[Thought], float] = lambda _: 1.0) -> Thought | None:
-    """The first thought of the answer that has the most weight, the earliest of equals; None without an answer.
+    """The first thought of the answer that has the most weight; None without an answer.
 
-    Answers that are equal (==) are one answer. A thought that stands for several votes as often.
+    Of equal weights, as when all scores are 0, the answer with most thoughts wins, then the earliest. Answers that are equal (==) are one answer. A thought that stands for several votes as often.
     """
     answered = [thought for thought in thoughts if thought.answer is not None]
     choices = group_equal(thought.answer for thought in answered)
-    votes = defaultdict[int, float](float)
+    weights, counts = defaultdict[int, float](float), defaultdict[int, int](int)
     for thought, choice in zip(answered, choices, strict=True):
-        votes[choice] += thought.multiplicity * weight(thought)
-    return answered[choices.index(max(votes, key=votes.__getitem__))] if answered else None
+        weights[choice] += thought.multiplicity * weight(thought)
+        counts[choice] += thought.multiplicity
+    best = max(weights, key=lambda choice: (weights[choice], counts[choice]), default=None)
+    return None if best is None else answered[choices.index(best)]
 
 
 def score_as_weight(thought: Thought) -> float:
