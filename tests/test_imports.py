@@ -61,6 +61,7 @@ ALLOWED: dict[str, set[str]] = {
         "treereason.kernels",
         "torch",
         "transformers",
+        "huggingface_hub",
         "tokenizers",
         "safetensors",
         "gguf",

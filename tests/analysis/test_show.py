@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from rich.text import Text
 
+from benchmarks.made_up_runs import folder
 from tests.display.scripted_run import HOSTILE
 from treereason.analysis.browser import HELP, Browser
-from treereason.analysis.browser_frame import frame
+from treereason.analysis.browser_frame import frame, tree_lines
 from treereason.analysis.recorded_run import RecordedRun, of_events, read_run
 from treereason.analysis.recorded_tree import RecordedTree
 from treereason.cli.main import main
@@ -122,3 +124,26 @@ def test_without_a_terminal_problems_or_thoughts_are_lines(recorded: Path, capsy
     assert len(capsys.readouterr().out.splitlines()) == 2 + len(thoughts)
     assert main(["show", str(folder), "33"]) == 2
     assert "no problem is called 33" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["word " * 200, "é̂" * 400, "語" * 300, "word … " * 200])
+def test_lines_are_cut_with_an_ellipsis_and_as_wide_as_the_screen(text: str) -> None:
+    deep = [(0,) * depth for depth in range(1, 60)]
+    lines = tree_lines(Browser(grown(deep, text)).tree, 80)[1:]
+    assert {line.cell_len for line in lines} == {80}
+    assert all(line.plain.rstrip().endswith("…") for line in lines)
+    assert lines[-1].plain.startswith("…")
+
+
+def test_styles_are_for_terminals_and_the_lines_are_the_same_without(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = folder(tmp_path, 30)
+    assert main(["show", str(run), "p", "--plain"]) == 0
+    plain = capsys.readouterr().out
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "160")
+    assert main(["show", str(run), "p", "--plain"]) == 0
+    styled = capsys.readouterr().out
+    assert styled != plain
+    assert Text.from_ansi(styled).plain.splitlines() == plain.splitlines()

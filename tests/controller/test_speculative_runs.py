@@ -74,7 +74,6 @@ def test_the_report_tells_what_came_from_drafts(tmp_path: Path, capfd: pytest.Ca
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["model=openai", "model.name=m", "speculative=siblings"], "speculative=siblings: a server decodes by itself"),
         (["speculative=model"], "speculative=model: give draft.model=FOLDER"),
         (["speculative=model", "draft.model=/nowhere"], "/nowhere"),
     ],

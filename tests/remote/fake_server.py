@@ -59,6 +59,7 @@ class FakeServer(ThreadingHTTPServer):
     models_status: of the list of models.
     echo: "full"; "from 1", which refuses max_tokens=0; "null", without values; "ignored", and 0 tokens taken for 16;
         or a status that refuses it.
+    likely: the tokens that a chat endpoint may tell as the likeliest. most_told: of these, more are refused; 0: none.
     requests: all that came. keys, cookies: the headers of each. most_in_flight: how many were open at
         once. num_closed: those whose client went away.
     """
@@ -88,6 +89,8 @@ class FakeServer(ThreadingHTTPServer):
         self.merges: tuple[str, ...] = ()
         self.begin = ""
         self.echo: Literal["full", "from 1", "null", "ignored"] | int = "full"
+        self.likely: tuple[str, ...] = (" yes", " no", "y", " ")
+        self.most_told = 20
         self.in_flight = self.most_in_flight = self.num_closed = 0
         self.changed = threading.Condition()
 
@@ -130,13 +133,19 @@ class FakeServer(ThreadingHTTPServer):
         said = last["content"] if last["role"] == "assistant" else ""
         if said and self.continues not in ("as it is", *(("prefix",) if "prefix" in last else ()), *request):
             prompt, said = prompt + "<end><begin>", ""
+        if 0 < self.most_told < request.get("top_logprobs", 0):
+            return 400, {"error": {"message": f"top_logprobs must be at most {self.most_told}"}}
         status, body = self.answer({**request, "prompt": prompt})
         for choice in body.get("choices", ()):
             choice["text"] = said * self.repeats_text + choice["text"]
             choice["message"] = {"role": "assistant", "content": choice.pop("text")}
             if logprobs := choice.get("logprobs"):
                 pairs = zip(logprobs["tokens"], logprobs["token_logprobs"], strict=True)
-                choice["logprobs"] = {"content": [{"token": token, "logprob": value} for token, value in pairs]}
+                content: list[dict[str, Any]] = [{"token": token, "logprob": value} for token, value in pairs]
+                if "top_logprobs" in request and self.most_told and content:
+                    likely = [{"token": token, "logprob": token_logprob(prompt, token)} for token in self.likely]
+                    content[0]["top_logprobs"] = likely[: request["top_logprobs"]]
+                choice["logprobs"] = {"content": content}
         return status, body
 
     def _echoed(self, prompt: str, max_tokens: int) -> dict[str, Any]:

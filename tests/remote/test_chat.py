@@ -9,7 +9,7 @@ import pytest
 
 from tests.remote.driving import SEARCHES, ask, expansion, lines, run
 from tests.remote.fake_server import FakeServer
-from treereason.core import Expansion, Finish, Prompt, Resumption, Sampling, Writing
+from treereason.core import Expansion, Finish, Prompt, Resumption, Sampling
 from treereason.remote.dialect import TRIAL
 from treereason.remote.engine import RemoteEngine
 from treereason.remote.server import Server, message_text
@@ -93,13 +93,6 @@ def test_a_text_is_continued_in_the_form_that_the_server_knows(
         [child] = ask(remote, below("c"))
     assert (child.text, child.error) == ("de", None)
     assert fake.requests[-1]["messages"][-1]["content"] == "ab;c"
-
-
-def test_given_text_cannot_be_measured(fake: FakeServer) -> None:
-    with engine(fake) as remote:
-        [child] = ask(remote, Writing("0", (), Prompt("x"), ((0,),), ("y",)))
-    assert child.error == "write() needs a server that echoes prompts: give model.endpoint=completions"
-    assert fake.requests == []
 
 
 def test_optional_fields_are_learned_there_too(fake: FakeServer) -> None:

@@ -94,7 +94,7 @@ def test_what_a_server_can_do_is_told(fake: FakeServer) -> None:
         "logprobs": "yes",
         "stop": "cut there, and told which",
         "continuation": "yes, continue_final_message",
-        "echo": "no, a chat endpoint",
+        "top_logprobs": "yes",
         "top_k": "yes",
         "min_p": "yes",
     }
@@ -103,6 +103,7 @@ def test_what_a_server_can_do_is_told(fake: FakeServer) -> None:
     told = dict(connected(fake, "chat").capabilities.told)
     assert (told["n"], told["logprobs"], told["top_k"]) == ("no, a request for each child", "not told", "ignored")
     assert (told["stop"], told["continuation"]) == ("cut there, not told which", "no: it begins a new message")
+    assert told["top_logprobs"] == "no"
     assert connected(fake, "completions").capabilities.told["echo"] == "no"
 
 

@@ -53,7 +53,6 @@ SEARCHES = {
 CANNOT = {
     ("llama-cpp-python", "chat"): {"chunks", "line by line", "verdicts"},
     ("llama-cpp-python", "completions"): {"verdicts"},
-    ("llama.cpp", "chat"): {"verdicts"},
     ("llama.cpp", "completions"): {"verdicts"},
     ("transformers", "chat"): {"chunks", "line by line", "verdicts"},
     ("transformers", "completions"): {"chunks", "verdicts"},

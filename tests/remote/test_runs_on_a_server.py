@@ -205,3 +205,20 @@ def test_what_needs_whole_distributions_is_refused_by_name(
 def test_likelihood_needs_no_more_than_a_server_tells(fake: FakeServer, tmp_path: Path) -> None:
     summary = run(fake, tmp_path, *SEARCHES["few_shot"], "search=best_of_n", "scorer=likelihood", "baseline=none")
     assert (summary["failed"], summary["guided_by_basis"]) == (0, ["label_free"])
+
+
+def test_what_a_server_leaves_out_by_default_is_told(
+    fake: FakeServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine.py").write_text(
+        "import treereason as tr\nclass Lines(tr.tasks.FewShot):\n    spans = tr.SpanGrammar(labels=('a',))\n"
+    )
+    task = [f"task={tmp_path}/mine.py:Lines", "task.limit=1", "search=best_of_n", "search.n=2", "baseline=none"]
+    told = run(fake, tmp_path / "auto", *task, "speculative=auto", "display=plain")
+    assert told["spans"] == "none: a server cannot be told what a token sees, so each sees everything"
+    assert told["speculative"] == {"why": "none: a server decodes by itself"}
+    shown = capsys.readouterr().out
+    assert re.search(f"spans +{told['spans']}", shown)
+    assert re.search("drafts +none: a server decodes by itself", shown)
+    off = run(fake, tmp_path / "off", *task, "engine.spans=off")
+    assert not {"spans", "speculative"} & set(off)

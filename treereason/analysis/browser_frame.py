@@ -18,6 +18,8 @@ from treereason.text import printable, printable_lines
 
 LINES_OF_TEXT = 8
 LONGEST_PATH = 24
+LETTERS_A_CELL = 3
+"""At most, marks included, so that what `fit` is given always reaches to where it cuts."""
 NUM_OTHER = 3
 """Rows of the head and of the line of keys."""
 
@@ -93,7 +95,7 @@ def _verdict(done: ProblemDone | None) -> Text:
 def _row(tree: RecordedTree, row: TreeRow, width: int, at_cursor: bool) -> Text:
     most = width // 3
     guides = row.guides if len(row.guides) <= most else "…" + row.guides[-most:]
-    left, right = Text(guides, style=FAINT), Text()
+    left, right = Text(), Text()
     if not row.path:
         left.append(printable(_input(tree.problem.input)), style="bold")
     else:
@@ -102,7 +104,7 @@ def _row(tree: RecordedTree, row: TreeRow, width: int, at_cursor: bool) -> Text:
         if hidden := 0 if row.is_open else tree.below[row.path]:
             right.append(f"▸ {hidden:,} below ", style="cyan")
         right.append(formatting.score(thought.score).rjust(7) if thought.score is not None else " " * 7, style=FAINT)
-    line = spread(left, right, width)
+    line = Text(guides, style=FAINT).append_text(spread(left, right, width - len(guides)))
     if at_cursor:
         line.append(" " * (width - line.cell_len))
         line.stylize("reverse")
@@ -118,7 +120,10 @@ def _append(line: Text, thought: RecordedThought, tree: RecordedTree, width: int
     if thought.status is Status.FAILED:
         line.append(printable(thought.error) or "failed", style="red")
         return
-    text = printable(thought.text, width) or ("" if thought.answer is None else formatting.answer(thought.answer))
+    most = LETTERS_A_CELL * width
+    text = printable(thought.text, most + 1)[:most]
+    if not text and thought.answer is not None:
+        text = formatting.answer(thought.answer)
     faint = thought.status is Status.PRUNED
     style = "bold green" if is_best else "green" if tree.on_best_path(thought.path) else FAINT if faint else ""
     line.append(text or ("decoding" if thought.status is Status.DECODING else "(empty)"), style=style)

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
+from rich.console import Console, Group
 
 from treereason.analysis.browser import Browser
 from treereason.analysis.browser_frame import frame, page, problem_lines, run_line, tree_lines
@@ -54,10 +54,14 @@ def main(arguments: Sequence[str]) -> int:
 def _print(run: RecordedRun, problem: str | None, console: Console) -> None:
     width = console.width if console.is_terminal else WIDTH_OF_LINES
     console.width = width
-    console.print(run_line(run), soft_wrap=True)
-    for line in problem_lines(run, width) if problem is None else tree_lines(Browser(run, problem).tree, width):
+    lines = problem_lines(run, width) if problem is None else tree_lines(Browser(run, problem).tree, width)
+    lines.insert(0, run_line(run))
+    for line in lines:
         line.rstrip()
-        console.print(line, soft_wrap=True)
+    if console.is_terminal:
+        console.print(Group(*lines), soft_wrap=True)
+    else:  # nothing to style, and rich would take its time all the same
+        console.file.writelines(f"{line.plain}\n" for line in lines)
 
 
 def _browse(browser: Browser, console: Console) -> None:

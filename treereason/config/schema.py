@@ -288,11 +288,8 @@ class Config(Strict):
 
     @model_validator(mode="after")
     def _who_drafts(self) -> Self:
-        if isinstance(self.model, RemoteModelConfig) and self.speculative in ("siblings", "model"):
-            raise UserError(
-                f"speculative={self.speculative}: a server decodes by itself; leave it out, or take a local model"
-            )
-        if self.speculative == "model" and self.draft.model is None:
+        here = not isinstance(self.model, RemoteModelConfig)
+        if here and self.speculative == "model" and self.draft.model is None:
             raise UserError("speculative=model: give draft.model=FOLDER, a small model with the same vocabulary")
         return self
 

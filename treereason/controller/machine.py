@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from treereason import events
+from treereason.config.on_a_server import told_unheeded
 from treereason.controller.budget import Budget
 from treereason.controller.drafting import drafts_told
 from treereason.controller.model import open_engine, repeats, sampling_of
@@ -69,7 +70,7 @@ class Machine:
             found["threads"] = threads
         if capabilities := getattr(self._model, "capabilities", None):
             found["server"] = str(capabilities)
-        return found
+        return found | told_unheeded(self._spec.config, with_spans=self._spans is not None)
 
     @property
     def figures(self) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from treereason.config.on_a_server import refuse_unheeded
 from treereason.config.registry import import_plugins
 from treereason.config.schema import Config
 from treereason.config.scorers import importable, load_scorer, scorer_reference
@@ -42,6 +43,7 @@ def specify(config: Config, task: Task, search: Search, scorer: Scorer | None = 
 
     scorer: instead of the one that `config` or the task names.
     """
+    refuse_unheeded(config)
     names = config.task["name"], config.search["name"]
     if "recorded" in names and names != ("recorded", "recorded"):
         raise UserError(

@@ -234,7 +234,7 @@ def _figures(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
         found.append(("steps", ", ".join([from_graphs, *(f"{n:,} eager: {why}" for why, n in eager)])))
     if drafts := summary.get("speculative"):
         found.append(("drafts", _drafts(drafts)))
-    found += [(name, str(summary[name])) for name in ("fused", "threads") if summary.get(name)]
+    found += [(name, str(summary[name])) for name in ("fused", "threads", "spans") if summary.get(name)]
     if server := summary.get("server"):
         found.append(("server", printable(str(server))))
     if ratio := summary.get("kv_read_ratio"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from rich import box
-from rich.cells import cell_len
 from rich.console import Group, RenderableType
 from rich.panel import Panel
 from rich.text import Text
@@ -203,8 +202,9 @@ def spread(left: Text, right: Text, width: int) -> Text:
     left_width = width - right.cell_len - (2 if right.cell_len else 0)
     if left_width < width // 3:
         return fit(left, width)
+    left_cells = min(left.cell_len, left_width)  # asked before the cut: an ellipsis makes rich count letter by letter
     line = fit(left, left_width)
-    line.append(" " * (width - right.cell_len - cell_len(line.plain)))
+    line.append(" " * (width - right.cell_len - left_cells))
     return line.append_text(right)
 
 

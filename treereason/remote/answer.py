@@ -12,6 +12,7 @@ from treereason.remote.ending import broken_off, ending
 from treereason.remote.errors import RequestFailed
 from treereason.remote.logprobs import (
     TokenLogprob,
+    first_tokens,
     num_of_start,
     number,
     spells_only_a_start,
@@ -97,6 +98,15 @@ def read_echo(value: Any, max_tokens: int) -> list[TokenLogprob]:
     if any(token.logprob is None for token in echoed[1:num_prompt_tokens]):
         raise RequestFailed("the server's answer leaves the log-probabilities of the prompt empty")
     return echoed[:num_prompt_tokens]
+
+
+def read_first_tokens(value: Any) -> tuple[list[TokenLogprob], int]:
+    """The likeliest first tokens of a chat's answer, and how many its prompt has. Raises RequestFailed without any."""
+    items = value.get("choices") if isinstance(value, dict) else None
+    told = first_tokens(items[0]) if isinstance(items, list) and items else []
+    if not told:
+        raise RequestFailed("the server's answer has no top_logprobs")
+    return told, _count(_usage(value).get("prompt_tokens"))
 
 
 def _items(value: Any) -> list[dict[str, Any]]:

@@ -29,6 +29,7 @@ from treereason.remote.continuation import Continuation, in_form
 from treereason.remote.dialect import Dialect, Fields
 from treereason.remote.echo import Echoes, logprob_behind
 from treereason.remote.errors import RequestFailed
+from treereason.remote.first_tokens import FirstTokens, logprobs_of
 from treereason.remote.logprobs import TokenLogprob, total
 from treereason.remote.server import Server
 
@@ -64,6 +65,7 @@ class Completions:
         self._dialect = Dialect(server)
         self._echoes = Echoes(server)
         self._continuation = Continuation(server, self._dialect)
+        self._first_tokens = FirstTokens(server.url, self._send)
         self._seed = seed
         self._must_count = must_count
         self._ignores_n = False
@@ -111,11 +113,12 @@ class Completions:
         """The children with their given texts, each measured by one request; one more reads the prompt alone.
 
         The first child bears the cost of that one. A server that refuses to decode nothing decodes a token per
-        request, which is thrown away and not counted.
+        request, which is thrown away and not counted. A chat endpoint is asked once for the likeliest next tokens, of
+        which each text must be one.
         """
-        if prompt.messages:
-            return failures(writing, "write() needs a server that echoes prompts: give model.endpoint=completions")
         started = perf_counter()
+        if prompt.messages:
+            return await self._write_by_first_tokens(writing, prompt, started)
         alone, *wholes = await asyncio.gather(
             _or_failure(self._echoes.of(prompt.text)),
             *(_or_failure(self._echoes.of(prompt.text + text)) for text in writing.texts),
@@ -137,6 +140,26 @@ class Completions:
             )
         return written
 
+    async def _write_by_first_tokens(self, writing: Writing, prompt: Context, started: float) -> list[Decoded]:
+        try:
+            told, num_prompt_tokens = await self._first_tokens.behind(prompt)
+            logprobs = logprobs_of(writing.texts, told)
+        except RequestFailed as error:
+            return failures(writing, str(error))
+        cost = Cost(seconds=perf_counter() - started)
+        return [
+            Decoded(
+                writing.problem,
+                path,
+                text,
+                logprob,
+                replace(cost, tokens_prefilled=num_prompt_tokens if path == writing.children[0] else 0),
+                finish=Finish.GIVEN,
+                num_tokens=int(bool(text)),
+            )
+            for path, text, logprob in zip(writing.children, writing.texts, logprobs, strict=True)
+        ]
+
     async def _sample(self, expansion: Expansion, prompt: Context, paths: Sequence[ThoughtPath]) -> list[Decoded]:
         """The children that one request gives: as many of the first paths as the server has choices."""
         request = self._request(expansion, prompt, paths)
@@ -156,16 +179,23 @@ class Completions:
 
         stops: those that end the thought, whatever the server is told of them.
         """
-        said = ""
-        if "continue_final_message" in request:
-            form, repeats_text = await self._continuation.form()
-            said = request["messages"][-1]["content"] if repeats_text else ""
-            request = in_form(request, form)
+        request, said = await self._formed(request)
         started = perf_counter()
         value = await self._dialect.complete(request)
         answer = read(value, stops, before, said=said, keeps_stops=self._server.capabilities.keeps_stops)
         self._check(answer, before)
         return answer, perf_counter() - started
+
+    async def _formed(self, request: Fields) -> tuple[Fields, str]:
+        """The request as this server continues a text, and what of the text comes back with the answer."""
+        if "continue_final_message" not in request:
+            return request, ""
+        form, repeats_text = await self._continuation.form()
+        return in_form(request, form), request["messages"][-1]["content"] if repeats_text else ""
+
+    async def _send(self, request: Fields) -> Any:
+        request, _ = await self._formed(request)
+        return await self._dialect.complete(request)
 
     def _notice_equal(self, expansion: Expansion, decoded: Sequence[Decoded]) -> None:
         """Warn of a server that draws one text again and again."""

@@ -23,6 +23,10 @@ class Context:
         """The context with more text behind it."""
         return replace(self, text=self.text + text)
 
+    def asked(self, question: str) -> Context:
+        """What the model has said ends, and the user asks a question; on the chat endpoint only."""
+        return Context("", (*self.messages, ("assistant", self.text), ("user", question.strip())))
+
     @property
     def fields(self) -> dict[str, Any]:
         """The fields of a request that say it. A message of the model's is continued as vLLM and SGLang have it."""

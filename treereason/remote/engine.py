@@ -187,6 +187,8 @@ class RemoteEngine:
             raise ValueError("an appended prompt, but the parent has no text: it failed, or its problem has ended")
         if isinstance(request, Expansion) and above.thought.finish is Finish.END and not prompt.text:
             raise ValueError("an empty appended prompt after a thought that ended its text: give it some text")
+        if isinstance(request, Writing) and above.whole.messages and prompt.text.strip():
+            return above.whole.asked(prompt.text)  # models that chat answer there, and not in their own message
         return above.whole + prompt.text
 
 

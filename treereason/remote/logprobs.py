@@ -36,6 +36,17 @@ def token_logprobs(item: dict[str, Any]) -> list[TokenLogprob] | None:
     return [_token(token) for token in tokens] if isinstance(tokens, list) else None
 
 
+def first_tokens(item: Any) -> list[TokenLogprob]:
+    """The tokens that a chat's choice may begin with, in the server's order; none where it does not tell them."""
+    for name in ("logprobs", "content", 0, "top_logprobs"):
+        if isinstance(name, str):
+            item = item.get(name) if isinstance(item, dict) else None
+        else:
+            item = item[name] if isinstance(item, list) and item else None
+    told = [_token(token) for token in item] if isinstance(item, list) else []
+    return [token for token in told if token.text and token.logprob is not None]
+
+
 def spells_only_a_start(tokens: Sequence[TokenLogprob], text: str) -> bool:
     """Whether the tokens end before the text does, as where a server tells of its first tokens only."""
     spelled = "".join(token.text for token in tokens)

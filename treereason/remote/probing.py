@@ -7,11 +7,13 @@ from dataclasses import replace
 from typing import Any
 
 from treereason.remote.answer import Answer, read
+from treereason.remote.context import Context
 from treereason.remote.continuation import find
-from treereason.remote.dialect import REFUSALS_AT_ONCE, TRIAL
+from treereason.remote.dialect import REFUSALS_AT_ONCE, TRIAL, Fields
 from treereason.remote.echo import Echoes
 from treereason.remote.ending import names_stop
 from treereason.remote.errors import RequestFailed
+from treereason.remote.first_tokens import FirstTokens
 from treereason.remote.server import Server
 from treereason.text import one_line
 
@@ -77,16 +79,17 @@ class Probe:
         if self._server.capabilities.nested:
             self._told["sampling"] = "yes, by generation_config"
         seed = await self._seed(hot)
-        n, logprobs, stop, continuation, echo, *filters = await asyncio.gather(
+        n, logprobs, stop, continuation, given, *filters = await asyncio.gather(
             self._several(),
             self._logprobs(),
             self._stop(greedy),
             self._continuation(),
-            self._echo(),
+            self._first_tokens() if self._server.chat else self._echo(),
             *(self._filter(name, value, greedy, draws) for name, value in (("top_k", 1), ("min_p", 1.0))),
         )
         self._told |= {"seed": seed, "n": n, "logprobs": logprobs, "stop": stop, "continuation": continuation}
-        self._told |= {"echo": echo, "top_k": filters[0], "min_p": filters[1]}
+        self._told["top_logprobs" if self._server.chat else "echo"] = given
+        self._told |= {"top_k": filters[0], "min_p": filters[1]}
         if not self._server.capabilities.nested:
             found = await asyncio.gather(*(self._default(name) for name in DEFAULTS))
             self._learn(
@@ -185,10 +188,19 @@ class Probe:
         return f"yes, {found.form}" if found.form else f"no: {found.reason}"
 
     async def _echo(self) -> str:
-        if self._server.chat:
-            return "no, a chat endpoint"
         try:
             await Echoes(self._server, num_attempts=1).of(TRIAL)
+        except RequestFailed as error:
+            return UNKNOWN if error.status is not None and error.status not in REFUSALS_AT_ONCE else "no"
+        return "yes"
+
+    async def _first_tokens(self) -> str:
+        async def send(fields: Fields) -> Any:
+            others = {name: value for name, value in fields.items() if name != "max_tokens"}
+            return await self._send(**others, **{self._limit: fields["max_tokens"]})
+
+        try:
+            await FirstTokens(self._server.url, send).behind(Context("", (("user", TRIAL),)))
         except RequestFailed as error:
             return UNKNOWN if error.status is not None and error.status not in REFUSALS_AT_ONCE else "no"
         return "yes"

@@ -27,6 +27,7 @@ from treereason.engine.model.gates import (
 from treereason.engine.model.generation_rules import rules_left_out
 from treereason.engine.model.gguf_file import is_gguf
 from treereason.engine.model.gguf_load import load_gguf
+from treereason.engine.model.hub import only_cached
 from treereason.engine.model.language_model import LanguageModel
 from treereason.engine.model.make_quick import make_quick
 from treereason.engine.model.panics import silent_panic
@@ -118,9 +119,11 @@ def _load_folder(name: str, location: str, *, style: str, dtype: str, device: st
     """The network, on its device, and the tokenizer of a checked folder, or of a hub id. Raises UserError."""
     if name not in SHIPPED and (tables := Path(location) / "tokenizer.json").is_file():
         rehearse_tokenizer(name, tables, PROBE)
+    away = not Path(location).is_dir()
+    plain = {"trust_remote_code": False, "local_files_only": away and only_cached(location)}
     with blaming(name, "its config or tokenizer cannot be loaded"), silent_panic():
-        config = AutoConfig.from_pretrained(location, trust_remote_code=False)
-        tokenizer = AutoTokenizer.from_pretrained(location, trust_remote_code=False)
+        config = AutoConfig.from_pretrained(location, **plain)
+        tokenizer = AutoTokenizer.from_pretrained(location, **plain)
         tokenizer.decode(tokenizer(PROBE)["input_ids"], skip_special_tokens=True)
     check_template(name, tokenizer, style, PROBE)
     if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
@@ -142,7 +145,7 @@ def _load_folder(name: str, location: str, *, style: str, dtype: str, device: st
             location,
             dtype=dtype,
             use_safetensors=True,
-            trust_remote_code=False,
+            **plain,
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # refused by name below
             device_map={"": device} if quantisation else None,  # may not be moved afterwards
