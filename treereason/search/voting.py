@@ -12,7 +12,8 @@ from treereason.search.equal import group_equal
 def by_vote(thoughts: Sequence[Thought], weight: Callable[[Thought], float] = lambda _: 1.0) -> Thought | None:
     """The first thought of the answer that has the most weight; None without an answer.
 
-    Of equal weights, as when all scores are 0, the answer with most thoughts wins, then the earliest. Answers that are equal (==) are one answer. A thought that stands for several votes as often.
+    Of equal weights, as when all scores are 0, the answer with most thoughts wins, then the earliest. Answers that are
+    equal (==) are one answer. A thought that stands for several votes as often.
     """
     answered = [thought for thought in thoughts if thought.answer is not None]
     choices = group_equal(thought.answer for thought in answered)
