@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import MINE, Runs
+from tests.lanes import slow
 from treereason.cli.main import main
 
 MISTAKES: dict[str, tuple[str | tuple[str, ...], str]] = {
@@ -176,8 +177,19 @@ class Mute(Exception):
 """
 
 
-@pytest.mark.parametrize("option", [[], ["--help"], ["--cfg=job"], ["-m", "seed=0,1"]])
-@pytest.mark.parametrize("case", USERS_CODE)
+OPTIONS = (["--help"], ["--cfg=job"], ["-m", "seed=0,1"])
+QUICK = [(case, OPTIONS[i % len(OPTIONS)]) for i, case in enumerate(USERS_CODE)]
+"""Each case with an option, beside the run of it; the slow lane tries it with the others."""
+
+
+@pytest.mark.parametrize(
+    ("case", "option"),
+    [
+        *((case, []) for case in USERS_CODE),
+        *QUICK,
+        *slow(*((case, option) for case in USERS_CODE for option in OPTIONS if (case, option) not in QUICK)),
+    ],
+)
 def test_whatever_users_code_raises_is_one_line(
     case: str, option: list[str], runs: Runs, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import tomllib
 from pathlib import Path
@@ -83,16 +84,23 @@ def test_a_configuration_file_runs_no_code(
     assert (error.count("\n"), runs, Path("executed").exists()) == (1, [], False)
 
 
-@pytest.mark.parametrize("flag", [[], ["--cfg=all"], ["--info=config"], ["-m"]])
+OVERRIDES = (
+    "+hydra.callbacks.x._target_=subprocess.call",
+    "+hydra.callbacks.x={_target_: subprocess.call, args: [touch, executed]}",
+    "hydra.launcher._target_=os.system",
+    "hydra.sweeper._target_=builtins.exec",
+    "++hydra.job_logging.handlers.x.class=subprocess.Popen",
+    "+task.x={_target_: os.system}",
+)
+FLAGS = (["--cfg=all"], ["--info=config"], ["-m"])
+
+
 @pytest.mark.parametrize(
-    "override",
+    ("override", "flag"),
     [
-        "+hydra.callbacks.x._target_=subprocess.call",
-        "+hydra.callbacks.x={_target_: subprocess.call, args: [touch, executed]}",
-        "hydra.launcher._target_=os.system",
-        "hydra.sweeper._target_=builtins.exec",
-        "++hydra.job_logging.handlers.x.class=subprocess.Popen",
-        "+task.x={_target_: os.system}",
+        *((override, []) for override in OVERRIDES),
+        *((OVERRIDES[2], flag) for flag in FLAGS),
+        *slow(*((override, flag) for override in OVERRIDES if override != OVERRIDES[2] for flag in FLAGS)),
     ],
 )
 def test_an_override_runs_no_code(
@@ -147,8 +155,14 @@ def test_an_option_of_hydra_that_it_stumbles_over_is_one_line(
     assert (error.count("\n"), runs) == (1, [])
 
 
-@pytest.mark.parametrize("path", ["pkg://nowhere_at_all", "file://nowhere", "nowhere"])
-@pytest.mark.parametrize("more", [[], ["task=sorting"], ["-m", "seed=0,1"]])
+PATHS = ("pkg://nowhere_at_all", "file://nowhere", "nowhere")
+MORE: tuple[list[str], ...] = (["-m", "seed=0,1"], ["task=sorting"], [])
+QUICK = list(zip(PATHS, MORE, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("path", "more"), [*QUICK, *slow(*(each for each in itertools.product(PATHS, MORE) if each not in QUICK))]
+)
 def test_a_search_path_that_is_not_there_is_refused(
     path: str, more: list[str], runs: Runs, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -152,7 +152,8 @@ def test_a_problem_with_half_a_surrogate_pair_fails_alone(tmp_path: Path) -> Non
     assert {line["id"]: line["status"] for line in lines(tmp_path / "run")} == {"\ud800": "failed", "sort 21=": "done"}
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, *slow(signal.SIGTERM)])
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_cleanly_and_keeps_what_is_done(number: signal.Signals, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "treereason", f"hydra.run.dir={tmp_path}", "task.limit=2000", "engine.threads=1"]
     process = subprocess.Popen(

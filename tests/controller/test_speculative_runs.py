@@ -32,7 +32,7 @@ def results(folder: Path, *options: str) -> tuple[list[dict[str, Any]], dict[str
 
     That is the most KV held at once, and which problem is the first to compute a prefix that all share.
     """
-    plain = ["baseline=none", "display=none", "engine.threads=1", "task.limit=3", f"hydra.run.dir={folder}"]
+    plain = ["baseline=none", "display=none", "engine.threads=1", "task.limit=2", f"hydra.run.dir={folder}"]
     code = main([*plain, *options])
     assert code in (0, 3)
     summary: dict[str, Any] = json.loads((folder / "summary.json").read_text())

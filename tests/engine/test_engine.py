@@ -40,6 +40,16 @@ class Recorder:
             self.logits.append((tokens, values))
         return logits
 
+    @torch.inference_mode()
+    def largest_error(self, twin: PreTrainedModel) -> float:
+        """Against plain runs of the sequences; one run has the logits behind all that its sequence begins with."""
+        known: dict[tuple[int, ...], torch.Tensor] = {}
+        for tokens in sorted((tuple(tokens) for tokens, _ in self.logits), key=len, reverse=True):
+            if tokens not in known:
+                rows = twin(torch.tensor([tokens])).logits[0]
+                known |= {tokens[: i + 1]: row for i, row in enumerate(rows)}
+        return max(float((logits - known[tuple(tokens)]).abs().max()) for tokens, logits in self.logits)
+
 
 def make_engine(model: LanguageModel, **options: Any) -> Engine:
     return Engine(model, **{"seed": 0, "max_branches": 64, "prefill_tokens": 64, "kv_tokens": 1024, **options})
@@ -86,10 +96,7 @@ def test_logits_of_a_forked_pruned_refilled_forest_equal_eager_runs(kind: str, t
     recorder = Recorder(model)
     grow_prune_and_refill(make_engine(model))
     assert len(recorder.logits) > 60
-    for tokens, logits in recorder.logits:
-        with torch.inference_mode():
-            want = twin(torch.tensor([tokens])).logits[0, -1]
-        torch.testing.assert_close(logits, want, atol=1e-5, rtol=1e-5)
+    assert recorder.largest_error(twin) < 4e-5
 
 
 @pytest.fixture
@@ -114,9 +121,7 @@ def test_a_feature_that_attention_left_out_would_show(
     recorder = Recorder(model)
     attention_without(option)
     grow_prune_and_refill(make_engine(model))
-    with torch.inference_mode():
-        errors = [(logits - twin(torch.tensor([t])).logits[0, -1]).abs().max().item() for t, logits in recorder.logits]
-    assert max(errors) > 1e-2
+    assert recorder.largest_error(twin) > 1e-2
 
 
 @pytest.mark.parametrize("options", [{"max_branches": 1}, {"max_branches": 3}, {"prefill_tokens": 5}])

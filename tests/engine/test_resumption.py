@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from tests.engine.driving import HOT, Build, answer, finish, make_engine, prompt_of
+from tests.lanes import slow
 from treereason.core import Cost, Decoded, Expansion, Finish, Prompt, Request, Resumption, Sampling
 from treereason.engine.engine import Engine
 
@@ -57,8 +58,17 @@ def in_parts(engine: Engine, prompt: Prompt, sampling: Sampling, between: Callab
     return [replace(found["a", path], cost=costs[path]) for path in PATHS]
 
 
-@pytest.mark.parametrize("between", [nothing, drop, evict, expand, expand_and_drop])
-@pytest.mark.parametrize("kind", ["llama", "mistral"])
+@pytest.mark.parametrize(
+    ("kind", "between"),
+    [
+        ("mistral", nothing),
+        ("llama", drop),
+        ("mistral", evict),
+        ("llama", expand),
+        ("mistral", expand_and_drop),
+        *slow(("llama", nothing), ("mistral", drop), ("llama", evict), ("mistral", expand), ("llama", expand_and_drop)),
+    ],
+)
 def test_pieces_are_the_thought_that_one_decoding_gives(
     kind: str, between: Callable[[Engine], None], tiny_model: Build
 ) -> None:
@@ -73,7 +83,7 @@ def test_pieces_are_the_thought_that_one_decoding_gives(
         assert got.cost.tokens_decoded == want.cost.tokens_decoded == 37
 
 
-@pytest.mark.parametrize("cut", range(1, 12))
+@pytest.mark.parametrize("cut", [*range(4, 10), *slow(1, 2, 3, 10, 11)])
 def test_a_stop_string_that_began_before_the_cut_is_found(cut: int, tiny_model: Build) -> None:
     model, _ = tiny_model("llama")
     text = answer(make_engine(model), Expansion("a", (), prompt_of("HELLO ", 30), ((0,),), HOT))["a", (0,)].text

@@ -10,6 +10,7 @@ import torch
 
 from tests.engine.driving import HOT, Build, Found, answer, finish, make_engine, prompt_of
 from tests.fakes import compiles
+from tests.lanes import slow
 from treereason.core import Expansion, Prompt, Sampling
 from treereason.engine.engine import Engine
 from treereason.engine.model.load import load_model
@@ -80,9 +81,17 @@ def told(found: Found) -> dict[Any, Any]:
     }
 
 
-@pytest.mark.parametrize("fork", [False, True])
-@pytest.mark.parametrize("options", [{}, {"max_branches": 1}, {"kv_tokens": 160}, {"prefill_tokens": 3}])
-def test_right_drafts_save_steps_and_change_nothing(fork: bool, options: dict[str, Any], tiny_model: Build) -> None:
+@pytest.mark.parametrize(
+    ("options", "fork"),
+    [
+        ({}, True),
+        ({"max_branches": 1}, False),
+        ({"kv_tokens": 160}, True),
+        ({"prefill_tokens": 3}, False),
+        *slow(({}, False), ({"max_branches": 1}, True), ({"kv_tokens": 160}, False), ({"prefill_tokens": 3}, True)),
+    ],
+)
+def test_right_drafts_save_steps_and_change_nothing(options: dict[str, Any], fork: bool, tiny_model: Build) -> None:
     model, _ = tiny_model("llama")
     found, tokens_of, steps = grow(make_engine(model, **options))
     drafter = Proposing(known_drafts(tokens_of, fork))

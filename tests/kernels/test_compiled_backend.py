@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from benchmarks.forests import Forest
 from tests.kernels.test_torch_backend import PAGE, random_plan
+from tests.lanes import slow
 from treereason.kernels.cpu import library
 from treereason.kernels.cpu.compiled_backend import CompiledBackend, can_attend
 from treereason.kernels.options import AttentionOptions
@@ -50,7 +51,6 @@ def check(plan: Plan, data: Pools, options: AttentionOptions) -> None:
     torch.testing.assert_close(got_lse, want_lse, atol=error, rtol=error)
 
 
-@settings(deadline=None, max_examples=60)
 @given(
     seed=st.integers(0, 2**32 - 1),
     num_nodes=st.integers(1, 40),
@@ -64,7 +64,7 @@ def check(plan: Plan, data: Pools, options: AttentionOptions) -> None:
     dtype=st.sampled_from([torch.float32, torch.bfloat16]),
     num_threads=st.sampled_from([1, 2]),
 )
-def test_compiled_attention_equals_the_reference(
+def compare(
     seed: int,
     num_nodes: int,
     max_tokens: int,
@@ -86,6 +86,11 @@ def test_compiled_attention_equals_the_reference(
         check(plan, tensors(plan, heads, head_dim, dtype, seed), AttentionOptions(0.3, window, softcap, sink_logits))
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("number", [25, *slow(250)])
+def test_compiled_attention_equals_the_reference(number: int) -> None:
+    settings(deadline=None, max_examples=number)(compare)()
 
 
 def some_plan(extend: bool = False) -> Plan:

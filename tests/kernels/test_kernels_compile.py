@@ -121,15 +121,16 @@ def compilers() -> Iterator[Executor]:
         yield pool
 
 
-def reports_of(cases: list[Case], compilers: Executor, *, loops: bool = False) -> list[Report]:
+def reports_of(cases: list[Case], compilers: Executor, *, loops: bool = False, at_once: int = 2) -> list[Report]:
+    """at_once: how many cases a process is given; one that is given none is not started."""
     with pytest.MonkeyPatch.context() as patch:
         # Nothing compiles where Triton interprets, so a process begins without what tests/conftest.py asks for.
         patch.delenv("TRITON_INTERPRET", raising=False)
-        return list(compilers.map(partial(report, loops=loops), cases, chunksize=2))
+        return list(compilers.map(partial(report, loops=loops), cases, chunksize=at_once))
 
 
-def check(cases: list[Case], compilers: Executor) -> None:
-    reports = reports_of(cases, compilers)
+def check(cases: list[Case], compilers: Executor, at_once: int = 2) -> None:
+    reports = reports_of(cases, compilers, at_once=at_once)
     print(f"\n{'kernel':12} {'target':7} {'type':5} {'D':>4} {'tile':>8} {'warps':>5} {'with':>9} ", end="")
     print(f"{'registers':>9} {'spilled':>8} {'shared':>8}")
     for case, found in zip(cases, reports, strict=True):
@@ -148,11 +149,11 @@ def check(cases: list[Case], compilers: Executor) -> None:
 
 
 def test_a_part_of_the_matrix(compilers: Executor) -> None:
-    """One test, for every process that runs one of several would start compilers of its own."""
+    """One test and one process: what each imports takes longer than a case."""
     cases = list(a_part())
     for told, every in zip(zip(*A_PART, strict=True), ({*TILED, *SMALL}, TARGETS, DTYPES, HEAD_DIMS), strict=True):
         assert set(told) == set(every)
-    check(cases, compilers)
+    check(cases, compilers, at_once=len(cases))
 
 
 @pytest.mark.slow

@@ -26,7 +26,7 @@ from transformers import (
 )
 
 from tests.fakes import COMMON
-from tests.lanes import slow
+from tests.lanes import slow_case
 from treereason.cli.main import main
 from treereason.core import Finish, Problem, Thought, UserError
 from treereason.scoring import reward_model
@@ -181,12 +181,14 @@ def test_a_step_without_text_has_no_score(tmp_path: Path) -> None:
         score(RewardModel(str(tmp_path)), Thought(Problem("p", "?"), (0,), (Thought(Problem("p", "?")),), "", stop=""))
 
 
-@pytest.mark.parametrize("at_once", [(64,), *slow(((1, 64),))])  # a run starts a scorer that imports transformers
-def test_a_run_is_guided_by_a_reward_model(at_once: tuple[int, ...], tmp_path: Path) -> None:
+# A run starts a scorer that imports transformers.
+@pytest.mark.parametrize(("at_once", "batch_size"), [((64,), 8), slow_case((1, 64), 1)])
+def test_a_run_is_guided_by_a_reward_model(at_once: tuple[int, ...], batch_size: int, tmp_path: Path) -> None:
     saved(tmp_path / "reward", "mistral token", 2)
     task = ["task=few_shot", "task.examples=2", "task.stepwise=true", "task.operations=2", "task.limit=2"]
     task.append("search=tree_of_thoughts")
     scored = ["scorer=reward_model", f"reward.model={tmp_path / 'reward'}", "reward.aggregate=min"]
+    scored.append(f"reward.batch_size={batch_size}")
     for parallel in at_once:
         where = [f"hydra.run.dir={tmp_path / str(parallel)}", f"engine.parallel_problems={parallel}", "display=none"]
         assert main([*task, *scored, *where, "search.k=2", "search.steps=3", "baseline=none"]) == 0
@@ -196,6 +198,7 @@ def test_a_run_is_guided_by_a_reward_model(at_once: tuple[int, ...], tmp_path: P
         ["reward_model"],
         ["judge"],
     )
+    assert ("reward.batch_size" in summary["repeats"]) == (batch_size > 1)
     assert len({(tmp_path / str(parallel) / "results.jsonl").read_bytes() for parallel in at_once}) == 1
 
 
@@ -295,15 +298,13 @@ def test_a_batch_computes_what_its_thoughts_share_once(tmp_path: Path) -> None:
     assert shapes == [(1, question), (1, len("2+3=5\n")), (3, len("5+5=10 and no more\n"))]
 
 
-@pytest.mark.parametrize("sizes", [(8,), *slow(((1, 8),))])
-def test_a_run_scores_in_batches_and_says_that_last_digits_depend_on_them(
-    sizes: tuple[int, ...], tmp_path: Path
-) -> None:
+@pytest.mark.slow
+def test_a_run_scores_in_batches_and_says_that_last_digits_depend_on_them(tmp_path: Path) -> None:
     saved(tmp_path / "reward", "llama sequence")
     task = ["task=few_shot", "task.examples=1", "task.operations=2", "task.limit=3", "search=best_of_n", "search.n=4"]
     scored = ["scorer=reward_model", f"reward.model={tmp_path / 'reward'}", "baseline=none", "display=none"]
     scores = []
-    for size in sizes:
+    for size in (1, 8):
         folder = tmp_path / str(size)
         assert main([*task, *scored, f"reward.batch_size={size}", f"hydra.run.dir={folder}"]) == 0
         summary = json.loads((folder / "summary.json").read_text())

@@ -53,7 +53,7 @@ def test_a_tokenizer_on_which_the_library_aborts_is_refused(change: dict[str, ob
         ("{{ 'x' * 10**10 }}", "takes more than 4,294,967,296 bytes"),
         (REPEAT + "{{ 'x' * 10**7 }}", "gives more than 100,000 characters"),
         ("{{ raise_exception('\x1b]0;t\x07') }}", "cannot be used; use model.style=plain: ␛]0;t␇"),
-        ("{% include '/etc/passwd' %}", "cannot be used; use model.style=plain"),
+        pytest.param("{% include '/etc/passwd' %}", "cannot be used; use model.style=plain", marks=pytest.mark.slow),
     ],
 )
 def test_a_chat_template_without_end_or_bound_is_refused(

@@ -174,24 +174,21 @@ def test_several_parts_of_a_vocabulary_in_programs_of_one_row(monkeypatch: pytes
         check_equal(noisy(2, 1_003, 2.0, torch.bfloat16), rows_of(samplings, 2))
 
 
-@pytest.mark.parametrize(
-    "sampling",
-    [
-        Sampling(0.0),
-        Sampling(1e-6),
-        Sampling(1e-3),
-        Sampling(30.0),
-        Sampling(1.0, top_p=1e-9),
-        Sampling(1.0, top_p=0.99999),
-        Sampling(1.0, top_k=1),
-        Sampling(1.0, top_k=10**6),
-        Sampling(1.0, min_p=1.0),
-        Sampling(3.0, top_k=50, top_p=0.9123),
-    ],
-    ids=str,
-)
-def test_extreme_samplings_are_drawn_as_by_torch(sampling: Sampling) -> None:
-    check_equal(noisy(80, 300, 3.0, torch.bfloat16), rows_of([sampling], 80))
+EXTREME = [Sampling(0.0), Sampling(1e-6), Sampling(1e-3), Sampling(30.0)]
+EXTREME_CUTS = [
+    Sampling(1.0, top_p=1e-9),
+    Sampling(1.0, top_p=0.99999),
+    Sampling(1.0, top_k=1),
+    Sampling(1.0, top_k=10**6),
+    Sampling(1.0, min_p=1.0),
+    Sampling(3.0, top_k=50, top_p=0.9123),
+]
+
+
+@pytest.mark.parametrize("samplings", [EXTREME, EXTREME_CUTS], ids=["all", "cuts"])
+def test_extreme_samplings_are_drawn_as_by_torch(samplings: list[Sampling]) -> None:
+    num_rows = 80 * len(samplings)
+    check_equal(noisy(num_rows, 300, 3.0, torch.bfloat16), rows_of(samplings, num_rows))
 
 
 @pytest.mark.parametrize("samplings", [[ALL], MIXED[2:4]], ids=["all", "cuts"])
@@ -218,8 +215,16 @@ def test_of_equals_the_smallest_id_wins() -> None:
     assert check_equal(-logits.abs() - 0.0, rows_of([Sampling(0.0)], 3)).tolist() == [0, 0, 0]
 
 
-@pytest.mark.parametrize("samplings", [[ALL], [Sampling(0.0)], MIXED], ids=["all", "greedy", "mixed"])
-@pytest.mark.parametrize("num_ids", [50, 1_100])
+@pytest.mark.parametrize(
+    ("samplings", "num_ids"),
+    [
+        ([ALL], 1_100),
+        ([Sampling(0.0)], 50),
+        (MIXED, 1_100),
+        *slow(([ALL], 50), ([Sampling(0.0)], 1_100), (MIXED, 50)),
+    ],
+    ids=str,
+)
 def test_rows_without_a_distribution_say_so_and_disturb_no_other(samplings: list[Sampling], num_ids: int) -> None:
     logits = noisy(16, num_ids, 1.0)
     logits[::3, ::7] = float("-inf")

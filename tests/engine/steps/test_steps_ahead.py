@@ -23,7 +23,7 @@ def test_branches_that_end_unforeseen_change_nothing_for_the_others(monkeypatch:
     monkeypatch.setattr(graph_steps, "GraphStep", HashGraphStep)
     chance = random.Random(0)
     num_whole = num_partly = num_for_nothing = 0
-    for _ in range(15):
+    for _ in range(10):
         model = GraphModel(max_rows=300)
         engine = Engine(
             cast(LanguageModel, model), seed=3, max_branches=32, prefill_tokens=200, kv_tokens=4096,
