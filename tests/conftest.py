@@ -16,7 +16,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from tests import quick_hydra, quick_interpreter
+from tests import quick_interpreter
 from tests.fakes import CONFIGS, DATA, OWN_DATA, LetterTokenizer
 from treereason.engine.model.language_model import LanguageModel
 
@@ -24,11 +24,9 @@ torch.set_num_threads(int(os.environ.get("TREEREASON_TEST_THREADS", "1")))
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _libraries_are_quick() -> None:
+def _interpreter_is_quick() -> None:
     if "triton.runtime.interpreter" in sys.modules:
         quick_interpreter.quicken()
-    if "hydra._internal.hydra" in sys.modules:
-        quick_hydra.quicken()
 
 
 @pytest.fixture

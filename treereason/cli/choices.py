@@ -31,8 +31,6 @@ def store_all(arguments: Iterable[str]) -> None:
     arguments: overrides, of which `plugins=...` is imported for what it registers. Raises UserError.
     """
     import_named(arguments)
-    store: Any = ConfigStore.instance()
-    store.__deepcopy__ = lambda _: store  # hydra copies the whole for each question, and once more what it then takes
     config = Config(task={}, search={}, model=ModelConfig(name="embedded"))
     _store("options", config.model_dump(exclude={"task", "search", "model"}))
     for kind in KINDS:
