@@ -18,6 +18,8 @@ from treereason.text import from_home
 NUM_GENERATED = 100
 THINKING_TOKENS = 512
 """Room in a reply for what a model may think before its answer, where a prompt lets it."""
+SHIPPED = {"embedded": "model=embedded", "spans": "model=embedded_spans", "chat": "model=smollm2"}
+"""A model of each style that needs no hub."""
 MOST_PROBLEMS = 100_000  # all are made, and held, before the first is solved
 
 
@@ -112,9 +114,10 @@ class BaseTask:
             named = {**templates["chat"], **(named or {})}
         if named is None:
             known = ", ".join([*templates, *({"plain"} if "chat" in templates else set()) - set(templates)]) or "none"
+            other = next((f", such as {SHIPPED[each]}" for each in templates if each in SHIPPED), "")
             raise UserError(
                 f"{type(self).__name__} has no prompts for models of style {style!r}, only for: {known}; take another "
-                "model, see model.style, or give prompts with task.prompts=FILE"
+                f"model{other}, see model.style, or give prompts with task.prompts=FILE"
             )
         if name not in named:
             raise UserError(

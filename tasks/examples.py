@@ -119,4 +119,7 @@ def expect_arithmetic(questions: Sequence[str]) -> None:
         try:
             arithmetic.split_expression(question)
         except ValueError as error:
-            raise UserError(f"the shipped model answers arithmetic such as 2+4*5 only; {error}") from None
+            raise UserError(
+                f"the shipped model answers arithmetic such as 2+4*5 only; {error}; take another model for other "
+                "questions, as model=smollm2"
+            ) from None

@@ -47,9 +47,11 @@ def test_a_rebuilt_run_is_the_run(tmp_path: Path) -> None:
 def test_a_folder_without_a_run_is_told_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no run was recorded there \(no journal\.sqlite\): give the folder of a run"):
         rebuild(tmp_path)
-    command = [sys.executable, "-m", "treereason.record.rebuild", str(tmp_path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1)
+    for folders, told in (([str(tmp_path)], "no run was recorded there"), ([], "give the run folders")):
+        command = [sys.executable, "-m", "treereason.record.rebuild", *folders]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1)
+        assert told in done.stderr
 
 
 @pytest.mark.parametrize(

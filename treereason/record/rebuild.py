@@ -37,7 +37,9 @@ def rebuild(folder: Path) -> int:
 
 if __name__ == "__main__":
     try:
-        for name in sys.argv[1:] or ["."]:
+        if not sys.argv[1:]:
+            raise UserError("rebuild: give the run folders whose results are to be made anew")
+        for name in sys.argv[1:]:
             print(f"{name}: {rebuild(Path(name))} problems")  # noqa: T201
     except UserError as error:
         print(f"treereason: error: {error}", file=sys.stderr)  # noqa: T201
