@@ -14,7 +14,9 @@ import os
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # before torch loads OpenMP (docs/log.md)
 
 import argparse
+import gc
 import json
+import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -144,8 +146,10 @@ def compare(
     scorer: Callable[..., Any] = load_reference(scorer_reference(None, task))
     modes = list(makes)
     runs: dict[str, list[Run]] = {mode: [] for mode in modes}
-    for turn in range(repeats):
-        for mode in modes if turn % 2 == 0 else modes[::-1]:
+    chance = random.Random(0)
+    for _ in range(repeats):
+        for mode in chance.sample(modes, len(modes)):  # none always behind the same one, whose memory is freed then
+            gc.collect()
             runs[mode].append(run_once(model, setting, makes[mode](), scorer))
     rows: dict[str, Any] = {}
     plain = runs[modes[0]]
