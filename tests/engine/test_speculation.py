@@ -246,7 +246,7 @@ def test_looks_take_no_more_than_their_share_of_the_time(spent_ms: float) -> Non
     for _ in range(500):
         if budget.next(4) == "look":
             found += 1
-            budget.lookout.asked(2, spent_ms)
+            budget.lookout.looked(2, spent_ms)
         budget.measure(4, 4, 4, 1.0)
     assert 0 < found * spent_ms < 0.01 * 500 + spent_ms
 

@@ -50,8 +50,8 @@ def _parts(comparison: Comparison) -> Iterator[RenderableType]:
     for line in [*comparison.notes, *told]:
         yield Text(printable(line), style="yellow")
     yield Text(
-        f"tokens: decoded a problem, on average. {at}: where a run took more, each of its problems is cut at one number "
-        f"of tokens, so that the mean is the same. {METHOD}.",
+        f"tokens: decoded a problem, on average. {at}: where a run took more, each of its problems is cut at one "
+        f"number of tokens, so that the mean is the same. {METHOD}.",
         style="dim",
     )
 

@@ -27,16 +27,16 @@ class Lookout:
         self._rest = REST
         self.has_seen = False
         self.run_ms = self._spent_ms = 0.0
-        self._num_asked = 0
+        self._num_read = 0
 
-    def asked(self, num_branches: int, ms: float) -> None:
-        """To ask for drafts of so many branches has taken so long."""
+    def looked(self, num_tokens: int, ms: float) -> None:
+        """A look has taken so long; so many tokens were read for it that nobody had read."""
         self._spent_ms += ms
-        self._num_asked += num_branches
+        self._num_read += num_tokens
 
-    def asking_ms(self, num_branches: int) -> float:
-        """What it takes to ask for drafts of so many branches, by what looking took."""
-        return self._spent_ms / self._num_asked * num_branches if self._num_asked else FIRST_MS
+    def asking_ms(self, num_tokens: int) -> float:
+        """What it takes to ask for drafts where so many tokens are to be read first, by what looking took."""
+        return self._spent_ms / self._num_read * num_tokens if self._num_read else FIRST_MS
 
     def next(self) -> Literal["look", "plain", "draft"]:
         """What the step may do; called once a step. draft: proposed tokens are right often enough to try them."""

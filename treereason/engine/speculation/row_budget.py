@@ -70,10 +70,13 @@ class RowBudget:
         self._is_first = False
         self._lost_ms = 0.0
 
-    def next(self, num_branches: int) -> Literal["look", "plain", "draft"]:
-        """What the step does: nothing more, look whether drafts would be right, or have some; called once a step."""
+    def next(self, num_branches: int, num_unread: int = 0) -> Literal["look", "plain", "draft"]:
+        """What the step does: nothing more, look whether drafts would be right, or have some; called once a step.
+
+        num_unread: tokens that who proposes would read first.
+        """
         kind = self.lookout.next()
-        if kind == "draft" and not self._may_draft(num_branches):
+        if kind == "draft" and not self._may_draft(num_branches, num_unread):
             kind = "plain"
         self._is_first, self._kind = kind not in ("plain", self._kind), kind
         return kind
@@ -93,8 +96,8 @@ class RowBudget:
         elif not self._is_first:
             self._plain.add(num_branches, ms)
 
-    def _may_draft(self, num_branches: int) -> bool:
-        lost_ms = self._lost_ms + self.lookout.asking_ms(num_branches)
+    def _may_draft(self, num_branches: int, num_unread: int) -> bool:
+        lost_ms = self._lost_ms + self.lookout.asking_ms(num_unread)
         if self._plain.count(num_branches) < PLAIN or lost_ms > MOST_LOST * self.lookout.run_ms:
             return False
         return self._of(num_branches).next()

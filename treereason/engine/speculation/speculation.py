@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from treereason.engine.kv.cache import KVCache
 from treereason.engine.kv.forest import Forest
@@ -48,6 +49,7 @@ class Speculation:
         self._budget = budget
         self._chances = Chances()
         self._looked: list[tuple[Branch, Draft, int]] = []
+        self._num_read: WeakKeyDictionary[Branch, int] = WeakKeyDictionary()
         self.figures = Figures()
 
     def add(self, batch: StepBatch) -> None:
@@ -56,7 +58,9 @@ class Speculation:
         num_branches = len(batch.branches)
         if not num_branches or (self._budget is not None and not _is_comparable(batch)):
             return
-        kind = self._budget.next(num_branches) if self._budget is not None else "draft"
+        kind = (
+            self._budget.next(num_branches, self._num_unread(batch.branches)) if self._budget is not None else "draft"
+        )
         num_rows = sum(batch.tokens.values()) if kind != "plain" else 0
         num_free = self._max_rows - num_rows
         if kind == "plain" or num_free <= 0:
@@ -65,7 +69,7 @@ class Speculation:
         if kind == "look":
             self._look(able[:LOOKED_AT])
             return
-        drafts = [_within(branch, draft) for branch, draft in zip(able, self._drafter.propose(able), strict=True)]
+        drafts = [_within(branch, draft) for branch, draft in zip(able, self._ask(able), strict=True)]
         chances = [self._chances.of(draft) for draft in drafts]
         ranked = sorted((-chance, i, index) for i, of in enumerate(chances) for index, chance in enumerate(of))
         ranked = ranked[:num_free]
@@ -103,12 +107,21 @@ class Speculation:
     def _look(self, branches: list[Branch]) -> None:
         """Ask what would be proposed, and compute none of it."""
         assert self._budget is not None
-        began = time.perf_counter()
-        found = zip(branches, self._drafter.propose(branches), strict=True)
+        began, num_unread = time.perf_counter(), self._num_unread(branches)
+        found = zip(branches, self._ask(branches), strict=True)
         self._looked = [
             (branch, draft.only([0] if draft.tokens else []), len(branch.tokens)) for branch, draft in found
         ]
-        self._budget.lookout.asked(len(branches), 1e3 * (time.perf_counter() - began))
+        self._budget.lookout.looked(num_unread, 1e3 * (time.perf_counter() - began))
+
+    def _ask(self, branches: list[Branch]) -> list[Draft]:
+        for branch in branches:
+            self._num_read[branch] = len(branch.tokens)
+        return self._drafter.propose(branches)
+
+    def _num_unread(self, branches: list[Branch]) -> int:
+        """Tokens of these branches that have come since the drafter was last asked for them."""
+        return sum(len(branch.tokens) - self._num_read.get(branch, 0) for branch in branches)
 
     def _compare(self) -> None:
         """Learn from what was proposed and not computed."""
