@@ -55,7 +55,10 @@ def test_problems_are_those_of_the_generator_and_need_a_model_with_spans() -> No
     made = named_lines.parse_question(problems[0].input)
     assert len(made) == 5
     assert problems[0].target == named_lines.values(made)[made[-1].label]
-    with pytest.raises(UserError, match="no prompts for models of style 'embedded', only for: spans; take another model, such as model=embedded_spans"):
+    told = (
+        "no prompts for models of style 'embedded', only for: spans; take another model, such as model=embedded_spans"
+    )
+    with pytest.raises(UserError, match=told):
         task.prompt(Thought(problems[0]), "embedded")
 
 
