@@ -74,3 +74,12 @@ def test_show_opens_takes_keys_and_gives_the_terminal_back(tmp_path: Path, way: 
         terminal.process.send_signal(signal.SIGTERM)
     assert terminal.end() == code
     assert termios.tcgetattr(terminal.theirs) == terminal.before
+
+
+def test_letters_that_the_encoding_of_the_output_lacks_are_written_as_escapes(tmp_path: Path) -> None:
+    run = folder(tmp_path, 20)
+    command = [sys.executable, "-m", "treereason", "show", str(run), "p", "--plain"]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert rb"\u25" in done.stdout

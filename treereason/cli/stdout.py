@@ -1,4 +1,6 @@
-"""Output whose reader goes away, as in `treereason ... | head`, or whose disk is full: the run goes on to its end."""
+"""Output whose reader goes away, as in `treereason ... | head`, whose disk is full, or whose encoding lacks a letter:
+the run goes on to its end.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,7 @@ def outlive_readers() -> Lasting | None:
         lasting = io.TextIOWrapper(
             io.BufferedWriter(raw),
             encoding=stream.encoding,
-            errors=stream.errors,
+            errors="backslashreplace" if stream.errors == "strict" else stream.errors,
             line_buffering=stream.line_buffering or stream.write_through,  # the latter by PYTHONUNBUFFERED
         )
         setattr(sys, name, lasting)
