@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
 from treereason.engine.kv.cache import KVCache
@@ -58,9 +58,10 @@ class Speculation:
         num_branches = len(batch.branches)
         if not num_branches or (self._budget is not None and not _is_comparable(batch)):
             return
-        kind = (
-            self._budget.next(num_branches, self._num_unread(batch.branches)) if self._budget is not None else "draft"
-        )
+        kind: Literal["look", "plain", "draft"] = "draft"
+        if self._budget is not None:
+            num_unread = self._num_unread(batch.branches) if self._budget.lookout.has_seen else 0
+            kind = self._budget.next(num_branches, num_unread)
         num_rows = sum(batch.tokens.values()) if kind != "plain" else 0
         num_free = self._max_rows - num_rows
         if kind == "plain" or num_free <= 0:
